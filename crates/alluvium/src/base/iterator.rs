@@ -1,0 +1,37 @@
+//! The one iterator of the engine's inside: a cursor over encoded internal keys in their ordering.
+
+use crate::base::error::Result;
+
+/// A cursor over entries in the ordering of [`crate::base::key::compare`].
+///
+/// A cursor is made unpositioned. A move either lands on an entry (`valid()` is true) or off either
+/// end (`valid()` is false). A move that returns an error leaves the cursor not valid, and the
+/// error stays: every later move returns it again until a `seek*` starts afresh, so that a caller
+/// can never step over damage.
+///
+/// `key` and `value` borrow from the cursor and end with its next move.
+pub trait InternalIterator: Send {
+    /// Whether the cursor stands on an entry.
+    fn valid(&self) -> bool;
+    /// Moves to the first entry.
+    fn seek_to_first(&mut self) -> Result<()>;
+    /// Moves to the last entry.
+    fn seek_to_last(&mut self) -> Result<()>;
+    /// Moves to the first entry at or behind the encoded internal key `target`.
+    fn seek(&mut self, target: &[u8]) -> Result<()>;
+    /// Moves to the last entry at or before the encoded internal key `target`.
+    fn seek_for_prev(&mut self, target: &[u8]) -> Result<()>;
+    /// Moves to the next entry. Must be `valid`.
+    fn next(&mut self) -> Result<()>;
+    /// Moves to the entry before. Must be `valid`.
+    fn prev(&mut self) -> Result<()>;
+    /// The encoded internal key. Must be `valid`.
+    fn key(&self) -> &[u8];
+    /// The value. Must be `valid`.
+    fn value(&self) -> &[u8];
+    /// The value as a handle that outlives the cursor's position. Copies unless the
+    /// implementation can share the memory that it stands on. Must be `valid`.
+    fn value_handle(&self) -> bytes::Bytes {
+        bytes::Bytes::copy_from_slice(self.value())
+    }
+}

@@ -1,0 +1,172 @@
+//! Internal keys: a user key, the sequence number that wrote it, and what the write was.
+//!
+//! # On disk and in memory
+//!
+//! An *encoded internal key* is the user key followed by an 8-byte little-endian *trailer*,
+//! `seqno << 8 | kind`. There is one ordering, [`compare`]: user keys ascending by bytes, then
+//! trailers descending, so that the newest version of a key comes first.
+
+use std::cmp::Ordering;
+
+/// Bytes of the trailer behind the user key.
+pub const TRAILER_BYTES: usize = 8;
+
+/// A sequence number: the place of one operation in the store's single history. At most 2^56 - 1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct SeqNo(u64);
+
+impl SeqNo {
+    /// Before every operation.
+    pub const ZERO: SeqNo = SeqNo(0);
+    /// The greatest sequence number there can be.
+    pub const MAX: SeqNo = SeqNo((1 << 56) - 1);
+
+    /// The sequence number `value`.
+    ///
+    /// # Panics
+    /// When `value` exceeds [`SeqNo::MAX`]; numbers that come from disk are checked by
+    /// [`SeqNo::try_new`] first.
+    #[must_use]
+    pub fn new(value: u64) -> SeqNo {
+        assert!(value <= SeqNo::MAX.0, "sequence number {value} out of range");
+        SeqNo(value)
+    }
+
+    /// The sequence number `value`, or `None` when it exceeds [`SeqNo::MAX`].
+    #[must_use]
+    pub fn try_new(value: u64) -> Option<SeqNo> {
+        (value <= SeqNo::MAX.0).then_some(SeqNo(value))
+    }
+
+    /// The number itself.
+    #[must_use]
+    pub fn get(self) -> u64 {
+        self.0
+    }
+
+    /// The number `count` operations later.
+    #[must_use]
+    pub fn plus(self, count: u64) -> SeqNo {
+        SeqNo::new(self.0 + count)
+    }
+}
+
+/// What one operation did. Values are part of the disk format; those without a writer yet are
+/// reserved, and a reader that meets one refuses it by name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(u8)]
+pub enum ValueKind {
+    /// A tombstone: hides every older version.
+    Delete = 0,
+    /// A value.
+    Put = 1,
+    /// Reserved: an operand for a merge operator.
+    Merge = 2,
+    /// Reserved: a tombstone for a range of keys.
+    RangeDelete = 3,
+    /// Reserved: a tombstone that meets exactly one put.
+    SingleDelete = 4,
+    /// Reserved: a value kept in a blob file.
+    BlobIndex = 5,
+    /// Reserved: a value with an expiry time.
+    PutExpiring = 6,
+}
+
+impl ValueKind {
+    /// The kind encoded as `byte`, or `None` when no version of the format has it or it is
+    /// reserved.
+    #[must_use]
+    pub fn from_byte(byte: u8) -> Option<ValueKind> {
+        match byte {
+            0 => Some(ValueKind::Delete),
+            1 => Some(ValueKind::Put),
+            _ => None,
+        }
+    }
+}
+
+/// Packs a sequence number and a kind into a trailer.
+#[must_use]
+pub fn pack_trailer(seq: SeqNo, kind: ValueKind) -> u64 {
+    seq.0 << 8 | kind as u64
+}
+
+/// The greatest trailer of sequence number `seq`: as a seek target it stands before every entry of
+/// the same user key that `seq` may see, and behind every entry that it may not.
+#[must_use]
+pub fn seek_trailer(seq: SeqNo) -> u64 {
+    seq.0 << 8 | 0xff
+}
+
+/// The sequence number in a trailer.
+#[must_use]
+pub fn trailer_seq(trailer: u64) -> SeqNo {
+    SeqNo(trailer >> 8)
+}
+
+/// The kind in a trailer, or `None` when it is unknown or reserved.
+#[must_use]
+pub fn trailer_kind(trailer: u64) -> Option<ValueKind> {
+    ValueKind::from_byte((trailer & 0xff) as u8)
+}
+
+/// Appends the encoded internal key to `out`.
+pub fn encode_into(out: &mut Vec<u8>, user_key: &[u8], trailer: u64) {
+    out.extend_from_slice(user_key);
+    out.extend_from_slice(&trailer.to_le_bytes());
+}
+
+/// The encoded internal key.
+#[must_use]
+pub fn encode(user_key: &[u8], trailer: u64) -> Vec<u8> {
+    let mut out = Vec::with_capacity(user_key.len() + TRAILER_BYTES);
+    encode_into(&mut out, user_key, trailer);
+    out
+}
+
+/// Splits an encoded internal key into user key and trailer; `None` when it is too short.
+#[must_use]
+pub fn try_split(encoded: &[u8]) -> Option<(&[u8], u64)> {
+    let (user_key, trailer) = encoded.split_last_chunk::<TRAILER_BYTES>()?;
+    Some((user_key, u64::from_le_bytes(*trailer)))
+}
+
+/// Splits an encoded internal key that is known to be one.
+///
+/// # Panics
+/// When `encoded` is shorter than a trailer. Bytes from disk go through [`try_split`] first.
+#[must_use]
+#[inline]
+pub fn split(encoded: &[u8]) -> (&[u8], u64) {
+    match try_split(encoded) {
+        Some(parts) => parts,
+        None => panic!("internal key of {} bytes has no trailer", encoded.len()),
+    }
+}
+
+/// The user key of an encoded internal key. Panics as [`split`] does.
+#[must_use]
+#[inline]
+pub fn user_key(encoded: &[u8]) -> &[u8] {
+    split(encoded).0
+}
+
+/// The trailer of an encoded internal key. Panics as [`split`] does.
+#[must_use]
+#[inline]
+pub fn trailer(encoded: &[u8]) -> u64 {
+    split(encoded).1
+}
+
+/// The one ordering of encoded internal keys: user key ascending, then newest first.
+/// Panics as [`split`] does.
+#[must_use]
+#[inline]
+pub fn compare(a: &[u8], b: &[u8]) -> Ordering {
+    let (a_key, a_trailer) = split(a);
+    let (b_key, b_trailer) = split(b);
+    a_key.cmp(b_key).then_with(|| b_trailer.cmp(&a_trailer))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,36 @@
+use super::*;
+
+#[test]
+fn newest_version_of_a_key_comes_first_and_prefixes_before_longer_keys() {
+    let mut keys = [
+        encode(b"ab", pack_trailer(SeqNo::new(1), ValueKind::Put)),
+        encode(b"a", pack_trailer(SeqNo::new(7), ValueKind::Put)),
+        encode(b"a", pack_trailer(SeqNo::new(9), ValueKind::Delete)),
+        encode(b"", pack_trailer(SeqNo::new(3), ValueKind::Put)),
+    ];
+    keys.sort_by(|a, b| compare(a, b));
+    let order: Vec<_> =
+        keys.iter().map(|k| (user_key(k).to_vec(), trailer_seq(trailer(k)).get())).collect();
+    assert_eq!(
+        order,
+        [(b"".to_vec(), 3), (b"a".to_vec(), 9), (b"a".to_vec(), 7), (b"ab".to_vec(), 1)]
+    );
+}
+
+#[test]
+fn a_seek_target_stands_before_what_it_may_see() {
+    let target = encode(b"k", seek_trailer(SeqNo::new(5)));
+    let visible = encode(b"k", pack_trailer(SeqNo::new(5), ValueKind::Put));
+    let newer = encode(b"k", pack_trailer(SeqNo::new(6), ValueKind::Delete));
+    assert_eq!(compare(&target, &visible), Ordering::Less);
+    assert_eq!(compare(&target, &newer), Ordering::Greater);
+}
+
+#[test]
+fn reserved_and_unknown_kinds_are_refused() {
+    assert_eq!(trailer_kind(1), Some(ValueKind::Put));
+    assert_eq!(trailer_kind(2), None);
+    assert_eq!(trailer_kind(0xff), None);
+    assert_eq!(try_split(b"short"), None);
+    assert_eq!(SeqNo::try_new(1 << 56), None);
+}

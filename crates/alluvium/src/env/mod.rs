@@ -1,0 +1,95 @@
+//! Floor 1: the only door to the outside: files, clock, threads, randomness.
+//!
+//! An [`Env`] is bound to one store's directory, and files are named by [`FileId`], so that an
+//! implementation can count, fail or crash operations by kind, and no text becomes a path. Three
+//! implementations: [`PosixEnv`] (the real one), [`MemEnv`] (knows synced from unsynced bytes and
+//! names, and can build every image that a crash could leave) and [`FaultEnv`] (wraps another and
+//! fails chosen operations).
+//!
+//! # The rules that the engine lives by
+//!
+//! - `append` hands bytes to the operating system. They survive the process, not a power cut.
+//! - `sync` makes a file's bytes survive a power cut, **not** its name; `sync_directory` makes
+//!   names (created, renamed, removed) survive.
+//! - After a failed `append` or `sync` nothing may be assumed of the bytes that were not synced
+//!   before, and neither is called on that file again.
+
+mod fault;
+mod memory;
+mod posix;
+
+use std::fmt::Debug;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+pub use crate::base::file::{FileId, FileNumber};
+pub use fault::{Fault, FaultEnv, FaultKind, Operation};
+pub use memory::{CrashPolicy, MemEnv};
+pub use posix::PosixEnv;
+
+/// A file being written: append only.
+pub trait WritableFile: Send + Sync + Debug {
+    /// Appends all of `bytes`. On an error some prefix of them may have been written.
+    fn append(&self, bytes: &[u8]) -> io::Result<()>;
+    /// Makes every appended byte (and the length) survive a power cut.
+    fn sync(&self) -> io::Result<()>;
+}
+
+/// A file being read. Safe to share between threads.
+pub trait ReadableFile: Send + Sync + Debug {
+    /// Reads into `buffer` from `offset`; returns the bytes read, fewer than asked for only at the
+    /// end of the file.
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<usize>;
+    /// The file's length in bytes.
+    fn length(&self) -> io::Result<u64>;
+    /// Says that the file will be read from front to back soon. A hint; does nothing by default.
+    fn advise_sequential(&self) {}
+}
+
+/// Held while the store is open; dropping it gives the store free.
+pub trait StoreLock: Send + Sync + Debug {}
+
+/// A thread started by [`Env::spawn`].
+pub trait WorkerThread: Send + Sync + Debug {
+    /// Waits until the thread has ended.
+    fn join(self: Box<Self>);
+}
+
+/// The outside world of one store.
+pub trait Env: Send + Sync + Debug + 'static {
+    /// Creates a file that must not exist yet, for appending.
+    fn create(&self, file: FileId) -> io::Result<Arc<dyn WritableFile>>;
+    /// Opens an existing file for reading.
+    fn open(&self, file: FileId) -> io::Result<Arc<dyn ReadableFile>>;
+    /// Renames a file, replacing `to` in one step where it exists.
+    fn rename(&self, from: FileId, to: FileId) -> io::Result<()>;
+    /// Removes a file.
+    fn remove(&self, file: FileId) -> io::Result<()>;
+    /// Every file in the directory that has a store's name, in no order.
+    fn list(&self) -> io::Result<Vec<FileId>>;
+    /// Every other name in the directory (sub-directories too), in no order.
+    fn list_foreign(&self) -> io::Result<Vec<String>>;
+    /// Makes creations, renames and removals survive a power cut.
+    fn sync_directory(&self) -> io::Result<()>;
+    /// Creates the directory where it is missing, parents too, durably.
+    fn create_directory(&self) -> io::Result<()>;
+    /// Takes the store's lock, or fails with [`io::ErrorKind::WouldBlock`] when another holds it.
+    fn lock(&self) -> io::Result<Box<dyn StoreLock>>;
+    /// The directory as people name it, for messages.
+    fn directory(&self) -> String;
+    /// The file as people name it, for messages.
+    fn display(&self, file: FileId) -> String {
+        format!("{}/{}", self.directory(), file.name())
+    }
+    /// Time since some fixed moment; never goes back.
+    fn now(&self) -> Duration;
+    /// Lets the calling thread wait.
+    fn sleep(&self, duration: Duration);
+    /// Starts a thread.
+    fn spawn(
+        &self,
+        name: &str,
+        body: Box<dyn FnOnce() + Send>,
+    ) -> io::Result<Box<dyn WorkerThread>>;
+}
