@@ -5,7 +5,8 @@
 
 mod tidy;
 
-use std::path::Path;
+use std::env;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 const USAGE: &str = "\
@@ -16,11 +17,11 @@ usage: cargo xtask tidy [--verbose]
           --verbose also lists the files that are longer than they should get";
 
 fn main() -> ExitCode {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let arguments: Vec<String> = env::args().skip(1).collect();
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match arguments.as_slice() {
-        ["tidy"] => tidy::command(workspace_root(), false),
-        ["tidy", "--verbose" | "-v"] => tidy::command(workspace_root(), true),
+        ["tidy"] => tidy::command(&workspace_root(), false),
+        ["tidy", "--verbose" | "-v"] => tidy::command(&workspace_root(), true),
         ["help" | "--help" | "-h"] => {
             println!("{USAGE}");
             ExitCode::SUCCESS
@@ -32,8 +33,10 @@ fn main() -> ExitCode {
     }
 }
 
-/// The root of the workspace that this program was built from.
-fn workspace_root() -> &'static Path {
-    let manifest = Path::new(env!("CARGO_MANIFEST_DIR"));
-    manifest.parent().unwrap_or(manifest)
+/// The root of the workspace that Cargo runs this program in, or that it was built from.
+fn workspace_root() -> PathBuf {
+    let manifest =
+        env::var("CARGO_MANIFEST_DIR").unwrap_or_else(|_| env!("CARGO_MANIFEST_DIR").to_owned());
+    let manifest = Path::new(&manifest);
+    manifest.parent().unwrap_or(manifest).to_owned()
 }
