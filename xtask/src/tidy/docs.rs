@@ -5,7 +5,8 @@
 //!   `#[doc = include_str!(…)]`. Every code fence names its language, since rustdoc takes one that
 //!   does not for Rust.
 //! - A source file or document that it names in a code span (like `db/write.rs`) exists. A name may
-//!   leave out the folders that the reader knows.
+//!   leave out the folders that the reader knows. So does a document that a comment in the code
+//!   refers to (like `docs/format.md`).
 //! - Nothing that a person reads (documents, settings, comments) names a folder of somebody's
 //!   machine.
 
@@ -27,6 +28,9 @@ pub fn check(tree: &Tree, report: &mut Report) {
     }
     for (path, text) in tree.all_texts() {
         check_private(path, text, report);
+    }
+    for (path, text) in tree.texts("rs") {
+        check_references(tree, path, text, report);
     }
 }
 
@@ -88,6 +92,25 @@ fn check_spans(tree: &Tree, path: &str, document: &Document, report: &mut Report
         let ending = format!("/{span}");
         if !tree.files().any(|file| file == span || file.ends_with(&ending)) {
             report.problem(path, *line, format!("names `{span}`, which does not exist"));
+        }
+    }
+}
+
+/// The documents that the comments of a Rust file refer to.
+fn check_references(tree: &Tree, path: &str, text: &str, report: &mut Report) {
+    for (index, line) in text.lines().enumerate() {
+        if !line.trim_start().starts_with("//") {
+            continue;
+        }
+        for (at, _) in line.match_indices("docs/") {
+            let plain = |c: char| c.is_ascii_alphanumeric() || "/._-".contains(c);
+            let before = line[..at].chars().next_back();
+            let rest = &line[at..];
+            let name = rest.split(|c| !plain(c)).next().unwrap_or(rest).trim_end_matches('.');
+            let ours = before.is_none_or(|c| !plain(c)) && extension(name) == "md";
+            if ours && !tree.has_file(name) {
+                report.problem(path, index + 1, format!("names `{name}`, which does not exist"));
+            }
         }
     }
 }

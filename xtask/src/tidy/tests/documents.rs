@@ -87,6 +87,15 @@ fn a_file_named_in_a_code_span_exists() {
 }
 
 #[test]
+fn a_document_named_in_a_comment_exists() {
+    let root = "crates/bench/src/main.rs";
+    let planted =
+        |comment: &str| Planted::clean().with(root, &format!("{comment}\nfn main() {{}}\n"));
+    planted("//! As docs/gone.md says.").finds(&[&format!("{root}:1: names `docs/gone.md`")]);
+    planted("// See (`docs/format.md`), docs/format.md.").finds(&[]);
+}
+
+#[test]
 fn a_folder_of_somebodys_machine_fails() {
     let private = ["/wo", "rk/x"].concat();
     document(&format!("Look in {private}.\n")).finds(&[&format!("{AT}: `/work/…` is a folder")]);
