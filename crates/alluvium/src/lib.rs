@@ -7,3 +7,8 @@ mod batch;
 mod metrics;
 
 pub use base::error::{Action, Error, Result};
+
+/// The examples of the documents are doc-tests, too.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+struct Readme;
