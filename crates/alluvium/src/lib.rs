@@ -5,6 +5,9 @@ pub mod env;
 mod base;
 mod batch;
 mod metrics;
+mod sstable;
+mod version;
+mod wal;
 
 pub use base::error::{Action, Error, Result};
 
