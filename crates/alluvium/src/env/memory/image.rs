@@ -27,6 +27,7 @@ pub(super) fn build(world: &World, policy: CrashPolicy, seed: u64) -> World {
         foreign: world.foreign.clone(),
         operations: world.operations,
         crash_at: None,
+        crash_site: None,
         capacity: world.capacity,
         dead: world.dead.clone(),
     }

@@ -30,6 +30,7 @@ pub(super) struct World {
     /// How many mutating operations took effect; the number of the next.
     pub(super) operations: u64,
     pub(super) crash_at: Option<u64>,
+    pub(super) crash_site: Option<String>,
     pub(super) capacity: Option<u64>,
     /// The files removed last, oldest first: where stale bytes come from.
     pub(super) dead: VecDeque<Dead>,

@@ -283,6 +283,16 @@ fn a_crash_point_stops_the_world_just_before_the_operation() {
         assert!(error.to_string().contains("crashed"), "{error}");
         assert!(env.crashed());
         assert_eq!(env.operations(), at);
+        let sites = [
+            "create 000001.wal",
+            "append to 000001.wal",
+            "sync 000001.wal",
+            "sync the directory",
+            "append to 000001.wal",
+            "rename to 000002.wal",
+            "remove 000002.wal",
+        ];
+        assert_eq!(env.crash_site().as_deref(), Some(sites[at as usize]));
         assert!(env.list().is_err() && env.open(FileId::Lock).is_err());
         assert!(env.create_directory().is_err() && env.lock().is_err());
         let image = env.crash_image(CrashPolicy::KeepAll, 0);
