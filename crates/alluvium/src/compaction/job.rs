@@ -131,7 +131,7 @@ impl Merge<'_> {
         source.seek_to_first()?;
         let mut writer: Option<TableWriter> = None;
         while source.valid() {
-            if output.entries_read % ENTRIES_BETWEEN_CHECKS == 0
+            if output.entries_read.is_multiple_of(ENTRIES_BETWEEN_CHECKS)
                 && self.context.cancelled.load(Ordering::Relaxed)
             {
                 return Err(Error::Closed);
@@ -199,9 +199,8 @@ impl Merge<'_> {
 /// Whether no table in `below` or deeper can hold `user_key`. Keys come ascending, so each level is
 /// walked once over the whole job.
 fn is_base(version: &Version, base: &mut [usize], below: usize, user_key: &[u8]) -> bool {
-    for level in below..LEVELS {
+    for (level, at) in base.iter_mut().enumerate().skip(below) {
         let tables = version.level(level).tables();
-        let at = &mut base[level];
         while tables.get(*at).is_some_and(|t| key::user_key(&t.largest) < user_key) {
             *at += 1;
         }

@@ -1,7 +1,7 @@
 //! The iterator stack against a plain list, over memory sources.
 
 use std::collections::BTreeMap;
-use std::ops::Bound;
+use std::ops::{Bound, RangeBounds};
 
 use proptest::prelude::*;
 
@@ -71,9 +71,21 @@ impl InternalIterator for ListIterator {
 /// One write: which source it went to, its key, and a value or a tombstone.
 type Write = (usize, Vec<u8>, Option<u8>);
 
+fn user_key() -> impl Strategy<Value = Vec<u8>> {
+    prop::collection::vec(prop::sample::select(vec![0u8, b'a', b'b', 0xff]), 0..3)
+}
+
+fn bound() -> impl Strategy<Value = Bound<Vec<u8>>> {
+    prop_oneof![
+        Just(Bound::Unbounded),
+        user_key().prop_map(Bound::Included),
+        user_key().prop_map(Bound::Excluded),
+    ]
+}
+
 fn writes() -> impl Strategy<Value = Vec<Write>> {
-    let user_key = prop::collection::vec(prop::sample::select(vec![0u8, b'a', b'b', 0xff]), 0..3);
-    prop::collection::vec((0usize..4, user_key, prop::option::weighted(0.7, any::<u8>())), 0..60)
+    let value = prop::option::weighted(0.7, any::<u8>());
+    prop::collection::vec((0usize..4, user_key(), value), 0..60)
 }
 
 fn sources(writes: &[Write]) -> Vec<ListIterator> {
@@ -136,31 +148,26 @@ proptest! {
     fn what_is_visible_is_what_the_model_says(
         writes in writes(),
         seq in 0usize..60,
-        lower in prop::option::of(prop::collection::vec(prop::sample::select(vec![0u8, b'a', 0xff]), 0..2)),
-        upper in prop::option::of(prop::collection::vec(prop::sample::select(vec![0u8, b'b', 0xff]), 0..2)),
-        exclusive: (bool, bool),
-        targets in prop::collection::vec(
-            (0u8..6, prop::collection::vec(prop::sample::select(vec![0u8, b'a', b'b', 0xff]), 0..3)), 0..30),
+        lower in bound(),
+        upper in bound(),
+        targets in prop::collection::vec((0u8..6, user_key()), 0..30),
     ) {
-        let bound = |key: Option<Vec<u8>>, exclusive: bool| match key {
-            None => Bound::Unbounded,
-            Some(key) if exclusive => Bound::Excluded(key),
-            Some(key) => Bound::Included(key),
-        };
-        let (lower, upper) = (bound(lower, exclusive.0), bound(upper, exclusive.1));
-        let inside = |key: &Vec<u8>| {
-            (match &lower { Bound::Unbounded => true, Bound::Included(l) => key >= l, Bound::Excluded(l) => key > l })
-            && (match &upper { Bound::Unbounded => true, Bound::Included(u) => key <= u, Bound::Excluded(u) => key < u })
-        };
+        let bounds = (lower.clone(), upper.clone());
         let expected: Vec<(Vec<u8>, u8)> =
-            model(&writes, seq).into_iter().filter(|(key, _)| inside(key)).collect();
+            model(&writes, seq).into_iter().filter(|(key, _)| bounds.contains(key)).collect();
         let mut iterator = VisibleIterator::new(
-            merged(sources(&writes)), SeqNo::new(seq as u64), lower.clone(), upper.clone());
+            merged(sources(&writes)), SeqNo::new(seq as u64), lower, upper);
         let mut at: Option<usize> = None;
         for (movement, target) in targets {
             match movement {
-                0 => { iterator.seek_to_first().unwrap(); at = (!expected.is_empty()).then_some(0); }
-                1 => { iterator.seek_to_last().unwrap(); at = expected.len().checked_sub(1); }
+                0 => {
+                    iterator.seek_to_first().unwrap();
+                    at = (!expected.is_empty()).then_some(0);
+                }
+                1 => {
+                    iterator.seek_to_last().unwrap();
+                    at = expected.len().checked_sub(1);
+                }
                 2 => {
                     iterator.seek(&target).unwrap();
                     at = expected.iter().position(|(key, _)| *key >= target);
