@@ -4,6 +4,10 @@ pub mod env;
 
 mod base;
 mod batch;
+mod cache;
+mod filter;
 mod metrics;
+mod sstable;
 
 pub use base::error::{Action, Error, Result};
+pub use sstable::Codec;
