@@ -13,8 +13,6 @@
 //! a cache miss for each probe; Ribbon and fuse filters save a quarter of the space, for several
 //! times the work to build, on the path (flush and compaction) that is short of processor time.
 
-use bytes::Bytes;
-
 use crate::base::coding::take_u32;
 use crate::base::limits::BLOCK_BYTES_MAX;
 
@@ -113,9 +111,8 @@ pub(crate) struct FilterReader {
 impl FilterReader {
     /// Takes the bytes of a filter block apart; `None` when they are no filter of this format.
     /// The lines are copied, so that each falls on one cache line of the machine.
-    #[expect(clippy::needless_pass_by_value, reason = "the raw block is not needed any longer")]
-    pub(crate) fn parse(block: Bytes) -> Option<FilterReader> {
-        let mut input: &[u8] = &block;
+    pub(crate) fn parse(block: &[u8]) -> Option<FilterReader> {
+        let mut input = block;
         let (&[kind, probes], rest) = input.split_first_chunk::<2>()?;
         input = rest;
         let count = take_u32(&mut input)? as usize;
@@ -123,7 +120,7 @@ impl FilterReader {
             && (1..=PROBES_MAX).contains(&probes)
             && count > 0
             && input.len() / LINE_BYTES == count
-            && input.len() % LINE_BYTES == 0;
+            && input.len().is_multiple_of(LINE_BYTES);
         if !sound {
             return None;
         }

@@ -55,7 +55,7 @@ impl ReadAhead {
     ) -> Result<Bytes> {
         let follows = handle.offset == self.next;
         self.next = handle.end();
-        if let Some(stored) = self.from_chunk(handle) {
+        if let Some(stored) = self.in_chunk(handle) {
             return Ok(stored);
         }
         self.window = match (self.sequential, follows) {
@@ -66,10 +66,11 @@ impl ReadAhead {
         let wanted = handle.stored_bytes();
         let left = usize::try_from(limit.saturating_sub(handle.offset)).unwrap_or(usize::MAX);
         let ahead = self.window.min(left);
-        if ahead > wanted && self.fill(file, handle.offset, ahead).is_ok() {
-            if let Some(stored) = self.from_chunk(handle) {
-                return Ok(stored);
-            }
+        if ahead > wanted
+            && self.fill(file, handle.offset, ahead).is_ok()
+            && let Some(stored) = self.in_chunk(handle)
+        {
+            return Ok(stored);
         }
         // Alone: no reading ahead, or something behind the block cannot be read.
         self.chunk = Bytes::new();
@@ -78,7 +79,7 @@ impl ReadAhead {
         Ok(Bytes::from(stored))
     }
 
-    fn from_chunk(&self, handle: BlockHandle) -> Option<Bytes> {
+    fn in_chunk(&self, handle: BlockHandle) -> Option<Bytes> {
         let start = usize::try_from(handle.offset.checked_sub(self.chunk_start)?).ok()?;
         let end = start.checked_add(handle.stored_bytes())?;
         let stored = self.chunk.get(start..end)?;

@@ -210,7 +210,7 @@ pub(super) fn read_filter(file: &TableFile, handle: BlockHandle) -> Result<Optio
     if !handle.is_present() {
         return Ok(None);
     }
-    match FilterReader::parse(file.read_block(handle)?) {
+    match FilterReader::parse(&file.read_block(handle)?) {
         Some(filter) => Ok(Some(filter)),
         None => Err(file.damaged(handle.offset, Malformed("the filter is not one that is known"))),
     }

@@ -6,6 +6,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::base::key::seek_trailer;
+use crate::sstable::table_file::TableFile;
 
 fn writer_to(file: &Arc<MemFile>, options: TableOptions) -> TableWriter {
     TableWriter::new(file.clone(), NUMBER, NAME.to_owned(), options)
@@ -110,22 +111,34 @@ proptest! {
     }
 }
 
-/// A table of about 2 MB, its file for counting, and its cache.
-fn large_table() -> (Vec<Entry>, Arc<MemFile>, Arc<BlockCache>, Arc<Counters>, Arc<Table>) {
-    let value = vec![5; 200];
-    let entries: Vec<Entry> = (0..9_000u64).map(|n| put(&n.to_be_bytes(), 1, &value)).collect();
-    let (file, _) = write_table(&entries, TableOptions::default());
-    let file = Arc::new(MemFile::from_bytes(&file.bytes()));
-    let (cache, counters) = (Arc::new(BlockCache::new(64 << 20)), Arc::new(Counters::default()));
-    let table = Table::open(
-        file.clone(),
-        NUMBER,
-        NAME.to_owned(),
-        Arc::clone(&cache),
-        Arc::clone(&counters),
-    );
-    let table = Arc::new(table.expect("own table opens"));
-    (entries, file, cache, counters, table)
+/// A table of about 2 MB, and everything about it that counts.
+struct Large {
+    entries: Vec<Entry>,
+    file: Arc<MemFile>,
+    cache: Arc<BlockCache>,
+    counters: Arc<Counters>,
+    table: Arc<Table>,
+}
+
+impl Large {
+    fn new() -> Large {
+        let value = vec![5; 200];
+        let entries: Vec<Entry> = (0..9_000u64).map(|n| put(&n.to_be_bytes(), 1, &value)).collect();
+        let (file, _) = write_table(&entries, TableOptions::default());
+        file.reads.store(0, Ordering::Relaxed);
+        let cache = Arc::new(BlockCache::new(64 << 20));
+        let counters = Arc::new(Counters::default());
+        let (shared_cache, shared_counters) = (Arc::clone(&cache), Arc::clone(&counters));
+        let table =
+            Table::open(file.clone(), NUMBER, NAME.to_owned(), shared_cache, shared_counters);
+        let table = Arc::new(table.expect("own table opens"));
+        file.reads.store(0, Ordering::Relaxed);
+        Large { entries, file, cache, counters, table }
+    }
+
+    fn reads(&self) -> usize {
+        self.file.reads.load(Ordering::Relaxed)
+    }
 }
 
 fn count_forwards(table: &Arc<Table>, purpose: ReadPurpose) -> usize {
@@ -141,50 +154,44 @@ fn count_forwards(table: &Arc<Table>, purpose: ReadPurpose) -> usize {
 
 #[test]
 fn a_compaction_reads_in_large_pieces_past_the_cache() {
-    let (entries, file, cache, counters, table) = large_table();
-    let before = file.reads.load(Ordering::Relaxed);
-    assert_eq!(count_forwards(&table, ReadPurpose::Compaction), entries.len());
-    let reads = file.reads.load(Ordering::Relaxed) - before;
-    let least = table.bytes() as usize / (256 << 10);
+    let large = Large::new();
+    assert_eq!(count_forwards(&large.table, ReadPurpose::Compaction), large.entries.len());
+    let (reads, least) = (large.reads(), large.table.bytes() as usize / (256 << 10));
     assert!((least..=least + 2).contains(&reads), "{reads} reads");
-    assert_eq!((cache.bytes(), counters.cache_misses.get()), (0, 0));
-    assert_eq!(counters.block_read_bytes.get(), table.footer.data_end());
+    assert_eq!((large.cache.bytes(), large.counters.cache_misses.get()), (0, 0));
+    assert_eq!(large.counters.block_read_bytes.get(), large.table.footer.data_end());
 }
 
 #[test]
 fn a_long_scan_reads_ahead_and_fills_the_cache() {
-    let (entries, file, cache, counters, table) = large_table();
-    let before = file.reads.load(Ordering::Relaxed);
-    assert_eq!(count_forwards(&table, USER), entries.len());
-    let reads = file.reads.load(Ordering::Relaxed) - before;
+    let large = Large::new();
+    assert_eq!(count_forwards(&large.table, USER), large.entries.len());
+    let reads = large.reads();
     assert!(reads < 20, "{reads} reads");
-    assert!(cache.bytes() > 1 << 20);
-    let before = file.reads.load(Ordering::Relaxed);
-    assert_eq!(count_forwards(&table, USER), entries.len());
-    assert_eq!(file.reads.load(Ordering::Relaxed), before);
-    assert_eq!(counters.cache_hits.get(), counters.cache_misses.get());
+    assert!(large.cache.bytes() > 1 << 20);
+    assert_eq!(count_forwards(&large.table, USER), large.entries.len());
+    assert_eq!(large.reads(), reads);
+    assert_eq!(large.counters.cache_hits.get(), large.counters.cache_misses.get());
 }
 
 #[test]
 fn a_point_lookup_reads_one_block_once_and_not_at_all_where_the_filter_says_no() {
-    let (entries, file, cache, counters, table) = large_table();
-    let before = file.reads.load(Ordering::Relaxed);
-    let reads = || file.reads.load(Ordering::Relaxed) - before;
-    let (lookup, value) = &entries[4_321];
+    let large = Large::new();
+    let (lookup, value) = &large.entries[4_321];
     let hash = key_hash(key::user_key(lookup));
-    let no_fill = table.get(lookup, hash, false).expect("sound");
+    let no_fill = large.table.get(lookup, hash, false).expect("sound");
     assert_eq!(no_fill.map(|(_, value)| value.to_vec()).as_ref(), Some(value));
-    assert_eq!((reads(), cache.bytes()), (1, 0));
+    assert_eq!((large.reads(), large.cache.bytes()), (1, 0));
     for _ in 0..3 {
-        assert!(table.get(lookup, hash, true).expect("sound").is_some());
+        assert!(large.table.get(lookup, hash, true).expect("sound").is_some());
     }
-    assert_eq!(reads(), 2);
-    let absent: Vec<Vec<u8>> = (0..500u64)
-        .map(|n| key::encode(&[&n.to_be_bytes()[..], b"?"].concat(), seek_trailer(SeqNo::MAX)))
-        .collect();
-    for lookup in &absent {
-        assert_eq!(get(&table, lookup).expect("sound"), None);
+    assert_eq!(large.reads(), 2);
+    for n in 0..500u64 {
+        let absent = [&n.to_be_bytes()[..], b"?"].concat();
+        let lookup = key::encode(&absent, seek_trailer(SeqNo::MAX));
+        assert_eq!(get(&large.table, &lookup).expect("sound"), None);
     }
+    let counters = &large.counters;
     assert!(counters.filter_useful.get() > 480);
     assert_eq!(counters.filter_useful.get() + counters.filter_false_positives.get(), 500);
     assert_eq!(counters.table_lookups.get(), 504);
@@ -192,23 +199,18 @@ fn a_point_lookup_reads_one_block_once_and_not_at_all_where_the_filter_says_no()
 
 #[test]
 fn reading_ahead_into_a_bad_place_does_not_hurt_the_blocks_before_it() {
-    let (entries, file, _, _, _) = large_table();
+    let Large { entries, file, .. } = Large::new();
     let limit = 700_000;
-    // Fails for data only: the blocks at the end are read through another file.
-    let sound = Arc::new(MemFile::from_bytes(&file.bytes()));
-    let table = Table::open(
-        sound,
-        NUMBER,
-        NAME.to_owned(),
-        Arc::new(BlockCache::new(0)),
-        Arc::new(Counters::default()),
-    );
+    let (cache, counters) = (Arc::new(BlockCache::new(0)), Arc::new(Counters::default()));
+    let table = Table::open(file.clone(), NUMBER, NAME.to_owned(), cache, counters);
     let mut table = table.expect("own table opens");
+    // From here on every read that reaches the limit fails.
     let failing = MemFile { fail_reads_behind: limit, ..MemFile::from_bytes(&file.bytes()) };
-    table.file =
-        crate::sstable::table_file::TableFile::new(Arc::new(failing), NUMBER, NAME.to_owned())
-            .expect("length is known");
+    table.file = TableFile::new(Arc::new(failing), NUMBER, NAME.to_owned()).expect("has a length");
     let table = Arc::new(table);
+    let readable = (0..table.index.blocks())
+        .take_while(|&position| table.index.handle(position).end() <= limit)
+        .count();
     for purpose in [USER, ReadPurpose::Compaction] {
         let mut iter = table.iter(purpose);
         iter.seek_to_first().expect("sound");
@@ -220,12 +222,8 @@ fn reading_ahead_into_a_bad_place_does_not_hurt_the_blocks_before_it() {
             }
         };
         assert!(matches!(error, Error::Io { operation: "read", .. }), "{error:?}");
-        let whole_blocks = (0..table.index.blocks())
-            .take_while(|&position| table.index.handle(position).end() <= limit)
-            .count();
-        let mut first_lost = table.iter(ReadPurpose::Compaction);
-        let last_separator = table.index.key(whole_blocks - 1).to_vec();
-        first_lost.seek_for_prev(&last_separator).expect("sound");
-        assert_eq!(here(&first_lost), entries[count - 1]);
+        let mut last = table.iter(purpose);
+        last.seek_for_prev(table.index.key(readable - 1)).expect("sound");
+        assert_eq!(here(&last), entries[count - 1]);
     }
 }
