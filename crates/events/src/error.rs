@@ -134,6 +134,8 @@ pub enum EventsError {
         /// What exactly is wrong.
         detail: String,
     },
+    /// The thread that reads and parses panicked: a bug in this crate. What was committed is whole.
+    Panicked,
     /// The file for malformed lines fails.
     RejectFile {
         /// What was being done, as a verb.
@@ -173,6 +175,7 @@ impl fmt::Display for EventsError {
             E::RejectFile { operation, path, source } => {
                 write!(f, "cannot {operation} the reject file {path}: {source}")
             }
+            E::Panicked => f.write_str("reading the source panicked, please report it"),
             E::BadFieldSpec { spec, detail } => write!(f, "the field {spec:?}: {detail}"),
             E::BadFormatName { name } => {
                 write!(f, "{name:?} is no format: give auto, combined, common, ndjson, csv or tsv")

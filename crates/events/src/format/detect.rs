@@ -59,6 +59,7 @@ impl LineParser {
 #[derive(Debug)]
 pub(crate) struct Chosen {
     pub(crate) parser: LineParser,
+    #[cfg_attr(not(test), expect(dead_code, reason = "tests ask what was recognised"))]
     pub(crate) format: Format,
     /// Where the first record begins, behind a byte order mark and the header.
     pub(crate) start: u64,

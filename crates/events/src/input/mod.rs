@@ -199,7 +199,6 @@ impl Input {
         let meter = Meter::default();
         let mut reader = Metered { inner: reader, meter: meter.clone() };
         let mut magic = Vec::new();
-        // An error here comes again, or the input goes on: both are right.
         let error = read_to(&mut reader, &mut magic, 4).err();
         let stream: Box<dyn Read + Send> = match error {
             None => Box::new(Cursor::new(magic.clone()).chain(reader)),
@@ -256,6 +255,11 @@ impl Input {
     /// The error that stands right behind the head, if any.
     pub(crate) fn take_head_error(&mut self) -> Option<io::Error> {
         self.head_error.take()
+    }
+
+    /// Puts it back.
+    pub(crate) fn set_head_error(&mut self, error: Option<io::Error>) {
+        self.head_error = error;
     }
 
     pub(crate) fn identity(&self) -> &[u8] {
