@@ -1,7 +1,7 @@
 //! Time, processor time, bytes written, memory and latencies: what is measured, and how.
 //!
-//! - **Processor time** is `CLOCK_PROCESS_CPUTIME_ID`: user and system time of every thread that the
-//!   process ever had, background threads included, to the nanosecond.
+//! - **Processor time** is `CLOCK_PROCESS_CPUTIME_ID`: user and system time of every thread that
+//!   the process ever had, background threads included, to the nanosecond.
 //! - **Bytes written** are `write_bytes` of `/proc/self/io`: pages that the process made dirty (or
 //!   wrote directly), counted by the kernel for every engine alike, metadata of its own included.
 //! - **Peak memory** is `VmHWM`, reset when the timed phase begins.
@@ -9,8 +9,8 @@
 //!   operation: a call's latency includes the making of its input, some tens of nanoseconds.
 //!
 //! Two traps of virtual machines are disarmed before each timed phase, for every engine alike:
-//! memory that was idle for some seconds is dear to touch again, so it is touched; and the page cache
-//! loses files that lie idle, so they are read ahead.
+//! memory that was idle for some seconds is dear to touch again, so it is touched; and the page
+//! cache loses files that lie idle, so they are read ahead.
 
 use std::fs::{self, File};
 use std::io::Read;

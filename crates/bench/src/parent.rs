@@ -1,8 +1,8 @@
 //! The process that was started by hand: it spawns the children, one at a time, and reports.
 //!
-//! Engines are interleaved: for each workload, round 1 of every engine, then round 2 of every engine.
-//! A machine that slows down or is shared for a while slows all engines of that round; ratios are
-//! taken within a round.
+//! Engines are interleaved: for each workload, round 1 of every engine, then round 2 of every
+//! engine. A machine that slows down or is shared for a while slows all engines of that round;
+//! ratios are taken within a round.
 
 use std::fs::OpenOptions;
 use std::io::Write;
@@ -33,6 +33,7 @@ pub fn main() -> Result<()> {
     println!("{}", report::heading(&command));
 
     let mut failures = 0;
+    let mut measured = Vec::new();
     for workload in selected {
         let mut records = Vec::new();
         for round in 1..=command.rounds.max(1) {
@@ -51,6 +52,13 @@ pub fn main() -> Result<()> {
             }
         }
         println!("{}", report::table(workload, &records, command.markdown));
+        measured.push((workload, records));
+    }
+    if measured.len() > 1 {
+        println!("{}", report::summary(&measured, command.markdown));
+    }
+    if engines.len() > 1 {
+        println!("{}", report::legend(&engines[0]));
     }
     if failures > 0 {
         return Err(format!("{failures} measurements failed").into());

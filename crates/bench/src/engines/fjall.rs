@@ -2,27 +2,28 @@
 //!
 //! What its sources say, read at that version, and what follows from it:
 //!
-//! - **Durability.** `Keyspace::insert` and `Database::batch().commit()` write to the journal through
-//!   an 8 KiB `BufWriter` and, unless `manual_journal_persist` is set, flush it to the operating
-//!   system before they return (`PersistMode::Buffer`, `keyspace/mod.rs` and `db.rs`). So the default
-//!   *is* [`DurabilityName::Os`]. `Buffered` sets `manual_journal_persist` on the database and on the
-//!   keyspace; `Disk` commits each batch with `PersistMode::SyncData` (fdatasync), single operations
-//!   as a batch of one, because `insert` takes no durability.
-//! - **Memory.** `cache_size` (blocks, indexes and filters share it) and `max_memtable_size` are set
-//!   to the bytes that all engines get. Four sealed memtables halt writers: its default, not an
+//! - **Durability.** `Keyspace::insert` and `Database::batch().commit()` write to the journal
+//!   through an 8 KiB `BufWriter` and, unless `manual_journal_persist` is set, flush it to the
+//!   operating system before they return (`PersistMode::Buffer`, `keyspace/mod.rs` and `db.rs`). So
+//!   the default *is* [`DurabilityName::Os`]. `Buffered` sets `manual_journal_persist` on the
+//!   database and on the keyspace; `Disk` commits each batch with `PersistMode::SyncData`
+//!   (fdatasync), single operations as a batch of one, because `insert` takes no durability.
+//! - **Memory.** `cache_size` (blocks, indexes and filters share it) and `max_memtable_size` are
+//!   set to the bytes that all engines get. Four sealed memtables halt writers: its default, not an
 //!   option.
-//! - **Codec.** The default policy is none on levels 0 and 1 and LZ4 below. It is set to one codec on
-//!   every level, as on all sides: otherwise the engine that moves data down later would seem to
+//! - **Codec.** The default policy is none on levels 0 and 1 and LZ4 below. It is set to one codec
+//!   on every level, as on all sides: otherwise the engine that moves data down later would seem to
 //!   compress less. The journal compresses values of 4 KiB and more by default; that follows the
 //!   codec as well.
 //! - **Threads.** Default: as many workers as cores, at most four.
 //! - Everything else is as its authors set it: leveled compaction, tables of 64 MiB, four tables in
-//!   level 0, blocks of 4 KiB, filters of 0.01 % false positives on level 0 and 10 bits a key below,
-//!   no hash index in blocks (its option for one is hidden from the documentation). The README gives
-//!   no tuning advice besides the cache size.
-//! - **Settling.** `rotate_memtable_and_wait`, then until no flush is outstanding, no compaction runs
-//!   and none was completed for a while: each flush queues as many compaction requests as there are
-//!   workers, and a request that finds nothing to do counts as completed too, so quiet means idle.
+//!   level 0, blocks of 4 KiB, filters of 0.01 % false positives on level 0 and 10 bits a key
+//!   below, no hash index in blocks (its option for one is hidden from the documentation). The
+//!   README gives no tuning advice besides the cache size.
+//! - **Settling.** `rotate_memtable_and_wait`, then until no flush is outstanding, no compaction
+//!   runs and none was completed for a while: each flush queues as many compaction requests as
+//!   there are workers, and a request that finds nothing to do counts as completed too, so quiet
+//!   means idle.
 //! - **Walks.** `range(key..)`, a new iterator (and view) for each, as with all engines.
 
 use std::path::Path;

@@ -1,16 +1,16 @@
 //! redb 4.4.0: a copy-on-write B+-tree in Rust.
 //!
-//! - **Durability.** redb knows two levels. `Disk` is `Durability::Immediate`. `Buffered` *and* `Os`
-//!   are `Durability::None`, which keeps the commit in the memory of the process until the next
-//!   immediate one: weaker than `Os`, and therefore to redb's advantage in the default comparison.
-//!   Settling ends with an immediate commit, so that the bytes are counted.
-//! - **Memory.** There is no memtable; a part of the one cache is the write buffer. The cache gets the
-//!   bytes of the block cache and of one memtable together.
+//! - **Durability.** redb knows two levels. `Disk` is `Durability::Immediate`. `Buffered` *and*
+//!   `Os` are `Durability::None`, which keeps the commit in the memory of the process until the
+//!   next immediate one: weaker than `Os`, and therefore to redb's advantage in the default
+//!   comparison. Settling ends with an immediate commit, so that the bytes are counted.
+//! - **Memory.** There is no memtable; a part of the one cache is the write buffer. The cache gets
+//!   the bytes of the block cache and of one memtable together.
 //! - **Codec.** None.
-//! - **Reads.** Its documents and its own benchmark open one read transaction and one table for many
-//!   reads. A reader renews both every [`RENEW_AFTER`] operations, so that it also sees what a writer
-//!   beside it writes, and does not keep old pages from being used again for long. The other engines
-//!   answer each read from the newest state.
+//! - **Reads.** Its documents and its own benchmark open one read transaction and one table for
+//!   many reads. A reader renews both every [`RENEW_AFTER`] operations, so that it also sees what a
+//!   writer beside it writes, and does not keep old pages from being used again for long. The other
+//!   engines answer each read from the newest state.
 //! - **Settling.** There is no background work.
 
 use std::path::Path;

@@ -6,8 +6,8 @@
 //! the key space rule it out, only a filter or a look can.
 //!
 //! **Values** are half compressible: the second half of each repeats the first, as far as the stamp
-//! allows. The stamp, the first eight bytes, is the number of the key, so that every read can tell a
-//! right answer from a wrong one at the cost of one comparison.
+//! allows. The stamp, the first eight bytes, is the number of the key, so that every read can tell
+//! a right answer from a wrong one at the cost of one comparison.
 //!
 //! **Orders.** "Random" is a permutation: each key exactly once, so that the live bytes are known
 //! exactly. The road not taken is `db_bench`'s draw with replacement, which leaves a third of the

@@ -33,9 +33,35 @@ fn a_ratio_is_taken_within_a_round() {
         record("b", 2, 50.0),
         record("b", 3, 1.0),
     ];
-    assert_eq!(ratios(&records, "a", "b"), [2.0, 2.0]);
-    assert_eq!(ratio_cell(&[2.0, 1.5, 3.0]), "2.00 (1.50-3.00)");
-    assert!(ratios(&records, "a", "a").is_empty());
+    let ratios = Ratios::of(&records, "a", "b");
+    assert_eq!(ratios.rates, [2.0, 2.0]);
+    assert_eq!(ratios.rate_cell(), "2.00 (2.00-2.00)");
+    assert_eq!(Ratios::of(&records, "a", "a").rate_cell(), "");
+    let spread = Ratios { rates: vec![2.0, 1.5, 3.0], cpu: vec![1.0, 4.0] };
+    assert_eq!((spread.rate_cell(), spread.cpu_cell()), ("2.00 (1.50-3.00)".into(), "2.50".into()));
+}
+
+/// Twice as fast at half the processor time is twice ahead in both.
+#[test]
+fn ratios_above_one_mean_that_the_first_is_ahead() {
+    let mut records = [record("a", 1, 200.0), record("b", 1, 100.0)];
+    records[0].cpu_settled_us = 3.0;
+    records[1].cpu_settled_us = 6.0;
+    let ratios = Ratios::of(&records, "a", "b");
+    assert_eq!((ratios.rates, ratios.cpu), (vec![2.0], vec![2.0]));
+}
+
+#[test]
+fn a_summary_has_a_line_a_workload() {
+    let measured = [
+        (workloads::find("scan").unwrap(), vec![record("a", 1, 6e6), record("b", 1, 3e6)]),
+        (workloads::find("deletes").unwrap(), vec![record("a", 1, 5e5)]),
+    ];
+    let text = summary(&measured, true);
+    let lines: Vec<&str> = text.lines().filter(|line| line.starts_with('|')).collect();
+    assert_eq!(lines.len(), 4, "{text}");
+    assert!(lines[2].contains("scan") && lines[2].contains("2.00"), "{text}");
+    assert!(lines[3].contains("deletes") && lines[3].contains("500 k"), "{text}");
 }
 
 #[test]

@@ -5,8 +5,8 @@ use crate::Result;
 use crate::engines::Batch;
 use crate::keys::{Key, Permutation, key_of};
 
-/// Loads and warms; deletes 90 % of the keys in random order, one at a time; scans at once, with the
-/// tombstones of the deletes still about, and again when background work is idle.
+/// Loads and warms; deletes 90 % of the keys in random order, one at a time; scans at once, with
+/// the tombstones of the deletes still about, and again when background work is idle.
 pub fn deletes(run: &Run<'_>) -> Result<Outcome> {
     run.load()?;
     run.warm()?;
