@@ -6,9 +6,9 @@
 //! | 1 | the operation failed, something is damaged, a key is missing |
 //! | 2 | the command line is wrong |
 //!
-//! [`io::Error`] converts into [`Failure::Output`] and nothing else: inside a command, `?` on an I/O
-//! result means that *writing the output* failed. Every other I/O error is turned into a sentence
-//! that names its file where it happens ([`Failure::file`]).
+//! [`io::Error`] converts into [`Failure::Output`] and nothing else: inside a command, `?` on the
+//! result of an I/O call means that *writing the output* failed. Every other I/O error is turned into
+//! a sentence that names its file where it happens ([`Failure::file`]).
 
 use std::fmt::Display;
 use std::io;

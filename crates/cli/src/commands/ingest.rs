@@ -1,7 +1,8 @@
 //! `alluvium ingest`: reads click logs into a store.
 //!
 //! Every input is opened before the store is, so that a mistyped name makes no store. A file that
-//! cannot be read to its end does not keep the ones behind it from being read; a failing store does.
+//! cannot be read to its end does not keep the ones behind it from being read; a store that fails
+//! does.
 
 use std::fs::File;
 use std::io::Write;

@@ -79,7 +79,8 @@ mod tests {
         ];
         assert_eq!(
             text(&two, Duration::from_secs(1)),
-            "  file     events  rejected\n  a.log     1,000         2\n  b\\n.log     500         3\n\n\
+            "  file     events  rejected\n  a.log     1,000         2\n  \
+             b\\n.log     500         3\n\n\
              1,500 events from 2.00 kB in 1.00 s: 1,500 events/s\n5 lines rejected\n  bad time  5\n"
         );
     }
