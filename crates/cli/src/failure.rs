@@ -7,8 +7,8 @@
 //! | 2 | the command line is wrong |
 //!
 //! [`io::Error`] converts into [`Failure::Output`] and nothing else: inside a command, `?` on the
-//! result of an I/O call means that *writing the output* failed. Every other I/O error is turned into
-//! a sentence that names its file where it happens ([`Failure::file`]).
+//! result of an I/O call means that *writing the output* failed. Every other I/O error becomes a
+//! sentence that names its file where it happens ([`Failure::file`]).
 
 use std::fmt::Display;
 use std::io;

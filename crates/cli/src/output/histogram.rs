@@ -1,8 +1,8 @@
 //! Events over time as rows that fit a screen: hours; days, months or years where there are many.
 //!
 //! The unit is the finest one with at most [`ROWS_MAX`] rows that hold events. Short holes are rows
-//! of zero, because a quiet hour is news; a long one is a single row, because one event with a wrong
-//! clock must not push everything else off the screen.
+//! of zero, because a quiet hour is news; a long one is a single row, because one event with a
+//! wrong clock must not push everything else off the screen.
 
 use crate::output::time;
 
