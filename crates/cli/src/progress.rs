@@ -19,6 +19,8 @@ pub struct Bar {
     started: Instant,
     shown: Instant,
     bounded: bool,
+    /// Units that an earlier run had done.
+    before: Option<u64>,
 }
 
 /// How far a run is.
@@ -39,13 +41,15 @@ impl Bar {
         line.set_style(style("{spinner} {prefix}  {msg}  {elapsed}"));
         line.set_prefix(label.to_owned());
         let now = Instant::now();
-        Bar { line, started: now, shown: now, bounded: false }
+        Bar { line, started: now, shown: now, bounded: false, before: None }
     }
 
     /// Shows how far a run is that measures itself in bytes of its input.
     pub fn input(&mut self, position: Position) {
         let elapsed = self.started.elapsed();
-        let read = bytes((position.done as f64 / elapsed.as_secs_f64().max(0.001)) as u64);
+        let before = *self.before.get_or_insert(position.done);
+        let new = position.done.saturating_sub(before);
+        let read = bytes((new as f64 / elapsed.as_secs_f64().max(0.001)) as u64);
         self.show(position, || format!("{}  {read}/s", events_text(position.events, elapsed)));
     }
 

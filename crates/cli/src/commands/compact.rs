@@ -24,6 +24,6 @@ pub fn run(args: &CompactArgs, out: &mut dyn Write) -> Result<(), Failure> {
         Some(name) => db.column_family(name)?.compact()?,
         None => db.compact()?,
     }
-    writeln!(out, "{}", db.stats())?;
+    write!(out, "{}", db.stats())?;
     Ok(db.close()?)
 }

@@ -5,8 +5,7 @@
 
 use std::io::Write;
 use std::path::PathBuf;
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use alluvium::Db;
 use alluvium_events::{EventStore, ReportOptions};
@@ -61,7 +60,7 @@ pub fn run(args: &DemoArgs, out: &mut dyn Write) -> Result<(), Failure> {
     )?;
     let found = store.report(&ReportOptions::default())?;
     out.write_all(report::text(&found).as_bytes())?;
-    writeln!(out, "\n{}", store.db().stats())?;
+    write!(out, "\n{}", store.db().stats())?;
     Ok(store.close()?)
 }
 
@@ -83,6 +82,5 @@ fn settle(db: &Db) -> Result<(), Failure> {
     let bar = Bar::new("");
     bar.waiting("waiting for compaction to catch up");
     db.flush()?;
-    thread::sleep(Duration::from_millis(1));
-    Ok(())
+    Ok(db.wait_idle()?)
 }

@@ -3,6 +3,7 @@
 mod compact;
 mod delete;
 mod demo;
+mod dump;
 mod get;
 mod history;
 mod ingest;
@@ -52,6 +53,8 @@ pub enum Command {
     Compact(compact::CompactArgs),
     /// Read every byte of a store and name each damaged place
     Verify(verify::VerifyArgs),
+    /// Print what stands in one file of a store
+    Dump(dump::DumpArgs),
 }
 
 impl Command {
@@ -69,6 +72,7 @@ impl Command {
             Command::Stats(args) => stats::run(args, out),
             Command::Compact(args) => compact::run(args, out),
             Command::Verify(args) => verify::run(args, out),
+            Command::Dump(args) => dump::run(args, out),
         }
     }
 }

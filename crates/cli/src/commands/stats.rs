@@ -12,11 +12,19 @@ use crate::store::{Missing, StoreArgs};
 pub struct StatsArgs {
     #[command(flatten)]
     store: StoreArgs,
+    /// Print the levels of this column family only
+    #[arg(long = "cf", value_name = "NAME")]
+    family: Option<String>,
 }
 
 /// Prints the statistics. Sizes describe the store; rates and counts begin when it is opened.
 pub fn run(args: &StatsArgs, out: &mut dyn Write) -> Result<(), Failure> {
     let db = args.store.open(Missing::Refuse)?;
-    writeln!(out, "{}", db.stats())?;
+    let mut stats = db.stats();
+    if let Some(name) = &args.family {
+        db.column_family(name)?;
+        stats.families.retain(|family| family.name == *name);
+    }
+    write!(out, "{stats}")?;
     Ok(db.close()?)
 }

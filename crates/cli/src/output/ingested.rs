@@ -71,7 +71,7 @@ mod tests {
         let one = [("a.log".to_owned(), IngestSummary { skipped_lines: 3, ..summary(1, 0, "x") })];
         assert_eq!(
             text(&one, Duration::from_secs(2)),
-            "1 event from 1.00 kB in 2.00 s: 1 events/s\n3 lines had been stored before\n"
+            "1 event from 1000 B in 2.00 s: 1 events/s\n3 lines had been stored before\n"
         );
         let two = [
             ("a.log".to_owned(), summary(1000, 2, "bad_time")),
@@ -81,7 +81,7 @@ mod tests {
             text(&two, Duration::from_secs(1)),
             "  file     events  rejected\n  a.log     1,000         2\n  \
              b\\n.log     500         3\n\n\
-             1,500 events from 2.00 kB in 1.00 s: 1,500 events/s\n5 lines rejected\n  bad time  5\n"
+             1,500 events from 1.95 KiB in 1.00 s: 1,500 events/s\n5 lines rejected\n  bad time  5\n"
         );
     }
 }

@@ -21,17 +21,17 @@ pub fn counted(number: u64, noun: &str) -> String {
     format!("{} {noun}{plural}", grouped(number))
 }
 
-/// A count of bytes in decimal units with three significant digits: `512 B`, `1.05 GB`.
+/// A count of bytes in binary units with three significant digits: `512 B`, `1.05 GiB`; the units
+/// are those of the engine's own tables.
 pub fn bytes(count: u64) -> String {
-    const UNITS: [&str; 6] = ["kB", "MB", "GB", "TB", "PB", "EB"];
-    if count < 1000 {
+    const UNITS: [&str; 6] = ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
+    if count < 1024 {
         return format!("{count} B");
     }
-    let mut value = count as f64 / 1000.0;
+    let mut value = count as f64 / 1024.0;
     let mut unit = 0;
-    // 999.5 would be printed as 1000.
-    while value >= 999.5 && unit + 1 < UNITS.len() {
-        value /= 1000.0;
+    while value >= 1023.5 && unit + 1 < UNITS.len() {
+        value /= 1024.0;
         unit += 1;
     }
     format!("{} {}", significant(value), UNITS[unit])
@@ -90,17 +90,17 @@ mod tests {
     }
 
     #[test]
-    fn bytes_have_three_digits_and_never_a_thousand_of_a_unit() {
+    fn bytes_have_three_digits_and_never_a_whole_next_unit() {
         for (count, text) in [
             (0, "0 B"),
-            (999, "999 B"),
-            (1000, "1.00 kB"),
-            (9_994, "9.99 kB"),
-            (9_996, "10.0 kB"),
-            (999_499, "999 kB"),
-            (999_500, "1.00 MB"),
-            (1_048_576, "1.05 MB"),
-            (u64::MAX, "18.4 EB"),
+            (1023, "1023 B"),
+            (1024, "1.00 KiB"),
+            (10_230, "9.99 KiB"),
+            (10_236, "10.0 KiB"),
+            (1_048_063, "1023 KiB"),
+            (1_048_064, "1.00 MiB"),
+            (1_100_000, "1.05 MiB"),
+            (u64::MAX, "16.0 EiB"),
         ] {
             assert_eq!(bytes(count), text);
         }

@@ -2,11 +2,12 @@
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use tempfile::{TempDir, tempdir};
 
-use crate::program::{command, run};
+use crate::program::{Ran, command, run};
 
 fn store() -> TempDir {
     tempdir().expect("a directory")
@@ -157,4 +158,52 @@ fn a_full_output_device_is_a_failure() {
     let err = String::from_utf8_lossy(&output.stderr);
     assert!(err.starts_with("alluvium: cannot write the output: "), "{err}");
     assert_eq!(output.status.code(), Some(1));
+}
+
+/// The files of a store with this extension, by name.
+fn files(dir: &Path, extension: &str) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(dir).expect("the store");
+    let mut files: Vec<PathBuf> = entries.map(|entry| entry.expect("an entry").path()).collect();
+    files.retain(|path| path.extension().is_some_and(|found| found == extension));
+    files.sort();
+    files
+}
+
+fn dump(arguments: &[&str], file: &Path) -> Ran {
+    let mut command = command([&["dump"], arguments].concat());
+    command.arg(file).output().expect("it starts").into()
+}
+
+#[test]
+fn each_kind_of_file_can_be_looked_at() {
+    let dir = store();
+    run(dir.path(), ["put", "k\t1", "first"]).ok();
+    run(dir.path(), ["delete", "gone"]).ok();
+    run(dir.path(), ["compact"]).ok();
+    run(dir.path(), ["put", "k2", "second"]).ok();
+
+    let logs: String =
+        files(dir.path(), "wal").iter().map(|file| dump(&["wal"], file).ok()).collect();
+    assert!(logs.contains("put\tcf 0\tk2\tsecond\n"), "{logs}");
+    assert!(logs.contains("end, closed in good order"), "{logs}");
+    let tables = files(dir.path(), "sst");
+    let table: String = tables.iter().map(|file| dump(&["sst"], file).ok()).collect();
+    assert!(table.contains("put\tcf 0\tk\\t1\tfirst\n"), "{table}");
+    assert!(table.contains("entries: "), "{table}");
+    let hex = dump(&["sst", "--hex", "--limit", "1"], &tables[0]).ok();
+    assert!(hex.contains("6b0931\t6669727374\n"), "{hex}");
+    let manifest = files(dir.path(), "manifest").pop().expect("a manifest");
+    let edits = dump(&["manifest"], &manifest).ok();
+    assert!(edits.contains("edit\n") && edits.contains("default"), "{edits}");
+
+    // A file of another kind, a missing one, and one that is cut in the middle of a frame.
+    assert!(dump(&["wal"], &manifest).refused(2).contains("not named like"));
+    dump(&["wal"], &dir.path().join("999999.wal")).refused(1);
+    let bytes = std::fs::read(&manifest).expect("the manifest");
+    let copy = store();
+    let cut = copy.path().join(manifest.file_name().expect("a name"));
+    std::fs::write(&cut, &bytes[..bytes.len() - 3]).expect("a copy");
+    let torn = dump(&["manifest"], &cut);
+    assert!(torn.out.contains("edit\n"), "{torn:?}");
+    assert!(torn.refused(1).contains("breaks off at byte"));
 }
