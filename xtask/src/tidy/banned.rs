@@ -3,7 +3,8 @@
 //! - In the engine, files, clocks, threads, randomness, the network and processes appear in `env`
 //!   only: that is what lets a test crash it a million times. Clippy's `disallowed-methods` says
 //!   the same of single calls; here the whole module is out of bounds, whatever it is renamed to.
-//! - A library prints nothing: what it has to say it returns.
+//! - A library prints nothing: what it has to say it returns. The test kit may: it runs under
+//!   tests, and tells why one is about to be aborted.
 //! - Lints are excepted with `#[expect(…, reason)]`, which complains when it is no longer needed;
 //!   `#[allow]` never does.
 //! - Nothing is left for later in a macro that panics.
@@ -48,6 +49,9 @@ const OUTSIDE: &[(&str, &str)] = &[
 
 /// A module that may be imported whole although it holds names of [`OUTSIDE`].
 const IMPORTED_WHOLE: &str = "std::io";
+
+/// The library that only tests use.
+const TEST_KIT: &str = "crates/testkit";
 
 const PRINTING: &[&str] = &["print", "println", "eprint", "eprintln"];
 const UNFINISHED: &[&str] = &["todo", "unimplemented", "dbg"];
@@ -115,7 +119,8 @@ fn check_macros(file: &str, module: &Module, names: &Names, report: &mut Report)
         if INCLUDING.contains(&name) {
             report.problem(file, invoked.line, "`include!`: make the file a module");
         }
-        if PRINTING.contains(&name) && module.target == Target::Library && !invoked.test {
+        let silent = module.target == Target::Library && module.package != TEST_KIT;
+        if PRINTING.contains(&name) && silent && !invoked.test {
             report.problem(file, invoked.line, format!("`{name}!` in a library: return it"));
         }
     }

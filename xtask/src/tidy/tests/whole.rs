@@ -137,6 +137,10 @@ fn banned_calls_and_attributes_fail() {
     library("fn f() { println!(); }\n").finds(&[&format!("{root}:1: `println!` in a library")]);
     library("fn f() { std::eprintln!(); }\n").finds(&[&format!("{root}:1: `eprintln!` in a lib")]);
     library("fn f() { m!(print!(\"\")); }\n").finds(&[&format!("{root}:1: `print!` in a library")]);
+    Planted::clean()
+        .with("crates/testkit/Cargo.toml", &CLI_MANIFEST.replace("cli", "testkit"))
+        .with("crates/testkit/src/lib.rs", "fn f() { eprintln!(); }\n")
+        .finds(&[]);
     library("fn f() { dbg!(1); }\n").finds(&[&format!("{root}:1: `dbg!`")]);
     library("fn f() { todo!() }\n").finds(&[&format!("{root}:1: `todo!`")]);
     library("fn f() { vec![unimplemented!()]; }\n")
