@@ -51,7 +51,7 @@ pub struct Sweep {
 
 impl Default for Sweep {
     fn default() -> Sweep {
-        Sweep { seed: 0, draws: 1, nested_one_in: 40, wrap: |env| Arc::new(env) }
+        Sweep { seed: 0, draws: 1, nested_one_in: 100, wrap: |env| Arc::new(env) }
     }
 }
 
@@ -263,7 +263,7 @@ fn check_image(
         let actual = session.read_all()?;
         session.model.recover(&actual, survival).map_err(Failure::Mismatch)?;
         session.check_all()?;
-        for operation in &aftermath(&session.model) {
+        for operation in &aftermath(&session.model, image.operations()) {
             session.step(operation)?;
         }
         session.check_all()?;
@@ -279,8 +279,8 @@ fn check_image(
     }
 }
 
-/// What every recovered store must still be able to do.
-fn aftermath(model: &Model) -> Vec<Operation> {
+/// What every recovered store must still be able to do; a little different for each `variant`.
+fn aftermath(model: &Model, variant: u64) -> Vec<Operation> {
     let families: Vec<String> = model.state().into_keys().collect();
     let change = |family: &String, key: &str, value: Option<&str>| Change {
         family: family.clone(),
@@ -288,11 +288,17 @@ fn aftermath(model: &Model) -> Vec<Operation> {
         value: value.map(|value| value.as_bytes().to_vec()),
     };
     let write = |changes: Vec<Change>| Operation::Write { changes, durability: Durability::Disk };
-    vec![
+    let mut run = vec![
         write(families.iter().map(|family| change(family, "after", Some("1"))).collect()),
         write(families.iter().map(|family| change(family, "a", Some("after"))).collect()),
         write(families.iter().map(|family| change(family, "b", None)).collect()),
-    ]
+    ];
+    match variant % 4 {
+        0 => run.insert(2, Operation::Flush { family: None }),
+        1 => run.push(Operation::Compact { family: None }),
+        _ => {}
+    }
+    run
 }
 
 /// The files that no store in good order has.

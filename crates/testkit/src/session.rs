@@ -176,6 +176,10 @@ impl Session {
     fn write(&mut self, changes: &[Change], durability: Durability) -> Outcome {
         let known: Vec<Change> =
             changes.iter().filter(|c| self.handles.contains_key(&c.family)).cloned().collect();
+        if known.is_empty() {
+            // Writes nothing, and so says nothing of the writes before it.
+            return Ok(self.db().write_with(WriteBatch::new(), &WriteOptions { durability })?);
+        }
         self.model.begin_write(&known);
         let result = match (&known[..], durability == self.options.durability) {
             ([Change { family, key, value }], true) => {

@@ -42,9 +42,10 @@ fn generated_runs_answer_as_the_model_4() {
 #[test]
 fn runs_on_a_real_directory_answer_as_the_model() {
     let mix = Mix { operations: 150, ..MIX };
-    for (seed, config) in seeds(2).into_iter().flat_map(|seed| {
-        configs::all().into_iter().take(2).map(move |config| (seed, config))
-    }) {
+    for (seed, config) in seeds(2)
+        .into_iter()
+        .flat_map(|seed| configs::all().into_iter().take(2).map(move |config| (seed, config)))
+    {
         let directory = tempfile::tempdir().unwrap();
         let env = Arc::new(PosixEnv::new(directory.path().join("store")));
         let run = Generator::run(seed, mix);

@@ -185,7 +185,7 @@ fn stale_bytes(world: &World, file: FileId, rng: &mut Rng) -> Vec<u8> {
     if candidates.is_empty() || rng.below(4) == 0 {
         return Vec::new();
     }
-    candidates[rng.below(candidates.len())].inode.content().bytes().to_vec()
+    candidates[rng.below(candidates.len())].content.bytes().to_vec()
 }
 
 /// What `stale` holds at this place, zero beyond its end.

@@ -36,11 +36,11 @@ pub(super) struct World {
     pub(super) dead: VecDeque<Dead>,
 }
 
-/// A file that was removed or replaced.
+/// A file that was removed or replaced, as it was then.
 #[derive(Clone)]
 pub(super) struct Dead {
     pub(super) file: FileId,
-    pub(super) inode: Arc<Inode>,
+    pub(super) content: Content,
 }
 
 /// The directory's entries.
@@ -126,7 +126,7 @@ impl World {
             return Ok(());
         }
         if let Some(replaced) = self.directory.live.get(&to).cloned() {
-            self.bury(to, replaced);
+            self.bury(to, &replaced);
         }
         self.change_names(NameChange::Rename(from, to, inode));
         Ok(())
@@ -134,7 +134,7 @@ impl World {
 
     pub(super) fn remove(&mut self, file: FileId) -> io::Result<()> {
         let inode = self.find(file)?;
-        self.bury(file, inode);
+        self.bury(file, &inode);
         self.change_names(NameChange::Remove(file));
         Ok(())
     }
@@ -182,11 +182,11 @@ impl World {
         self.directory.pending.push(PendingName { operation, change });
     }
 
-    fn bury(&mut self, file: FileId, inode: Arc<Inode>) {
+    fn bury(&mut self, file: FileId, inode: &Inode) {
         if self.dead.len() == DEAD_FILES_MAX {
             self.dead.pop_front();
         }
-        self.dead.push_back(Dead { file, inode });
+        self.dead.push_back(Dead { file, content: inode.content().clone() });
     }
 }
 
