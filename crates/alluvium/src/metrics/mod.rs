@@ -20,6 +20,12 @@ impl Counter {
         self.0.fetch_add(count, Ordering::Relaxed);
     }
 
+    /// Adds `count` and gives the sum.
+    #[inline]
+    pub(crate) fn add_and_get(&self, count: u64) -> u64 {
+        self.0.fetch_add(count, Ordering::Relaxed) + count
+    }
+
     /// The sum so far.
     #[must_use]
     pub fn get(&self) -> u64 {

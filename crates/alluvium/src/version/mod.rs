@@ -134,6 +134,12 @@ impl Version {
         self.levels().map(|level| level.tables().len()).sum()
     }
 
+    /// The deepest level that holds a table.
+    #[must_use]
+    pub fn deepest_level(&self) -> Option<usize> {
+        self.levels.iter().rposition(|level| !level.is_empty())
+    }
+
     /// The bytes of all tables.
     #[must_use]
     pub fn bytes(&self) -> u64 {

@@ -186,6 +186,12 @@ impl ObsoleteTables {
         }
     }
 
+    /// Whether any table waits.
+    #[must_use]
+    pub fn has_any(&self) -> bool {
+        !self.numbers.lock().is_empty()
+    }
+
     /// Takes every table out.
     #[must_use]
     pub fn take(&self) -> Vec<FileNumber> {

@@ -356,6 +356,12 @@ impl VersionSet {
         logs.min().unwrap_or_default()
     }
 
+    /// The id that the next new column family gets: every id below it was given out.
+    #[must_use]
+    pub fn next_family_id(&self) -> ColumnFamilyId {
+        self.catalog.next_family
+    }
+
     /// At or above every sequence number in a table.
     #[must_use]
     pub fn last_sequence(&self) -> SeqNo {
