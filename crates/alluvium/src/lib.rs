@@ -4,6 +4,7 @@ pub mod env;
 
 mod base;
 mod batch;
+mod memtable;
 mod metrics;
 
 pub use base::error::{Action, Error, Result};
