@@ -86,8 +86,8 @@ pub(super) fn decode(bytes: &[u8], name: &str) -> Result<FileNumber> {
         return Err(damaged(sum_at, "the checksum does not match the line"));
     }
     // From here on the line is what somebody wrote; this form is kept by every version.
-    let fields = covered[BEGIN.len()..].split_once(MANIFEST);
-    let version = fields.and_then(|(version, _)| version.parse::<u32>().ok());
+    let fields = &covered[BEGIN.len()..];
+    let version = fields.split(' ').next().and_then(|version| version.parse::<u32>().ok());
     match version {
         None => return Err(damaged(BEGIN.len(), "the line has no format version")),
         Some(STORE_VERSION) => {}
@@ -96,8 +96,8 @@ pub(super) fn decode(bytes: &[u8], name: &str) -> Result<FileNumber> {
             return Err(Error::UnsupportedFormat { file, found, supported: STORE_VERSION });
         }
     }
-    let number = fields.and_then(|(_, number)| number.parse().ok()).map(FileNumber);
-    match number {
+    let number = fields.split_once(MANIFEST).and_then(|(_, number)| number.parse().ok());
+    match number.map(FileNumber) {
         Some(number) if number <= FileNumber::MAX && encode(number) == text => Ok(number),
         _ => Err(damaged(BEGIN.len(), "the line names no manifest")),
     }

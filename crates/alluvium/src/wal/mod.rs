@@ -28,4 +28,4 @@ pub use reader::{Found, LogOpen, LogReader, ReadFrame};
 pub use writer::LogWriter;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
