@@ -1,3 +1,5 @@
+//! The memtable against a sorted map, and readers beside a writer.
+
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::ops::Bound;
@@ -310,7 +312,7 @@ fn readers_beside_a_writer(shape: fn(u64) -> Vec<u8>) {
                 assert_eq!(order.is_lt(), step % 4 != 3, "out of order at step {step}");
                 assert_eq!(iterator.value(), key::user_key(iterator.key()));
             }
-            if rounds % 512 == 0 {
+            if rounds.is_multiple_of(512) {
                 let mut seen = 0;
                 iterator.seek_to_first().unwrap();
                 while iterator.valid() {
