@@ -3,8 +3,8 @@
 //! # The switch
 //! Everything that the new line leads to is on disk before the line is: the manifest was synced by
 //! its writer; then the line is written to a `.tmp` file and synced, the directory is synced (the
-//! manifest's *name*, reliability bug m01), the file is renamed over `CURRENT`, and the directory is
-//! synced again (the rename). A crash anywhere leaves the old line or the new one, whole, and a
+//! manifest's *name*, reliability bug m01), the file is renamed over `CURRENT`, and the directory
+//! is synced again (the rename). A crash anywhere leaves the old line or the new one, whole, and a
 //! manifest for either.
 
 use std::io;
@@ -38,7 +38,8 @@ pub enum StoreState {
 /// Says whether `env` holds a store.
 ///
 /// # Errors
-/// A directory that cannot be listed, and corruption when there are tables or logs and no `CURRENT`.
+/// A directory that cannot be listed, and corruption when there are tables or logs and no
+/// `CURRENT`.
 pub fn store_exists(env: &dyn Env) -> Result<StoreState> {
     let files = list(env)?;
     if files.contains(&FileId::Current) {

@@ -12,8 +12,8 @@
 //!   That is corruption: the edits behind it are not to be applied without it;
 //! - an end frame: the manifest was closed; anything behind it is corruption.
 //!
-//! The state that a manifest begins with was synced before `CURRENT` named it, so there it is always
-//! damage.
+//! The state that a manifest begins with was synced before `CURRENT` named it, so there it is
+//! always damage.
 
 use std::io;
 

@@ -12,6 +12,7 @@ mod rules;
 use std::sync::Arc;
 
 use super::*;
+use crate::base::error::Result;
 use crate::base::file::FileId;
 use crate::base::key::{SeqNo, ValueKind, encode, pack_trailer};
 use crate::batch::ColumnFamilyId;

@@ -29,7 +29,9 @@ fn reg_m13_a_deleted_table_is_obsolete_when_its_last_reader_has_gone() {
     let (_, mut set, queue) = store();
     let woken = Arc::new(AtomicUsize::new(0));
     let counter = Arc::clone(&woken);
-    queue.set_waker(move || drop(counter.fetch_add(1, Ordering::Relaxed)));
+    queue.set_waker(move || {
+        counter.fetch_add(1, Ordering::Relaxed);
+    });
 
     let (first, second) = (version(&set), version(&set));
     let mut edit = VersionEdit::default();

@@ -221,7 +221,7 @@ fn a_state_must_be_complete_and_have_the_default_family() {
 
     let (env, manifest) = forge_manifest(&[]);
     expect_damage(recover(&env), manifest, 48, "within the state");
-    let (env, manifest) = forge_manifest(&[counters.clone()]);
+    let (env, manifest) = forge_manifest(std::slice::from_ref(&counters));
     expect_damage(recover(&env), manifest, 48, "no default column family");
     let (env, manifest) = forge_manifest(&[more(counters.clone())]);
     let end = env.file_bytes(manifest).unwrap().len() as u64;

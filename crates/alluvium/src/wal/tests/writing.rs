@@ -34,7 +34,8 @@ fn nothing_is_in_the_file_before_the_flush_and_a_flush_is_one_append() {
     assert_eq!(writer.synced_bytes(), writer.bytes());
 }
 
-/// reg_w12, reg_m06: a log goes on after an error, and what it says then stands behind a torn frame.
+/// reg_w12, reg_m06: a log goes on after an error, and what it says then stands behind a torn
+/// frame.
 #[test]
 fn reg_w12_after_a_failure_the_file_is_never_touched_again() {
     for operation in [Operation::Append, Operation::Sync] {
