@@ -113,6 +113,17 @@ impl TableIterator {
         self.table.file.damaged(offset, malformed)
     }
 
+    /// Ends a step forwards that did not land on an entry of the current block.
+    #[cold]
+    #[inline(never)]
+    fn leave_block(&mut self, stepped: std::result::Result<(), Malformed>) -> Result<()> {
+        let moved = match stepped {
+            Ok(()) => self.enter_next_block(),
+            Err(malformed) => Err(self.damaged(malformed)),
+        };
+        self.settle(moved)
+    }
+
     /// Makes a move from the block's end land on the first entry behind, where there is one.
     #[cold]
     fn enter_next_block(&mut self) -> Result<()> {
@@ -232,17 +243,11 @@ impl InternalIterator for TableIterator {
     #[inline]
     fn next(&mut self) -> Result<()> {
         if self.block.valid() {
-            match self.block.next() {
-                Ok(()) if self.block.valid() => return Ok(()),
-                Ok(()) => {
-                    let moved = self.enter_next_block();
-                    return self.settle(moved);
-                }
-                Err(malformed) => {
-                    let error = self.damaged(malformed);
-                    return self.settle(Err(error));
-                }
+            let stepped = self.block.next();
+            if stepped.is_ok() && self.block.valid() {
+                return Ok(());
             }
+            return self.leave_block(stepped);
         }
         self.error.clone().map_or(Ok(()), Err)
     }
