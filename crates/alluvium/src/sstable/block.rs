@@ -1,15 +1,16 @@
-//! A block in memory: values, entries with prefix-compressed keys, and the restart points into both.
+//! A block in memory: values, entries with prefix-compressed keys, restart points into both.
 //!
 //! Drawn in docs/format.md ("Data block and index block"). Values stand apart from keys, so that a
-//! search reads a few neighbouring cache lines of keys and then one value, in place of a line or two
-//! for each entry that it passes; memory is slow, and blocks in the cache are cold.
+//! search reads a few neighbouring cache lines of keys and then one value, in place of a line or
+//! two for each entry that it passes: a block in the cache is seldom in the processor's.
 //!
-//! Prefixes are shared between *user keys* and the trailer stands whole behind each, for two reasons: at a restart point the encoded
-//! internal key lies in the block in one piece, and a search can follow the sharing: with `matched`
-//! the bytes that the target has in common with the entry before (which is below the target), an
-//! entry that shares more than that is below it as well, one that shares less is above it, and only
-//! one that shares exactly as much is looked at, from there on. No key is put together on the way.
-//! That needs `shared` to be the *whole* common prefix, which the writer keeps and `verify` checks.
+//! Prefixes are shared between *user keys* and the trailer stands whole behind each, for two
+//! reasons. At a restart point the encoded internal key lies in the block in one piece. And a
+//! search can follow the sharing: with `matched` the bytes that the target has in common with the
+//! entry before (which is below the target), an entry that shares more than that is below it as
+//! well, one that shares less is above it, and only one that shares exactly as much is looked at,
+//! from there on. No key is put together on the way. That needs `shared` to be the *whole* common
+//! prefix, which the writer keeps and `verify` checks.
 //!
 //! Blocks come here with their checksum checked, which says that they are what was written, not
 //! that the writer meant well: every length is held against the block's end before it is used.

@@ -49,10 +49,7 @@ impl TableIterator {
     pub(super) fn new(table: Arc<Table>, purpose: ReadPurpose) -> TableIterator {
         let ahead = match purpose {
             ReadPurpose::User { .. } => ReadAhead::adaptive(),
-            ReadPurpose::Compaction => {
-                table.file.advise_sequential();
-                ReadAhead::sequential()
-            }
+            ReadPurpose::Compaction => ReadAhead::sequential(),
         };
         TableIterator {
             table,
