@@ -1,2 +1,42 @@
-//! Under construction.
-fn main() {}
+//! Chores of the workspace that are programs: `cargo xtask <command>`.
+//!
+//! A check lives here, and not in a script, when it has to understand Rust, Cargo manifests or
+//! Markdown, and when it has to be tested itself.
+
+mod tidy;
+
+use std::env;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+const USAGE: &str = "\
+usage: cargo xtask tidy [--verbose]
+
+  tidy    checks what the compiler does not: the floors of the engine, lengths, banned calls,
+          the unsafe ledger, dead files, manifests, links and examples in the documents
+          --verbose also lists the files that are longer than they should get";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = env::args().skip(1).collect();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    match arguments.as_slice() {
+        ["tidy"] => tidy::command(&workspace_root(), false),
+        ["tidy", "--verbose" | "-v"] => tidy::command(&workspace_root(), true),
+        ["help" | "--help" | "-h"] => {
+            println!("{USAGE}");
+            ExitCode::SUCCESS
+        }
+        _ => {
+            eprintln!("{USAGE}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// The root of the workspace that Cargo runs this program in, or that it was built from.
+fn workspace_root() -> PathBuf {
+    let manifest =
+        env::var("CARGO_MANIFEST_DIR").unwrap_or_else(|_| env!("CARGO_MANIFEST_DIR").to_owned());
+    let manifest = Path::new(&manifest);
+    manifest.parent().unwrap_or(manifest).to_owned()
+}

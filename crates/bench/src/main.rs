@@ -1,2 +1,45 @@
-//! Under construction.
-fn main() {}
+//! `alluvium-bench`: workloads that measure Alluvium, and other engines beside it.
+//!
+//! The parent (`parent.rs`) decides what runs and never touches an engine; every (engine, workload,
+//! round) runs in a process of its own (`child.rs`), which prints one line of JSON (`record.rs`).
+//! The parent gathers the lines into medians and ratios (`report/`). So no engine inherits another
+//! one's heap, threads, page faults or peak memory, and a crash of one costs one row.
+//!
+//! ```text
+//! parent ── spawns ──► child ── opens ──► engines/{alluvium,fjall,redb}.rs
+//!   │                    └── runs ────► workloads/*.rs ── measured by ──► measure.rs
+//!   └── report/ ◄── record.rs (a line of JSON) ◄──┘
+//! ```
+//!
+//! How to run it, and what is made equal on all sides: `docs/benchmarks.md`.
+
+mod child;
+mod engines;
+mod keys;
+mod measure;
+mod parent;
+mod record;
+mod report;
+mod settings;
+mod workloads;
+
+use std::process::ExitCode;
+
+/// What the bench can fail with: everything ends in one sentence on standard error.
+type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;
+
+fn main() -> ExitCode {
+    let mut arguments = std::env::args().skip(1);
+    let outcome = if arguments.next().as_deref() == Some(child::SUBCOMMAND) {
+        child::main(arguments.next().as_deref().unwrap_or_default())
+    } else {
+        parent::main()
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("alluvium-bench: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -12,8 +12,9 @@ pub const BATCH_BYTES_MAX: usize = 1 << 30;
 pub const BATCH_OPERATIONS_MAX: u32 = 1 << 28;
 /// Largest payload of one log frame, in bytes.
 pub const FRAME_PAYLOAD_BYTES_MAX: usize = BATCH_BYTES_MAX + 64;
-/// Largest encoded version edit, in bytes.
-pub const EDIT_BYTES_MAX: usize = 256 << 20;
+/// Largest encoded version edit that is one frame of a manifest, in bytes. A larger one becomes the
+/// state of a new manifest, which may have many frames.
+pub const EDIT_BYTES_MAX: usize = 16 << 20;
 /// Largest block of a table before compression, in bytes. A block holds one entry at least.
 pub const BLOCK_BYTES_MAX: usize = VALUE_BYTES_MAX + KEY_BYTES_MAX + (1 << 20);
 /// Levels of a column family.

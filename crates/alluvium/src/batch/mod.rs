@@ -45,6 +45,10 @@ impl ColumnFamilyId {
 pub(crate) struct BatchBuffer {
     bytes: Vec<u8>,
     count: u32,
+    /// Bytes of keys and values alone.
+    user_bytes: u64,
+    /// Each family that an operation names, once.
+    families: Vec<ColumnFamilyId>,
     error: Option<Error>,
 }
 
@@ -56,7 +60,18 @@ impl Default for BatchBuffer {
 
 impl BatchBuffer {
     pub(crate) fn new() -> BatchBuffer {
-        BatchBuffer { bytes: vec![0; HEADER_BYTES], count: 0, error: None }
+        BatchBuffer {
+            bytes: vec![0; HEADER_BYTES],
+            count: 0,
+            user_bytes: 0,
+            families: Vec::new(),
+            error: None,
+        }
+    }
+
+    /// Makes room for `bytes` more.
+    pub(crate) fn reserve(&mut self, bytes: usize) {
+        self.bytes.reserve(bytes);
     }
 
     /// Adds a put. A key or value over its limit is remembered and refused by [`Self::check`].
@@ -75,6 +90,10 @@ impl BatchBuffer {
             self.error = limit_breach(key.len(), value_bytes, self.bytes.len(), self.count);
         }
         self.count = self.count.saturating_add(1);
+        self.user_bytes += (key.len() + value_bytes) as u64;
+        if !self.families.contains(&family) {
+            self.families.push(family);
+        }
         self.bytes.push(kind as u8);
         put_varint(&mut self.bytes, u64::from(family.0));
         put_prefixed(&mut self.bytes, key);
@@ -84,7 +103,19 @@ impl BatchBuffer {
     pub(crate) fn clear(&mut self) {
         self.bytes.truncate(HEADER_BYTES);
         self.count = 0;
+        self.user_bytes = 0;
+        self.families.clear();
         self.error = None;
+    }
+
+    /// Bytes of keys and values alone.
+    pub(crate) fn user_bytes(&self) -> u64 {
+        self.user_bytes
+    }
+
+    /// Each family that an operation names, once.
+    pub(crate) fn families(&self) -> &[ColumnFamilyId] {
+        &self.families
     }
 
     /// The number of operations.

@@ -17,6 +17,8 @@
 mod fault;
 mod memory;
 mod posix;
+#[cfg(test)]
+mod tests;
 
 use std::fmt::Debug;
 use std::io;
@@ -24,7 +26,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use crate::base::file::{FileId, FileNumber};
-pub use fault::{Fault, FaultEnv, FaultKind, Operation};
+pub use fault::{Fault, FaultEnv, FaultRule, FileKind, Injection, Operation, RuleId, When};
 pub use memory::{CrashPolicy, MemEnv};
 pub use posix::PosixEnv;
 

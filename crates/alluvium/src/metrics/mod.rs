@@ -1,7 +1,7 @@
 //! Floor 1: counters as plain atomics, and latency histograms.
 //!
-//! A [`Counters`] is shared by every part of one store. Counting is one relaxed addition; reading is
-//! a snapshot that is not atomic over all counters, which is what figures for people need.
+//! A [`Counters`] is shared by every part of one store. Counting is one relaxed addition; reading
+//! is a snapshot that is not atomic over all counters, which is what figures for people need.
 
 pub(crate) mod histogram;
 
@@ -18,6 +18,12 @@ impl Counter {
     #[inline]
     pub fn add(&self, count: u64) {
         self.0.fetch_add(count, Ordering::Relaxed);
+    }
+
+    /// Adds `count` and gives the sum.
+    #[inline]
+    pub(crate) fn add_and_get(&self, count: u64) -> u64 {
+        self.0.fetch_add(count, Ordering::Relaxed) + count
     }
 
     /// The sum so far.
@@ -86,6 +92,12 @@ counters! {
     flush_bytes,
     /// Compactions done, trivial moves not counted.
     compactions,
+    /// Compactions of level 0 because it held many tables.
+    compactions_level0,
+    /// Compactions of a deeper level because it was over its size.
+    compactions_size,
+    /// Compactions that somebody asked for.
+    compactions_manual,
     /// Tables moved to the next level without being rewritten.
     trivial_moves,
     /// Bytes of tables read by compactions.

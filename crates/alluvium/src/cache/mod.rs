@@ -1,0 +1,128 @@
+//! Floor 1: the block cache: contents of table blocks, uncompressed and checked, in memory.
+//!
+//! One for the whole store, bounded by the bytes that it holds. A block is named by its file's
+//! number and its offset; numbers are never given out again, so that the blocks of a removed file
+//! need not be hunted down: nobody asks for them, and they age out.
+//!
+//! What stays is decided by `quick_cache` (the S3-FIFO family): a block seen once, as by a long
+//! scan, does not push out one that is seen again and again. Shards keep threads apart. A block
+//! larger than a shard is not kept.
+//!
+//! The cache trusts what is put in: a block is verified as it leaves the disk, never again here.
+
+use std::hash::{BuildHasher, Hasher};
+
+use bytes::Bytes;
+use quick_cache::sync::{Cache, DefaultLifecycle};
+use quick_cache::{OptionsBuilder, Weighter};
+
+use crate::base::file::FileNumber;
+
+/// What a cached block costs beside its bytes: the cache's own entry, two reference counts and the
+/// allocator's rounding.
+const ENTRY_OVERHEAD_BYTES: u64 = 128;
+/// The block size from which the number of blocks, and so of shards, is guessed.
+const TYPICAL_BLOCK_BYTES: usize = 4096;
+
+/// Where a block stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+struct Place {
+    file: u64,
+    offset: u64,
+}
+
+/// Blocks in memory, by their place.
+#[derive(Debug)]
+pub(crate) struct BlockCache {
+    /// `None` when the capacity is 0.
+    blocks: Option<Cache<Place, Bytes, WeighBlock, BuildPlaceHasher>>,
+}
+
+impl BlockCache {
+    /// A cache of `capacity_bytes`; with 0 it keeps nothing.
+    pub(crate) fn new(capacity_bytes: usize) -> BlockCache {
+        let options = OptionsBuilder::new()
+            .estimated_items_capacity(capacity_bytes / TYPICAL_BLOCK_BYTES)
+            .weight_capacity(capacity_bytes as u64)
+            .build();
+        let blocks = match options {
+            Ok(options) if capacity_bytes > 0 => Some(Cache::with_options(
+                options,
+                WeighBlock,
+                BuildPlaceHasher,
+                DefaultLifecycle::default(),
+            )),
+            _ => None,
+        };
+        BlockCache { blocks }
+    }
+
+    /// The block at `offset` of `file`.
+    #[inline]
+    pub(crate) fn get(&self, file: FileNumber, offset: u64) -> Option<Bytes> {
+        self.blocks.as_ref()?.get(&Place { file: file.0, offset })
+    }
+
+    /// Keeps `block`, perhaps, and lets others go for it. The memory behind `block` should be its
+    /// own: a slice of something larger keeps all of that alive, unaccounted.
+    pub(crate) fn insert(&self, file: FileNumber, offset: u64, block: Bytes) {
+        if let Some(blocks) = &self.blocks {
+            blocks.insert(Place { file: file.0, offset }, block);
+        }
+    }
+
+    /// The memory held, in bytes.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.blocks.as_ref().map_or(0, Cache::weight)
+    }
+}
+
+#[derive(Debug, Clone)]
+struct WeighBlock;
+
+impl Weighter<Place, Bytes> for WeighBlock {
+    #[inline]
+    fn weight(&self, _place: &Place, block: &Bytes) -> u64 {
+        block.len() as u64 + ENTRY_OVERHEAD_BYTES
+    }
+}
+
+/// Places are made by the engine, never by a stranger: two multiplications do in place of a keyed
+/// hash.
+#[derive(Debug, Clone, Copy)]
+struct BuildPlaceHasher;
+
+impl BuildHasher for BuildPlaceHasher {
+    type Hasher = PlaceHasher;
+
+    #[inline]
+    fn build_hasher(&self) -> PlaceHasher {
+        PlaceHasher(0)
+    }
+}
+
+struct PlaceHasher(u64);
+
+impl Hasher for PlaceHasher {
+    #[inline]
+    fn write_u64(&mut self, value: u64) {
+        self.0 = (self.0.rotate_left(29) ^ value).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for &byte in bytes {
+            self.write_u64(u64::from(byte));
+        }
+    }
+
+    #[inline]
+    fn finish(&self) -> u64 {
+        // The product's upper bits are its good ones; the cache takes its shard and its slot from
+        // different ends.
+        let folded = (self.0 ^ (self.0 >> 32)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        folded ^ (folded >> 29)
+    }
+}
+
+#[cfg(test)]
+mod tests;

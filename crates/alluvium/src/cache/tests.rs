@@ -1,0 +1,59 @@
+use super::*;
+use std::collections::HashSet;
+
+fn block(fill: u8, length: usize) -> Bytes {
+    Bytes::from(vec![fill; length])
+}
+
+#[test]
+fn blocks_are_told_apart_by_file_and_offset() {
+    let cache = BlockCache::new(1 << 20);
+    cache.insert(FileNumber(1), 0, block(1, 10));
+    cache.insert(FileNumber(1), 10, block(2, 10));
+    cache.insert(FileNumber(2), 0, block(3, 10));
+    assert_eq!(cache.get(FileNumber(1), 0), Some(block(1, 10)));
+    assert_eq!(cache.get(FileNumber(1), 10), Some(block(2, 10)));
+    assert_eq!(cache.get(FileNumber(2), 0), Some(block(3, 10)));
+    assert_eq!(cache.get(FileNumber(2), 10), None);
+}
+
+#[test]
+fn the_bytes_held_stay_within_the_capacity() {
+    let capacity = 1 << 20;
+    let cache = BlockCache::new(capacity);
+    for offset in 0..2_000u64 {
+        cache.insert(FileNumber(7), offset, block(0, 1 + (offset as usize * 37) % 9_000));
+        assert!(cache.bytes() <= capacity as u64, "{} bytes", cache.bytes());
+    }
+    assert!(cache.bytes() > capacity as u64 / 2, "{} bytes", cache.bytes());
+}
+
+#[test]
+fn a_capacity_of_zero_keeps_nothing() {
+    let cache = BlockCache::new(0);
+    cache.insert(FileNumber(1), 0, block(1, 10));
+    assert_eq!(cache.get(FileNumber(1), 0), None);
+    assert_eq!(cache.bytes(), 0);
+}
+
+#[test]
+fn a_block_larger_than_the_cache_is_not_kept() {
+    let cache = BlockCache::new(10_000);
+    cache.insert(FileNumber(1), 0, block(1, 20_000));
+    assert_eq!(cache.get(FileNumber(1), 0), None);
+    assert_eq!(cache.bytes(), 0);
+}
+
+#[test]
+fn neighbouring_places_spread_over_both_ends_of_the_hash() {
+    let hashes: Vec<u64> = (0..16u64)
+        .flat_map(|file| (0..256u64).map(move |n| Place { file, offset: n * 4105 }))
+        .map(|place| BuildPlaceHasher.hash_one(place))
+        .collect();
+    let distinct = |part: fn(&u64) -> u64| hashes.iter().map(part).collect::<HashSet<_>>().len();
+    assert_eq!(distinct(|h| *h), hashes.len());
+    // 4,096 places thrown into 4,096 slots fill about 63 % of them.
+    for slots in [distinct(|h| h & 0xfff), distinct(|h| h >> 52)] {
+        assert!((2_400..=2_800).contains(&slots), "{slots} of 4096 slots used");
+    }
+}

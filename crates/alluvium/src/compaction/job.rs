@@ -1,0 +1,212 @@
+//! Carries a plan out: merge, retain, split, write. It installs nothing; the caller does.
+//!
+//! A job reads its inputs, writes new tables under fresh numbers and syncs each file. Whatever
+//! stops it, its inputs are untouched; the caller removes the outputs of a job that failed.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use crate::base::error::{Error, Result};
+use crate::base::file::{FileId, FileNumber};
+use crate::base::iterator::InternalIterator;
+use crate::base::key;
+use crate::base::key::SeqNo;
+use crate::base::limits::LEVELS;
+use crate::compaction::retain::Retain;
+use crate::compaction::split::Split;
+use crate::compaction::{Compaction, RunTables};
+use crate::env::Env;
+use crate::iter::concat::ConcatIterator;
+use crate::iter::merging::MergingIterator;
+use crate::sstable::{ReadPurpose, TableCache, TableOptions, TableSummary, TableWriter};
+use crate::version::Version;
+
+/// Entries between two looks at the cancel flag.
+const ENTRIES_BETWEEN_CHECKS: u64 = 1024;
+
+/// What a job needs of the store, and nothing else.
+pub(crate) struct JobContext<'a> {
+    pub(crate) env: &'a Arc<dyn Env>,
+    pub(crate) tables: &'a Arc<TableCache>,
+    /// Gives out file numbers.
+    pub(crate) new_number: &'a dyn Fn() -> FileNumber,
+    /// Set when the store is closing: the job gives up with [`Error::Closed`].
+    pub(crate) cancelled: &'a AtomicBool,
+}
+
+/// What a job wrote.
+#[derive(Debug, Default)]
+pub(crate) struct JobOutput {
+    pub(crate) tables: Vec<TableSummary>,
+    /// Numbers of every file begun, finished or not: what to remove if the job fails.
+    pub(crate) begun: Vec<FileNumber>,
+    pub(crate) entries_read: u64,
+    pub(crate) entries_dropped: u64,
+}
+
+impl JobContext<'_> {
+    /// Begins a table.
+    pub(crate) fn begin_table(
+        &self,
+        output: &mut JobOutput,
+        options: &TableOptions,
+    ) -> Result<TableWriter> {
+        let number = (self.new_number)();
+        let id = FileId::Table(number);
+        let name = self.env.display(id);
+        let file =
+            self.env.create(id).map_err(|error| Error::io("create", name.as_str(), error))?;
+        output.begun.push(number);
+        Ok(TableWriter::new(file, number, name, options.clone()))
+    }
+
+    /// Removes what a failed job left. What cannot be removed now is removed at the next open.
+    pub(crate) fn discard(&self, output: &JobOutput) {
+        for &number in &output.begun {
+            drop(self.env.remove(FileId::Table(number)));
+        }
+    }
+}
+
+/// Runs `plan`. On an error every output is removed.
+///
+/// `snapshots` are the live snapshots, ascending, read after the plan was made.
+pub(crate) fn run(
+    context: &JobContext<'_>,
+    plan: &Compaction,
+    version: &Arc<Version>,
+    snapshots: Vec<SeqNo>,
+    table_options: &TableOptions,
+    table_bytes: u64,
+) -> Result<JobOutput> {
+    let mut output = JobOutput::default();
+    let mut merge = Merge {
+        context,
+        plan,
+        version,
+        table_options,
+        retain: Retain::new(snapshots),
+        split: Split::new(table_bytes, plan.grandparents.clone()),
+        base: vec![0; LEVELS],
+    };
+    let result = merge.run(&mut output).and_then(|()| check_counts(plan, &output));
+    match result {
+        Ok(()) => Ok(output),
+        Err(error) => {
+            context.discard(&output);
+            Err(error)
+        }
+    }
+}
+
+/// Every entry of the inputs was read: a table that hands out fewer than it holds is damaged, and
+/// its compaction would lose data for good.
+fn check_counts(plan: &Compaction, output: &JobOutput) -> Result<()> {
+    let expected: u64 = plan.tables().map(|table| table.entries).sum();
+    if expected == output.entries_read {
+        return Ok(());
+    }
+    let names: Vec<String> = plan.tables().map(|table| table.number.to_string()).collect();
+    Err(Error::corruption(
+        names.join(", "),
+        0,
+        format!("the tables hold {expected} entries, {} were read", output.entries_read),
+    ))
+}
+
+struct Merge<'a> {
+    context: &'a JobContext<'a>,
+    plan: &'a Compaction,
+    version: &'a Arc<Version>,
+    table_options: &'a TableOptions,
+    retain: Retain,
+    split: Split,
+    /// For each level below the output: the first table that does not end before the current key.
+    base: Vec<usize>,
+}
+
+impl Merge<'_> {
+    fn run(&mut self, output: &mut JobOutput) -> Result<()> {
+        let mut source = self.open_inputs()?;
+        source.seek_to_first()?;
+        let mut writer: Option<TableWriter> = None;
+        while source.valid() {
+            if output.entries_read.is_multiple_of(ENTRIES_BETWEEN_CHECKS)
+                && self.context.cancelled.load(Ordering::Relaxed)
+            {
+                return Err(Error::Closed);
+            }
+            output.entries_read += 1;
+            let (user_key, trailer) = key::split(source.key());
+            if self.retain.is_new_key(user_key) {
+                let bytes = writer.as_ref().map_or(0, TableWriter::estimated_bytes);
+                if self.split.before(user_key, bytes)
+                    && let Some(full) = writer.take()
+                {
+                    output.tables.push(full.finish()?);
+                }
+            }
+            if self.survives(user_key, trailer)? {
+                let writer = match &mut writer {
+                    Some(writer) => writer,
+                    None => writer.insert(self.context.begin_table(output, self.table_options)?),
+                };
+                writer.add(source.key(), source.value())?;
+            } else {
+                output.entries_dropped += 1;
+            }
+            source.next()?;
+        }
+        if let Some(last) = writer {
+            output.tables.push(last.finish()?);
+        }
+        Ok(())
+    }
+
+    fn survives(&mut self, user_key: &[u8], trailer: u64) -> Result<bool> {
+        let seq = key::trailer_seq(trailer);
+        let kind = key::trailer_kind(trailer).ok_or_else(|| {
+            Error::invalid(format!("entry of unknown kind {} in a compaction", trailer & 0xff))
+        })?;
+        let (version, base) = (self.version, &mut self.base);
+        let below = self.plan.output_level + 1;
+        Ok(self.retain.keep(user_key, seq, kind, || is_base(version, base, below, user_key)))
+    }
+
+    /// The inputs as one iterator: each table of level 0 on its own, deeper ones as runs.
+    fn open_inputs(&self) -> Result<MergingIterator> {
+        let tables = self.context.tables;
+        let mut sources: Vec<Box<dyn InternalIterator>> = Vec::new();
+        let run = |chosen: &[_]| {
+            let chosen = RunTables::Chosen(chosen.to_vec());
+            ConcatIterator::new(chosen, Arc::clone(tables), ReadPurpose::Compaction)
+        };
+        if self.plan.level == 0 {
+            for table in &self.plan.inputs {
+                let table = tables.open(&table.handle)?;
+                sources.push(Box::new(table.iter(ReadPurpose::Compaction)));
+            }
+        } else {
+            sources.push(Box::new(run(&self.plan.inputs)));
+        }
+        if !self.plan.lower_inputs.is_empty() {
+            sources.push(Box::new(run(&self.plan.lower_inputs)));
+        }
+        Ok(MergingIterator::new(sources))
+    }
+}
+
+/// Whether no table in `below` or deeper can hold `user_key`. Keys come ascending, so each level is
+/// walked once over the whole job.
+fn is_base(version: &Version, base: &mut [usize], below: usize, user_key: &[u8]) -> bool {
+    for (level, at) in base.iter_mut().enumerate().skip(below) {
+        let tables = version.level(level).tables();
+        while tables.get(*at).is_some_and(|t| key::user_key(&t.largest) < user_key) {
+            *at += 1;
+        }
+        if tables.get(*at).is_some_and(|t| key::user_key(&t.smallest) <= user_key) {
+            return false;
+        }
+    }
+    true
+}

@@ -1,0 +1,188 @@
+//! The pure parts: what is picked, what survives, where outputs are cut.
+
+use std::sync::Arc;
+
+use proptest::prelude::*;
+
+use super::leveled::LeveledPicker;
+use super::retain::Retain;
+use super::split::Split;
+use super::*;
+use crate::base::key::{SeqNo, ValueKind, encode, pack_trailer};
+use crate::version::TableFacts;
+
+const SHAPE: LevelShape =
+    LevelShape { level0_tables: 4, level1_bytes: 1_000, level_ratio: 10, table_bytes: 100 };
+
+/// A table that exists as metadata only.
+fn table(number: u64, from: &str, to: &str, bytes: u64, tombstones: u64) -> Arc<TableMeta> {
+    let (low, high) = (SeqNo::new(number * 10), SeqNo::new(number * 10 + 1));
+    let facts = TableFacts {
+        number: FileNumber(number),
+        bytes,
+        entries: 2 + tombstones,
+        tombstones,
+        smallest: encode(from.as_bytes(), pack_trailer(high, ValueKind::Put)),
+        largest: encode(to.as_bytes(), pack_trailer(low, ValueKind::Put)),
+        smallest_seq: low,
+        largest_seq: high,
+        footer_checksum: 0,
+    };
+    Arc::new(TableMeta::new(facts).unwrap())
+}
+
+fn version(tables: &[(usize, Arc<TableMeta>)]) -> Version {
+    Version::empty().apply(tables, &[]).unwrap()
+}
+
+fn numbers(tables: &[Arc<TableMeta>]) -> Vec<u64> {
+    let mut numbers: Vec<u64> = tables.iter().map(|table| table.number.0).collect();
+    numbers.sort_unstable();
+    numbers
+}
+
+fn pick(tables: &[(usize, Arc<TableMeta>)], busy: &[u64]) -> Option<Compaction> {
+    let busy = busy.iter().map(|&number| FileNumber(number)).collect();
+    LeveledPicker::new(SHAPE).pick(&version(tables), &busy)
+}
+
+#[test]
+fn nothing_is_due_below_every_trigger() {
+    let calm = [
+        (0, table(1, "a", "z", 50, 0)),
+        (0, table(2, "a", "z", 50, 0)),
+        (1, table(3, "a", "m", 900, 0)),
+    ];
+    assert!(pick(&calm, &[]).is_none());
+}
+
+#[test]
+fn level0_goes_whole_with_what_it_overlaps_below() {
+    let mut tables: Vec<_> = (1..=4).map(|n| (0, table(n, "c", "k", 50, 0))).collect();
+    tables.push((1, table(5, "a", "b", 100, 0)));
+    tables.push((1, table(6, "d", "e", 100, 0)));
+    tables.push((2, table(7, "a", "z", 100, 0)));
+    let plan = pick(&tables, &[]).unwrap();
+    assert_eq!((plan.level, plan.output_level, plan.reason), (0, 1, Reason::Level0Tables));
+    assert_eq!(numbers(&plan.inputs), [1, 2, 3, 4]);
+    assert_eq!(numbers(&plan.lower_inputs), [6]);
+    assert_eq!(numbers(&plan.grandparents), [7]);
+    assert!(!plan.trivial_move);
+    assert!(pick(&tables, &[6]).is_none(), "a busy table below blocks it");
+    assert!(pick(&tables, &[2]).is_none(), "a busy table beside blocks it");
+}
+
+#[test]
+fn a_deep_level_gives_the_table_that_costs_least_to_move() {
+    let tables = [
+        (1, table(1, "a", "c", 600, 0)),
+        (1, table(2, "d", "f", 600, 0)),
+        (1, table(3, "g", "i", 600, 0)),
+        (2, table(4, "a", "c", 6_000, 0)),
+        (2, table(5, "d", "e", 500, 0)),
+        (2, table(6, "g", "i", 900, 0)),
+    ];
+    let plan = pick(&tables, &[]).unwrap();
+    assert_eq!((numbers(&plan.inputs), numbers(&plan.lower_inputs)), (vec![2], vec![5]));
+    let next = pick(&tables, &[2, 5]).unwrap();
+    assert_eq!(numbers(&next.inputs), [3], "the next best when the best is busy");
+}
+
+#[test]
+fn tombstones_make_a_table_worth_more() {
+    let tables = [
+        (1, table(1, "a", "c", 600, 0)),
+        (1, table(2, "d", "f", 600, 1_000)),
+        (2, table(3, "a", "c", 600, 0)),
+        (2, table(4, "d", "f", 700, 0)),
+    ];
+    assert_eq!(numbers(&pick(&tables, &[]).unwrap().inputs), [2]);
+}
+
+#[test]
+fn a_table_that_meets_nothing_below_moves_without_a_rewrite() {
+    let tables = [(1, table(1, "a", "c", 2_000, 0)), (2, table(2, "d", "e", 10, 0))];
+    let plan = pick(&tables, &[]).unwrap();
+    assert!(plan.trivial_move && plan.lower_inputs.is_empty());
+    let over_much = [(1, table(1, "a", "c", 2_000, 0)), (3, table(2, "a", "c", 5_000, 0))];
+    assert!(!pick(&over_much, &[]).unwrap().trivial_move, "dear to move on from there");
+}
+
+/// What a reader at `seq` sees among entries (newest first) of one key.
+fn seen(entries: &[(u64, ValueKind)], seq: u64) -> Option<u64> {
+    let newest = entries.iter().find(|(entry, _)| *entry <= seq)?;
+    (newest.1 == ValueKind::Put).then_some(newest.0)
+}
+
+proptest! {
+    /// Every snapshot, and every reader from now on, sees the same before and after.
+    #[test]
+    fn retain_changes_nothing_that_anybody_can_see(
+        versions in prop::collection::btree_map(1u64..40, any::<bool>(), 0..20),
+        snapshots in prop::collection::btree_set(0u64..40, 0..6),
+        older_below: bool,
+    ) {
+        let entries: Vec<(u64, ValueKind)> = versions
+            .into_iter()
+            .rev()
+            .map(|(seq, put)| (seq, if put { ValueKind::Put } else { ValueKind::Delete }))
+            .collect();
+        let mut retain = Retain::new(snapshots.iter().map(|&seq| SeqNo::new(seq)).collect());
+        let kept: Vec<_> = entries
+            .iter()
+            .copied()
+            .filter(|&(seq, kind)| retain.keep(b"k", SeqNo::new(seq), kind, || !older_below))
+            .collect();
+        for seq in snapshots.iter().copied().chain([1_000]) {
+            let before = entries.iter().find(|(entry, _)| *entry <= seq);
+            let after = kept.iter().find(|(entry, _)| *entry <= seq);
+            prop_assert_eq!(seen(&entries, seq), seen(&kept, seq), "at {}", seq);
+            if older_below {
+                // A tombstone that a reader meets must still be met: something lies below.
+                prop_assert_eq!(before.is_some(), after.is_some(), "at {}", seq);
+            }
+        }
+        let stripes = snapshots.len() + 1;
+        prop_assert!(kept.len() <= stripes, "one version for each stripe at most");
+    }
+}
+
+#[test]
+fn a_tombstone_goes_only_at_the_bottom_and_below_every_snapshot() {
+    let keep = |snapshots: &[u64], base: bool| {
+        let list = snapshots.iter().map(|&seq| SeqNo::new(seq)).collect();
+        Retain::new(list).keep(b"k", SeqNo::new(10), ValueKind::Delete, || base)
+    };
+    assert!(!keep(&[], true));
+    assert!(keep(&[], false));
+    assert!(keep(&[9], true), "the snapshot may see an older version");
+    assert!(!keep(&[10], true));
+}
+
+#[test]
+fn outputs_end_at_their_size_and_sooner_where_a_grandparent_ends() {
+    let mut split = Split::new(100, Vec::new());
+    assert!(!split.before(b"a", 0));
+    assert!(!split.before(b"b", 99));
+    assert!(split.before(b"c", 100));
+    let grandparents = vec![table(1, "a", "f", 10, 0), table(2, "g", "z", 10, 0)];
+    let mut split = Split::new(100, grandparents.clone());
+    assert!(!split.before(b"c", 60));
+    assert!(split.before(b"h", 60), "past the first grandparent and half full");
+    let mut split = Split::new(100, grandparents);
+    assert!(!split.before(b"h", 40), "not half full");
+    let heavy = vec![table(1, "a", "f", 5_000, 0), table(2, "g", "z", 10, 0)];
+    assert!(Split::new(100, heavy).before(b"h", 10), "it overlaps too much below");
+}
+
+/// google/leveldb#320: two versions of a key in two tables of one level.
+#[test]
+fn reg_c01_a_key_is_never_split_over_two_outputs() {
+    let mut retain = Retain::new(vec![SeqNo::new(1), SeqNo::new(2), SeqNo::new(3)]);
+    assert!(retain.is_new_key(b"k"));
+    assert!(retain.keep(b"k", SeqNo::new(3), ValueKind::Put, || true));
+    // The job asks `Split` only when the key is new.
+    assert!(!retain.is_new_key(b"k"));
+    assert!(retain.keep(b"k", SeqNo::new(2), ValueKind::Put, || true));
+    assert!(retain.is_new_key(b"k\0"));
+}

@@ -1,0 +1,187 @@
+//! Handles to column families, and their creation and end.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::base::error::{Error, Result};
+use crate::base::file::FileNumber;
+use crate::batch::ColumnFamilyId;
+use crate::db::family::Family;
+use crate::db::handle::Shared;
+use crate::db::jobs;
+use crate::db::read;
+use crate::db::scan::{Cursor, KeyRange, Scan};
+use crate::db::write;
+use crate::db::write_batch::WriteBatch;
+use crate::options::validate::validate_family_name;
+use crate::options::{ColumnFamilyOptions, ReadOptions};
+
+/// A column family of an open store: its own keys, tables and options, one log and one history with
+/// the others, so that a batch over several is atomic.
+///
+/// A handle of a dropped family goes on reading what was there; its writes fail.
+#[derive(Debug, Clone)]
+pub struct ColumnFamily {
+    shared: Arc<Shared>,
+    family: Arc<Family>,
+}
+
+impl ColumnFamily {
+    pub(crate) fn new(shared: Arc<Shared>, family: Arc<Family>) -> ColumnFamily {
+        ColumnFamily { shared, family }
+    }
+
+    pub(crate) fn family(&self) -> &Arc<Family> {
+        &self.family
+    }
+
+    pub(crate) fn id(&self) -> ColumnFamilyId {
+        self.family.id
+    }
+
+    /// The family's name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.family.name
+    }
+
+    /// Sets `key` to `value`.
+    ///
+    /// # Errors
+    /// See [`crate::Db::write_with`].
+    pub fn put(&self, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>) -> Result<()> {
+        let mut batch = WriteBatch::new();
+        batch.put_in(self, key, value);
+        write::write(&self.shared.core, batch.into_buffer(), self.shared.core.options.durability)
+    }
+
+    /// Removes `key`.
+    ///
+    /// # Errors
+    /// See [`crate::Db::write_with`].
+    pub fn delete(&self, key: impl AsRef<[u8]>) -> Result<()> {
+        let mut batch = WriteBatch::new();
+        batch.delete_in(self, key);
+        write::write(&self.shared.core, batch.into_buffer(), self.shared.core.options.durability)
+    }
+
+    /// The value of `key`.
+    ///
+    /// # Errors
+    /// See [`crate::Db::get`].
+    pub fn get(&self, key: impl AsRef<[u8]>) -> Result<Option<Bytes>> {
+        self.get_with(key, &ReadOptions::default())
+    }
+
+    /// The value of `key`.
+    ///
+    /// # Errors
+    /// See [`crate::Db::get`].
+    pub fn get_with(&self, key: impl AsRef<[u8]>, options: &ReadOptions) -> Result<Option<Bytes>> {
+        read::get(&self.shared.core, &self.family, key.as_ref(), None, options)
+    }
+
+    /// The values of `keys`, in their order, all as of one moment.
+    ///
+    /// # Errors
+    /// See [`crate::Db::get`]; the first error is the answer.
+    pub fn multi_get<K: AsRef<[u8]>>(&self, keys: &[K]) -> Result<Vec<Option<Bytes>>> {
+        let core = &self.shared.core;
+        let current = self.family.load();
+        let seq = core.visible();
+        core.counters.gets.add(keys.len() as u64);
+        let options = ReadOptions::default();
+        keys.iter().map(|key| read::get_at(core, &current, key.as_ref(), seq, &options)).collect()
+    }
+
+    /// The entries whose keys lie in `range`, ascending; `.rev()` gives them descending.
+    pub fn scan(&self, range: impl KeyRange) -> Scan {
+        Scan::new(&self.shared, &self.family, range.bounds(), None, ReadOptions::default())
+    }
+
+    /// The entries whose keys lie in `range`.
+    pub fn scan_with(&self, range: impl KeyRange, options: &ReadOptions) -> Scan {
+        Scan::new(&self.shared, &self.family, range.bounds(), None, *options)
+    }
+
+    /// The entries whose keys begin with `prefix`, ascending.
+    pub fn prefix(&self, prefix: impl AsRef<[u8]>) -> Scan {
+        let bounds = crate::db::scan::prefix_bounds(prefix.as_ref());
+        Scan::new(&self.shared, &self.family, bounds, None, ReadOptions::default())
+    }
+
+    /// A cursor over the whole family, as of now.
+    ///
+    /// # Errors
+    /// [`Error::Io`] and [`Error::Corruption`] when a table cannot be opened.
+    pub fn cursor(&self) -> Result<Cursor> {
+        Cursor::open(&self.shared, &self.family, (..).bounds(), None, ReadOptions::default())
+    }
+
+    /// Writes what is in the family's memtables to tables, and waits for it.
+    ///
+    /// # Errors
+    /// What keeps it from being written.
+    pub fn flush(&self) -> Result<()> {
+        jobs::flush_now(&self.shared.core, &self.family)
+    }
+
+    /// Flushes, and compacts the family until each key is in one level only.
+    ///
+    /// # Errors
+    /// What keeps it from being done.
+    pub fn compact(&self) -> Result<()> {
+        jobs::compact_now(&self.shared.core, &self.family)
+    }
+}
+
+/// The family `name`.
+pub(crate) fn find(shared: &Arc<Shared>, name: &str) -> Result<ColumnFamily> {
+    match shared.core.families.by_name(name) {
+        Some(family) => Ok(ColumnFamily::new(Arc::clone(shared), family)),
+        None => Err(Error::ColumnFamilyMissing { name: name.to_owned() }),
+    }
+}
+
+/// Makes the family `name`.
+pub(crate) fn create(
+    shared: &Arc<Shared>,
+    name: &str,
+    options: ColumnFamilyOptions,
+) -> Result<ColumnFamily> {
+    let core = &shared.core;
+    validate_family_name(name)?;
+    options.validate()?;
+    core.health.check()?;
+    let mut versions = core.versions.lock();
+    if core.families.by_name(name).is_some() {
+        return Err(Error::ColumnFamilyExists { name: name.to_owned() });
+    }
+    // What is written to the family goes to this segment or a later one.
+    let log = FileNumber(core.current_log.load(std::sync::atomic::Ordering::Acquire));
+    let id = versions.create_family(name, log)?;
+    let version = Arc::clone(&versions.families()[&id].version);
+    let family = Arc::new(Family::new(id, name.to_owned(), options, version, log));
+    core.families.insert(Arc::clone(&family));
+    Ok(ColumnFamily::new(Arc::clone(shared), family))
+}
+
+/// Drops the family `name`.
+pub(crate) fn drop_family(shared: &Arc<Shared>, name: &str) -> Result<()> {
+    let core = &shared.core;
+    core.health.check()?;
+    let mut versions = core.versions.lock();
+    let Some(family) = core.families.by_name(name) else {
+        return Err(Error::ColumnFamilyMissing { name: name.to_owned() });
+    };
+    if family.id == ColumnFamilyId::DEFAULT {
+        return Err(Error::invalid("the column family default cannot be dropped"));
+    }
+    versions.drop_family(family.id)?;
+    family.set_dropped();
+    core.families.remove(family.id);
+    drop(versions);
+    jobs::remove_old_segments(core);
+    Ok(())
+}

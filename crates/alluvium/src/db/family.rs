@@ -1,0 +1,168 @@
+//! The state of each column family, and the map of them all.
+//!
+//! # Concurrency
+//!
+//! `current` is read without a lock. It is changed under `install`, by rotation (which holds the
+//! log lock) and by the installation of a version (which holds the version-set lock, so that
+//! versions are installed in the order in which the manifest has them).
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use arc_swap::ArcSwap;
+
+use crate::base::error::{Error, Result};
+use crate::base::file::FileNumber;
+use crate::base::key::SeqNo;
+use crate::base::limits::LEVELS;
+use crate::base::sync::Mutex;
+use crate::batch::ColumnFamilyId;
+use crate::db::super_version::{Immutable, SuperVersion};
+use crate::metrics::Counter;
+use crate::options::ColumnFamilyOptions;
+use crate::version::Version;
+
+/// Bytes that compactions and flushes moved at one level.
+#[derive(Debug, Default)]
+pub(crate) struct LevelTraffic {
+    pub(crate) read: Counter,
+    pub(crate) written: Counter,
+}
+
+/// One column family.
+#[derive(Debug)]
+pub(crate) struct Family {
+    pub(crate) id: ColumnFamilyId,
+    pub(crate) name: String,
+    pub(crate) options: ColumnFamilyOptions,
+    current: ArcSwap<SuperVersion>,
+    install: Mutex<()>,
+    dropped: AtomicBool,
+    /// The log segment in which the active memtable's writes begin, or a later one may.
+    active_log: AtomicU64,
+    /// Read as input of, and written as output to, each level.
+    pub(crate) traffic: [LevelTraffic; LEVELS],
+}
+
+impl Family {
+    pub(crate) fn new(
+        id: ColumnFamilyId,
+        name: String,
+        options: ColumnFamilyOptions,
+        version: Arc<Version>,
+        active_log: FileNumber,
+    ) -> Family {
+        Family {
+            id,
+            name,
+            options,
+            current: ArcSwap::from_pointee(SuperVersion::new(version)),
+            install: Mutex::new(()),
+            dropped: AtomicBool::new(false),
+            active_log: AtomicU64::new(active_log.0),
+            traffic: Default::default(),
+        }
+    }
+
+    /// The super version, for a reader that keeps it.
+    pub(crate) fn load(&self) -> Arc<SuperVersion> {
+        self.current.load_full()
+    }
+
+    /// The super version, for a short look.
+    #[inline]
+    pub(crate) fn peek(&self) -> arc_swap::Guard<Arc<SuperVersion>> {
+        self.current.load()
+    }
+
+    /// Closes the active memtable. The caller holds the log lock: no write is under way.
+    pub(crate) fn rotate(&self, next_log: FileNumber, last_seq: SeqNo) {
+        let _guard = self.install.lock();
+        let next = self.current.load().rotated(next_log, last_seq);
+        self.current.store(Arc::new(next));
+    }
+
+    /// Installs `version`. The caller holds the version-set lock.
+    pub(crate) fn install(&self, version: Arc<Version>, flushed: &[Arc<Immutable>]) {
+        let _guard = self.install.lock();
+        let next = self.current.load().installed(version, flushed);
+        self.current.store(Arc::new(next));
+    }
+
+    /// The oldest segment that the active memtable may need.
+    pub(crate) fn active_log(&self) -> FileNumber {
+        FileNumber(self.active_log.load(Ordering::Acquire))
+    }
+
+    /// The active memtable is empty and a segment begins. The caller holds the log lock.
+    pub(crate) fn set_active_log(&self, number: FileNumber) {
+        self.active_log.store(number.0, Ordering::Release);
+    }
+
+    pub(crate) fn is_dropped(&self) -> bool {
+        self.dropped.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn set_dropped(&self) {
+        self.dropped.store(true, Ordering::Release);
+    }
+
+    /// Fails when the family has been dropped.
+    pub(crate) fn check(&self) -> Result<()> {
+        if self.is_dropped() {
+            return Err(Error::ColumnFamilyMissing { name: self.name.clone() });
+        }
+        Ok(())
+    }
+
+    /// Whether nothing of the family is in memory only.
+    pub(crate) fn is_clean(&self) -> bool {
+        let current = self.peek();
+        current.immutables.is_empty() && current.active.is_empty()
+    }
+}
+
+/// All column families by id. Read without a lock.
+#[derive(Debug, Default)]
+pub(crate) struct Families {
+    map: ArcSwap<BTreeMap<ColumnFamilyId, Arc<Family>>>,
+    change: Mutex<()>,
+}
+
+impl Families {
+    pub(crate) fn all(&self) -> Arc<BTreeMap<ColumnFamilyId, Arc<Family>>> {
+        self.map.load_full()
+    }
+
+    pub(crate) fn get(&self, id: ColumnFamilyId) -> Option<Arc<Family>> {
+        self.map.load().get(&id).cloned()
+    }
+
+    pub(crate) fn by_name(&self, name: &str) -> Option<Arc<Family>> {
+        self.map.load().values().find(|family| family.name == name).cloned()
+    }
+
+    pub(crate) fn count(&self) -> usize {
+        self.map.load().len()
+    }
+
+    pub(crate) fn insert(&self, family: Arc<Family>) {
+        self.update(|map| {
+            map.insert(family.id, family);
+        });
+    }
+
+    pub(crate) fn remove(&self, id: ColumnFamilyId) {
+        self.update(|map| {
+            map.remove(&id);
+        });
+    }
+
+    fn update(&self, change: impl FnOnce(&mut BTreeMap<ColumnFamilyId, Arc<Family>>)) {
+        let _guard = self.change.lock();
+        let mut next = BTreeMap::clone(&self.map.load());
+        change(&mut next);
+        self.map.store(Arc::new(next));
+    }
+}

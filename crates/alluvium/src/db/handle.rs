@@ -1,0 +1,325 @@
+//! The handle that users hold.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::base::error::{Error, Result};
+use crate::batch::ColumnFamilyId;
+use crate::db::background;
+use crate::db::column_family::{self, ColumnFamily};
+use crate::db::core::Core;
+use crate::db::family::Family;
+use crate::db::open;
+use crate::db::scan::{Cursor, KeyRange, Scan};
+use crate::db::snapshot::Snapshot;
+use crate::db::stats::{self, Stats};
+use crate::db::write;
+use crate::db::write_batch::WriteBatch;
+use crate::env::{Env, PosixEnv, StoreLock};
+use crate::options::{ColumnFamilyOptions, Durability, Options, ReadOptions, WriteOptions};
+
+/// An open store. Clones share it; it closes when [`Db::close`] is called or the last handle
+/// ([`Db`], [`ColumnFamily`], [`Snapshot`], [`Scan`], [`Cursor`]) is dropped.
+///
+/// Keys are byte strings of at most 64 KiB in the order of their bytes; values are byte strings of
+/// at most 512 MiB.
+///
+/// ```
+/// # fn main() -> alluvium::Result<()> {
+/// # let directory = tempfile::tempdir().unwrap();
+/// # let path = directory.path().join("store");
+/// use alluvium::{Db, Options};
+///
+/// let db = Db::open(&path, Options::default())?;
+/// db.put("page:/", "1")?;
+/// assert_eq!(db.get("page:/")?.as_deref(), Some(b"1".as_slice()));
+/// for entry in db.prefix("page:") {
+///     let (key, value) = entry?;
+///     println!("{key:?} = {value:?}");
+/// }
+/// db.close()
+/// # }
+/// ```
+#[derive(Debug, Clone)]
+pub struct Db {
+    shared: Arc<Shared>,
+}
+
+/// What keeps a store open.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) core: Arc<Core>,
+    default: Arc<Family>,
+    /// Given free when the last handle goes.
+    _lock: Box<dyn StoreLock>,
+}
+
+impl Shared {
+    /// Stops the workers and ends the log and the manifest in good order. Later calls do nothing.
+    fn close(&self) -> Result<()> {
+        if !self.core.health.close() {
+            return Ok(());
+        }
+        background::stop(&self.core);
+        let log = self.core.wal.lock().close();
+        let manifest = self.core.versions.lock().close();
+        log.and(manifest)
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        // Whoever wants to know calls `Db::close`. What was acknowledged is safe without it.
+        drop(self.close());
+    }
+}
+
+impl Db {
+    /// Opens the store in `directory`, and makes it where there is none (see
+    /// [`Options::create_if_missing`]).
+    ///
+    /// # Errors
+    /// [`Error::Locked`] when the store is open elsewhere, [`Error::StoreMissing`] when there is
+    /// none and it may not be made, [`Error::Corruption`] and [`Error::UnsupportedFormat`] naming
+    /// the file, [`Error::InvalidArgument`] for options that cannot work and for a directory that
+    /// holds other files.
+    pub fn open(directory: impl AsRef<Path>, options: Options) -> Result<Db> {
+        Db::open_env(Arc::new(PosixEnv::new(directory.as_ref())), options)
+    }
+
+    /// Opens the store of an environment: a directory, memory, or one that injects faults.
+    ///
+    /// # Errors
+    /// As [`Db::open`].
+    pub fn open_env(env: Arc<dyn Env>, options: Options) -> Result<Db> {
+        let opened = open::open(env, options)?;
+        let default = opened.core.families.get(ColumnFamilyId::DEFAULT).ok_or_else(|| {
+            Error::corruption(opened.core.env.directory(), 0, "there is no default column family")
+        })?;
+        let shared = Shared { core: opened.core, default, _lock: opened.lock };
+        Ok(Db { shared: Arc::new(shared) })
+    }
+
+    /// Closes the store: stops background work, makes every write so far durable, and ends the log
+    /// so that any later damage to it is noticed. Other handles then answer writes with
+    /// [`Error::Closed`]; reads go on until they are dropped.
+    ///
+    /// # Errors
+    /// What kept the log or the manifest from being ended. The store is closed all the same.
+    pub fn close(self) -> Result<()> {
+        self.shared.close()
+    }
+
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
+    pub(crate) fn core(&self) -> &Arc<Core> {
+        &self.shared.core
+    }
+
+    /// The column family `default`, which every store has and which the methods of `Db` use.
+    #[must_use]
+    pub fn default_column_family(&self) -> ColumnFamily {
+        ColumnFamily::new(Arc::clone(&self.shared), Arc::clone(&self.shared.default))
+    }
+
+    /// Sets `key` to `value`.
+    ///
+    /// # Errors
+    /// See [`Db::write_with`].
+    pub fn put(&self, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>) -> Result<()> {
+        let mut batch = WriteBatch::new();
+        batch.put(key, value);
+        self.write(batch)
+    }
+
+    /// Removes `key`. Removing a key that is not there is no error.
+    ///
+    /// # Errors
+    /// See [`Db::write_with`].
+    pub fn delete(&self, key: impl AsRef<[u8]>) -> Result<()> {
+        let mut batch = WriteBatch::new();
+        batch.delete(key);
+        self.write(batch)
+    }
+
+    /// Writes a batch, all or nothing, with the durability of [`Options::durability`].
+    ///
+    /// # Errors
+    /// See [`Db::write_with`].
+    pub fn write(&self, batch: WriteBatch) -> Result<()> {
+        write::write(self.core(), batch.into_buffer(), self.core().options.durability)
+    }
+
+    /// Writes a batch, all or nothing.
+    ///
+    /// # Errors
+    /// A write that returns an error is not visible. After the store is next opened it may be there
+    /// or not, whole either way. [`Error::NoSpace`]: later writes try again by themselves.
+    /// [`Error::WriteStopped`]: reopen the store.
+    pub fn write_with(&self, batch: WriteBatch, options: &WriteOptions) -> Result<()> {
+        write::write(self.core(), batch.into_buffer(), options.durability)
+    }
+
+    /// The value of `key`, without a copy where it comes from a table.
+    ///
+    /// # Errors
+    /// [`Error::Io`] and [`Error::Corruption`] where the value, or whether there is one, cannot be
+    /// told. Never an older value instead.
+    pub fn get(&self, key: impl AsRef<[u8]>) -> Result<Option<Bytes>> {
+        self.get_with(key, &ReadOptions::default())
+    }
+
+    /// The value of `key`.
+    ///
+    /// # Errors
+    /// See [`Db::get`].
+    pub fn get_with(&self, key: impl AsRef<[u8]>, options: &ReadOptions) -> Result<Option<Bytes>> {
+        let shared = &self.shared;
+        crate::db::read::get(&shared.core, &shared.default, key.as_ref(), None, options)
+    }
+
+    /// The values of `keys`, in their order, all as of one moment.
+    ///
+    /// # Errors
+    /// See [`Db::get`]; the first error is the answer.
+    pub fn multi_get<K: AsRef<[u8]>>(&self, keys: &[K]) -> Result<Vec<Option<Bytes>>> {
+        self.default_column_family().multi_get(keys)
+    }
+
+    /// The entries whose keys lie in `range`, ascending; `.rev()` gives them descending.
+    ///
+    /// ```
+    /// # fn main() -> alluvium::Result<()> {
+    /// # use std::sync::Arc;
+    /// # use alluvium::{Db, Options, env::MemEnv};
+    /// # let db = Db::open_env(Arc::new(MemEnv::new()), Options::default())?;
+    /// db.put("a", "1")?;
+    /// db.put("b", "2")?;
+    /// let last = db.scan("a"..).next_back().transpose()?;
+    /// assert_eq!(last.map(|(key, _)| key).as_deref(), Some(b"b".as_slice()));
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn scan(&self, range: impl KeyRange) -> Scan {
+        self.default_column_family().scan(range)
+    }
+
+    /// The entries whose keys begin with `prefix`, ascending.
+    pub fn prefix(&self, prefix: impl AsRef<[u8]>) -> Scan {
+        self.default_column_family().prefix(prefix)
+    }
+
+    /// A cursor over the whole column family, as of now.
+    ///
+    /// # Errors
+    /// [`Error::Io`] and [`Error::Corruption`] when a table cannot be opened.
+    pub fn cursor(&self) -> Result<Cursor> {
+        self.default_column_family().cursor()
+    }
+
+    /// A view of the store, all column families, as of now. It costs nothing to keep but the space
+    /// of what is overwritten meanwhile.
+    #[must_use]
+    pub fn snapshot(&self) -> Snapshot {
+        Snapshot::new(Arc::clone(&self.shared), Arc::clone(&self.shared.default))
+    }
+
+    /// The column family `name`.
+    ///
+    /// # Errors
+    /// [`Error::ColumnFamilyMissing`].
+    pub fn column_family(&self, name: &str) -> Result<ColumnFamily> {
+        column_family::find(self.shared(), name)
+    }
+
+    /// Makes the column family `name`. It is there, whatever happens, once this returns.
+    ///
+    /// Options are not stored: at the next open they are those that [`Options`] has for the name.
+    ///
+    /// # Errors
+    /// [`Error::ColumnFamilyExists`]; [`Error::InvalidArgument`] for a name or options that cannot
+    /// be.
+    pub fn create_column_family(
+        &self,
+        name: &str,
+        options: ColumnFamilyOptions,
+    ) -> Result<ColumnFamily> {
+        column_family::create(self.shared(), name, options)
+    }
+
+    /// Drops the column family `name` with everything in it. It is gone, whatever happens, once
+    /// this returns; its files go when the last reader has let go of them.
+    ///
+    /// # Errors
+    /// [`Error::ColumnFamilyMissing`]; [`Error::InvalidArgument`] for `default`.
+    pub fn drop_column_family(&self, name: &str) -> Result<()> {
+        column_family::drop_family(self.shared(), name)
+    }
+
+    /// The names of all column families, ascending.
+    #[must_use]
+    pub fn column_families(&self) -> Vec<String> {
+        let mut names: Vec<String> =
+            self.core().families.all().values().map(|family| family.name.clone()).collect();
+        names.sort();
+        names
+    }
+
+    /// Writes what is in the memtables of every column family to tables, and waits for it.
+    ///
+    /// # Errors
+    /// What keeps it from being written.
+    pub fn flush(&self) -> Result<()> {
+        for family in self.core().families.all().values() {
+            crate::db::jobs::flush_now(self.core(), family)?;
+        }
+        Ok(())
+    }
+
+    /// Makes every write so far, whatever its durability was, survive a power cut.
+    ///
+    /// # Errors
+    /// See [`Db::write_with`].
+    pub fn sync(&self) -> Result<()> {
+        write::write(self.core(), WriteBatch::new().into_buffer(), Durability::Disk)
+    }
+
+    /// Flushes, and compacts every column family until each key is in one level only: what is
+    /// deleted or overwritten, and seen by no snapshot, gives its space back.
+    ///
+    /// # Errors
+    /// What keeps it from being done.
+    pub fn compact(&self) -> Result<()> {
+        for family in self.core().families.all().values() {
+            crate::db::jobs::compact_now(self.core(), family)?;
+        }
+        Ok(())
+    }
+
+    /// Waits until no flush or compaction is due or running.
+    ///
+    /// # Errors
+    /// What keeps background work from getting on.
+    pub fn wait_idle(&self) -> Result<()> {
+        crate::db::jobs::wait_idle(self.core())
+    }
+
+    /// Reads the manifest back and compares it with the state of the open store; returns the bytes
+    /// read. A cheap watch over what everything else relies on, for an operator to run by the hour.
+    ///
+    /// # Errors
+    /// [`Error::Corruption`] naming the manifest where the two differ.
+    pub fn check_manifest(&self) -> Result<u64> {
+        self.core().versions.lock().verify()
+    }
+
+    /// What the store has done and holds. Its `Display` is the level table for people.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        stats::collect(self.core())
+    }
+}

@@ -1,0 +1,313 @@
+//! Background jobs as a store runs them: do the work, install it through the manifest, clean up.
+//!
+//! # Order
+//!
+//! 1. New tables are written and synced (`compaction::{flush, job}`); the version set makes their
+//!    names durable before it names them.
+//! 2. A flush makes the log segments that hold its data durable, where other families have data in
+//!    them too: else a power cut could keep the tables and lose the other families' half of a
+//!    batch.
+//! 3. The manifest takes the edit; the new version is swapped in under the same lock.
+//! 4. Only then old segments go. Old tables go when the last reader does.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use crate::base::error::Result;
+use crate::base::file::{FileId, FileNumber};
+use crate::compaction::job::{JobContext, JobOutput};
+use crate::compaction::{self, Compaction, Reason};
+use crate::db::core::Core;
+use crate::db::family::Family;
+use crate::db::super_version::Immutable;
+use crate::db::wal_set::sync_segment;
+use crate::memtable::Memtable;
+use crate::sstable::TableSummary;
+use crate::version::{TableFacts, TableMeta, VersionEdit};
+
+/// Flushes every immutable memtable of `family` into one table of level 0.
+pub(crate) fn flush(core: &Arc<Core>, family: &Arc<Family>) -> Result<()> {
+    let immutables = family.load().immutables.clone();
+    let Some(newest) = immutables.first() else { return Ok(()) };
+    let memtables: Vec<Arc<Memtable>> =
+        immutables.iter().map(|immutable| Arc::clone(&immutable.memtable)).collect();
+    let options = family.options.table_options(0, family.id);
+    let output = with_context(core, |context| {
+        compaction::flush::run(context, &memtables, core.snapshots.sequences(), &options)
+    })?;
+    if let Err(error) = sync_shared_segments(core) {
+        with_context(core, |context| context.discard(&output));
+        return Err(error);
+    }
+    // From here on the tables stay, whatever happens: a manifest that failed may still name them.
+    install_flush(core, family, newest, &immutables, &output)?;
+    let written = output.tables.iter().map(|table| table.bytes).sum();
+    core.counters.flushes.add(1);
+    core.counters.flush_bytes.add(written);
+    family.traffic[0].written.add(written);
+    core.note_pressure();
+    remove_old_segments(core);
+    Ok(())
+}
+
+fn install_flush(
+    core: &Core,
+    family: &Arc<Family>,
+    newest: &Immutable,
+    immutables: &[Arc<Immutable>],
+    output: &JobOutput,
+) -> Result<()> {
+    let mut versions = core.versions.lock();
+    if family.is_dropped() {
+        with_context(core, |context| context.discard(output));
+        family.install(Arc::clone(&family.load().version), immutables);
+        return Ok(());
+    }
+    let mut edit = VersionEdit::default();
+    for table in &output.tables {
+        edit.add(family.id, 0, Arc::new(table_meta(table)?));
+    }
+    edit.logs.push((family.id, newest.next_log));
+    edit.last_sequence = Some(newest.last_seq);
+    // A family without data in memory needs no segment before the current one. The number is read
+    // first: what is written between the two looks makes the family unclean.
+    let current_log = FileNumber(core.current_log.load(Ordering::Acquire));
+    for other in core.families.all().values() {
+        if other.id != family.id && other.is_clean() {
+            edit.logs.push((other.id, current_log));
+        }
+    }
+    versions.apply(edit)?;
+    let version = Arc::clone(&versions.families()[&family.id].version);
+    family.install(version, immutables);
+    Ok(())
+}
+
+/// Makes sealed segments durable where more than one family may have data in them.
+fn sync_shared_segments(core: &Core) -> Result<()> {
+    if core.families.count() < 2 {
+        return Ok(());
+    }
+    let unsynced = core.wal.lock().unsynced();
+    let mut synced = Vec::with_capacity(unsynced.len());
+    for (number, file) in unsynced {
+        if let Err(error) = sync_segment(core.env.as_ref(), number, &file) {
+            // What the segment holds is unknown now, and is never synced again.
+            core.health.stop(error.clone());
+            return Err(error);
+        }
+        synced.push(number);
+    }
+    core.wal.lock().set_synced(&synced);
+    Ok(())
+}
+
+/// Removes the segments that no family needs.
+pub(crate) fn remove_old_segments(core: &Core) {
+    let needed = core.versions.lock().oldest_log_needed();
+    let taken = core.wal.lock().take_before(needed);
+    for number in taken {
+        // One that cannot be removed now is removed at the next open.
+        drop(core.env.remove(FileId::Wal(number)));
+    }
+}
+
+/// A table that was just written, as the version set takes it.
+pub(crate) fn table_meta(table: &TableSummary) -> Result<TableMeta> {
+    TableMeta::new(TableFacts {
+        number: table.number,
+        bytes: table.bytes,
+        entries: table.entries,
+        tombstones: table.tombstones,
+        smallest: table.smallest.clone(),
+        largest: table.largest.clone(),
+        smallest_seq: table.smallest_seq,
+        largest_seq: table.largest_seq,
+        footer_checksum: table.footer_checksum,
+    })
+}
+
+/// Runs a compaction and installs it.
+pub(crate) fn compact(core: &Arc<Core>, family: &Arc<Family>, plan: &Compaction) -> Result<()> {
+    let output = if plan.trivial_move {
+        JobOutput::default()
+    } else {
+        let version = family.load().version.clone();
+        let snapshots = core.snapshots.sequences();
+        let options = family.options.table_options(plan.output_level, family.id);
+        let table_bytes = family.options.table_bytes;
+        with_context(core, |context| {
+            compaction::job::run(context, plan, &version, snapshots, &options, table_bytes)
+        })?
+    };
+    install_compaction(core, family, plan, &output)?;
+    core.note_pressure();
+    count_compaction(core, family, plan, &output);
+    purge(core);
+    Ok(())
+}
+
+fn install_compaction(
+    core: &Core,
+    family: &Arc<Family>,
+    plan: &Compaction,
+    output: &JobOutput,
+) -> Result<()> {
+    let mut versions = core.versions.lock();
+    if family.is_dropped() {
+        with_context(core, |context| context.discard(output));
+        return Ok(());
+    }
+    let mut edit = VersionEdit::default();
+    for table in &plan.inputs {
+        edit.delete(family.id, plan.level, table.number);
+    }
+    for table in &plan.lower_inputs {
+        edit.delete(family.id, plan.output_level, table.number);
+    }
+    if plan.trivial_move {
+        for table in &plan.inputs {
+            edit.add(family.id, plan.output_level, Arc::clone(table));
+        }
+    }
+    for table in &output.tables {
+        edit.add(family.id, plan.output_level, Arc::new(table_meta(table)?));
+    }
+    versions.apply(edit)?;
+    let version = Arc::clone(&versions.families()[&family.id].version);
+    family.install(version, &[]);
+    Ok(())
+}
+
+fn count_compaction(core: &Core, family: &Family, plan: &Compaction, output: &JobOutput) {
+    if plan.trivial_move {
+        core.counters.trivial_moves.add(plan.inputs.len() as u64);
+        return;
+    }
+    let upper: u64 = plan.inputs.iter().map(|table| table.bytes).sum();
+    let written = output.tables.iter().map(|table| table.bytes).sum();
+    family.traffic[plan.level].read.add(upper);
+    family.traffic[plan.output_level].read.add(plan.input_bytes() - upper);
+    family.traffic[plan.output_level].written.add(written);
+    core.counters.compactions.add(1);
+    match plan.reason {
+        Reason::Level0Tables => core.counters.compactions_level0.add(1),
+        Reason::LevelSize => core.counters.compactions_size.add(1),
+        Reason::Manual => core.counters.compactions_manual.add(1),
+    }
+    core.counters.compaction_read_bytes.add(plan.input_bytes());
+    core.counters.compaction_write_bytes.add(written);
+    core.counters.compaction_dropped_entries.add(output.entries_dropped);
+}
+
+/// Removes the files of tables that no version and no reader names any more.
+pub(crate) fn purge(core: &Core) {
+    for number in core.obsolete.take() {
+        core.tables.forget(number);
+        // One that cannot be removed now is removed at the next open.
+        drop(core.env.remove(FileId::Table(number)));
+    }
+}
+
+/// Gives a job what it needs of the store.
+fn with_context<T>(core: &Core, run: impl FnOnce(&JobContext<'_>) -> T) -> T {
+    run(&JobContext {
+        env: &core.env,
+        tables: &core.tables,
+        new_number: &|| core.new_number(),
+        cancelled: &core.closing,
+    })
+}
+
+/// Flushes everything that is in the memtables of `family` now, and waits for it.
+pub(crate) fn flush_now(core: &Arc<Core>, family: &Arc<Family>) -> Result<()> {
+    while !close_active(core, family)? {
+        wait_for_job(core)?;
+    }
+    let closed = family.load().immutables.clone();
+    loop {
+        core.check_open()?;
+        family.check()?;
+        let current = family.load();
+        let waits = |one: &Arc<Immutable>| current.immutables.iter().any(|i| Arc::ptr_eq(i, one));
+        if !closed.iter().any(waits) {
+            return Ok(());
+        }
+        wait_for_job(core)?;
+    }
+}
+
+/// Closes the active memtable; false when too many wait to be flushed already.
+fn close_active(core: &Arc<Core>, family: &Arc<Family>) -> Result<bool> {
+    core.check_open()?;
+    core.health.check()?;
+    family.check()?;
+    let mut wal = core.wal.lock();
+    let current = family.peek();
+    if current.active.is_empty() {
+        return Ok(true);
+    }
+    if current.immutables.len() >= family.options.memtables_max {
+        return Ok(false);
+    }
+    crate::db::write::rotate(core, &mut wal, &[family.id])?;
+    Ok(true)
+}
+
+/// Waits for a background job, or runs one; fails when background work cannot get on.
+fn wait_for_job(core: &Arc<Core>) -> Result<()> {
+    if core.options.background_threads == 0 {
+        crate::db::background::run_inline(core);
+    } else {
+        core.scheduler.notify_work();
+        core.scheduler.wait_progress(std::time::Duration::from_millis(5));
+    }
+    match core.scheduler.background_error() {
+        Some(error) => Err(error),
+        None => Ok(()),
+    }
+}
+
+/// Moves everything in `family` down to its deepest level that holds data.
+pub(crate) fn compact_now(core: &Arc<Core>, family: &Arc<Family>) -> Result<()> {
+    flush_now(core, family)?;
+    let deepest = family.load().version.deepest_level().unwrap_or(0).max(1);
+    for level in 0..deepest {
+        loop {
+            core.check_open()?;
+            core.health.check()?;
+            family.check()?;
+            let version = Arc::clone(&family.load().version);
+            if version.level(level).tables().is_empty() {
+                break;
+            }
+            let picker = crate::db::background::picker(family);
+            let claimed = core.scheduler.claim(|busy| {
+                // Looked at again under the lock: a job may have ended in between.
+                picker.pick_manual(&family.peek().version, busy, level)
+            });
+            match claimed {
+                Some(plan) => {
+                    let result = compact(core, family, &plan);
+                    core.scheduler.release(&plan);
+                    result?;
+                }
+                None if family.peek().version.level(level).tables().is_empty() => break,
+                None => wait_for_job(core)?,
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Waits until no job is due or running.
+pub(crate) fn wait_idle(core: &Arc<Core>) -> Result<()> {
+    loop {
+        core.check_open()?;
+        core.health.check()?;
+        if crate::db::background::is_idle(core) {
+            return Ok(());
+        }
+        wait_for_job(core)?;
+    }
+}

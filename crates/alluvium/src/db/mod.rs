@@ -1,0 +1,48 @@
+//! Floor 6: the store as its user sees it.
+//!
+//! [`Db`] is a table of contents: every method is short and hands on to the file that owns the
+//! thing.
+//!
+//! | file | owns |
+//! |---|---|
+//! | `open`, `recovery` | finding or making a store, replaying its log |
+//! | `write`, `commit`, `wal_set`, `stall` | the write path, group commit, log segments, waiting |
+//! | `read`, `scan`, `snapshot`, `snapshot_list` | lookups, cursors and scans, snapshots |
+//! | `super_version`, `family` | what a reader takes, the state of a column family |
+//! | `background`, `jobs` | workers, what they run next, how it is installed |
+//! | `health` | whether writes are possible |
+//! | `stats`, `verify`, `inspect` | figures, damage, looking at files by hand |
+
+mod background;
+mod column_family;
+mod commit;
+mod core;
+mod family;
+mod handle;
+mod health;
+pub mod inspect;
+mod jobs;
+mod open;
+mod read;
+mod recovery;
+mod scan;
+mod snapshot;
+mod snapshot_list;
+mod stall;
+mod stats;
+mod super_version;
+mod verify;
+mod wal_set;
+mod write;
+mod write_batch;
+
+pub use column_family::ColumnFamily;
+pub use handle::Db;
+pub use scan::{Cursor, KeyRange, Scan};
+pub use snapshot::Snapshot;
+pub use stats::{FamilyStats, LevelStats, Stats};
+pub use verify::{VerifyReport, verify, verify_env};
+pub use write_batch::WriteBatch;
+
+#[cfg(test)]
+mod tests;

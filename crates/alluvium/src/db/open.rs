@@ -1,0 +1,192 @@
+//! Opening a store: find it or make it, lock it, recover it, start its workers.
+//!
+//! # Order
+//!
+//! 1. Look without changing anything: is there a store, nothing, or something foreign?
+//! 2. Take the lock, and look again.
+//! 3. Read the manifest, replay the log into tables.
+//! 4. Begin a fresh log segment; both are durable, names too.
+//! 5. Write a fresh manifest that names the new tables and segment, and switch `CURRENT` to it.
+//!    Before this step the store is what it was, after it what it will be.
+//! 6. Remove what is not named any more.
+
+use std::collections::HashSet;
+use std::io;
+use std::sync::Arc;
+
+use crate::base::error::{Error, Result};
+use crate::base::file::{FileId, FileNumber};
+use crate::cache::BlockCache;
+use crate::db::background;
+use crate::db::core::{Core, CoreParts};
+use crate::db::family::{Families, Family};
+use crate::db::recovery::{Recovered, Replay};
+use crate::db::wal_set::{WalSet, sync_directory};
+use crate::env::{Env, StoreLock};
+use crate::metrics::Counters;
+use crate::options::Options;
+use crate::sstable::TableCache;
+use crate::version::{ObsoleteTables, StoreState, VersionEdit, VersionSet, store_exists};
+
+/// A store that is open, and its lock.
+pub(crate) struct Opened {
+    pub(crate) core: Arc<Core>,
+    pub(crate) lock: Box<dyn StoreLock>,
+}
+
+/// Opens the store of `env`.
+pub(crate) fn open(env: Arc<dyn Env>, options: Options) -> Result<Opened> {
+    options.validate()?;
+    look(env.as_ref(), options.create_if_missing)?;
+    if options.create_if_missing {
+        env.create_directory()
+            .map_err(|error| Error::io("create directory", env.directory(), error))?;
+    }
+    let lock = take_lock(env.as_ref())?;
+    let state = look(env.as_ref(), options.create_if_missing)?;
+
+    let counters = Arc::new(Counters::default());
+    let cache = Arc::new(BlockCache::new(options.block_cache_bytes));
+    let tables = Arc::new(TableCache::new(
+        Arc::clone(&env),
+        cache,
+        Arc::clone(&counters),
+        options.open_tables_max,
+    ));
+    let obsolete = ObsoleteTables::new();
+    let mut versions = match state {
+        StoreState::Present => VersionSet::recover(Arc::clone(&env), Arc::clone(&obsolete))?,
+        StoreState::Absent | StoreState::Half => {
+            VersionSet::create(Arc::clone(&env), Arc::clone(&obsolete))?
+        }
+    };
+    check_files(env.as_ref(), &versions)?;
+    let numbers = versions.file_numbers();
+
+    let replay = Replay {
+        env: &env,
+        options: &options,
+        versions: &versions,
+        tables: &tables,
+        numbers: &numbers,
+    };
+    let recovered = replay.run()?;
+    let wal =
+        WalSet::begin(Arc::clone(&env), Arc::clone(&counters), numbers.take(), recovered.last_seq)?;
+    install(&mut versions, &recovered, wal.number())?;
+    let families = build_families(&versions, &options, wal.number());
+    remove_unnamed(env.as_ref(), &versions, wal.number())?;
+
+    let core = Arc::new(Core::new(CoreParts {
+        env,
+        options,
+        counters,
+        families,
+        versions,
+        tables,
+        obsolete,
+        wal,
+    }));
+    let weak = Arc::downgrade(&core);
+    core.obsolete.set_waker(move || {
+        if let Some(core) = weak.upgrade() {
+            core.scheduler.notify_work();
+        }
+    });
+    background::start(&core)?;
+    Ok(Opened { core, lock })
+}
+
+/// What is in the directory; refuses what is no place for a store. Changes nothing.
+pub(crate) fn look(env: &dyn Env, create: bool) -> Result<StoreState> {
+    let state = store_exists(env)?;
+    if state == StoreState::Present {
+        return Ok(state);
+    }
+    if !create {
+        return Err(Error::StoreMissing { directory: env.directory() });
+    }
+    let foreign = match env.list_foreign() {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
+        listed => listed.map_err(|error| Error::io("list", env.directory(), error))?,
+    };
+    match foreign.first() {
+        Some(name) => Err(Error::invalid(format!(
+            "{} holds no store, but other files ({name:?} and {} more): choose an empty directory",
+            env.directory(),
+            foreign.len() - 1
+        ))),
+        None => Ok(state),
+    }
+}
+
+pub(crate) fn take_lock(env: &dyn Env) -> Result<Box<dyn StoreLock>> {
+    env.lock().map_err(|error| match error.kind() {
+        io::ErrorKind::WouldBlock => Error::Locked { directory: env.directory() },
+        _ => Error::io("lock", env.directory(), error),
+    })
+}
+
+/// Every table that the manifest names is there.
+fn check_files(env: &dyn Env, versions: &VersionSet) -> Result<()> {
+    let files = env.list().map_err(|error| Error::io("list", env.directory(), error))?;
+    let present: HashSet<FileId> = files.into_iter().collect();
+    for number in live_tables(versions) {
+        if !present.contains(&FileId::Table(number)) {
+            let name = env.display(FileId::Table(number));
+            return Err(Error::corruption(name, 0, "the table is missing"));
+        }
+    }
+    Ok(())
+}
+
+fn live_tables(versions: &VersionSet) -> HashSet<FileNumber> {
+    let tables = versions.families().values().flat_map(|family| family.version.tables());
+    tables.map(|table| table.number).collect()
+}
+
+/// Puts everything that was recovered, and the new segment, into a fresh manifest.
+fn install(versions: &mut VersionSet, recovered: &Recovered, log: FileNumber) -> Result<()> {
+    let mut edit = VersionEdit::default();
+    for (family, table) in &recovered.tables {
+        edit.add(*family, 0, Arc::clone(table));
+    }
+    for &family in versions.families().keys() {
+        edit.logs.push((family, log));
+    }
+    edit.last_sequence = Some(recovered.last_seq);
+    versions.apply(edit)
+}
+
+fn build_families(versions: &VersionSet, options: &Options, log: FileNumber) -> Families {
+    let families = Families::default();
+    for state in versions.families().values() {
+        families.insert(Arc::new(Family::new(
+            state.id,
+            state.name.clone(),
+            options.family(&state.name).clone(),
+            Arc::clone(&state.version),
+            log,
+        )));
+    }
+    families
+}
+
+/// Removes every file of the store that nothing names.
+fn remove_unnamed(env: &dyn Env, versions: &VersionSet, log: FileNumber) -> Result<()> {
+    let live = live_tables(versions);
+    let files = env.list().map_err(|error| Error::io("list", env.directory(), error))?;
+    for file in files {
+        let named = match file {
+            FileId::Wal(number) => number >= log,
+            FileId::Table(number) => live.contains(&number),
+            FileId::Manifest(number) => number == versions.manifest_number(),
+            FileId::Temporary(_) => false,
+            FileId::Current | FileId::Lock => true,
+        };
+        if !named {
+            env.remove(file).map_err(|error| Error::io("remove", env.display(file), error))?;
+        }
+    }
+    sync_directory(env)
+}

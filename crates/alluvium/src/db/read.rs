@@ -1,0 +1,122 @@
+//! Point lookups, newest to oldest.
+//!
+//! ```text
+//! super version, then sequence number
+//!   active memtable → immutable memtables, newest first
+//!     level 0 tables whose range holds the key, newest first
+//!       one table of each deeper level, by binary search
+//! ```
+//!
+//! The first entry at or below the sequence number decides, value or tombstone. An error on the way
+//! is the answer: going on to older data could return a value that was overwritten.
+
+use bytes::Bytes;
+
+use crate::base::checksum::key_hash;
+use crate::base::error::{Error, Result};
+use crate::base::key::{self, SeqNo, TRAILER_BYTES, ValueKind};
+use crate::base::limits::LEVELS;
+use crate::db::core::Core;
+use crate::db::family::Family;
+use crate::db::super_version::SuperVersion;
+use crate::options::ReadOptions;
+use crate::version::TableMeta;
+
+/// Keys up to this length are looked up without an allocation.
+const INLINE_KEY_BYTES: usize = 120;
+
+/// One call in this many is timed, so that the clock costs the others nothing.
+const TIMED_EVERY: u64 = 64;
+
+/// The value of `user_key` at `seq`, or now.
+pub(crate) fn get(
+    core: &Core,
+    family: &Family,
+    user_key: &[u8],
+    seq: Option<SeqNo>,
+    options: &ReadOptions,
+) -> Result<Option<Bytes>> {
+    let timed = core.counters.gets.add_and_get(1).is_multiple_of(TIMED_EVERY);
+    let begun = if timed { crate::db::core::nanoseconds(core.env.as_ref()) } else { 0 };
+    let current = family.peek();
+    let seq = seq.unwrap_or_else(|| core.visible());
+    let result = get_at(core, &current, user_key, seq, options);
+    if timed {
+        let ended = crate::db::core::nanoseconds(core.env.as_ref());
+        core.latencies.get.record(ended.saturating_sub(begun));
+    }
+    if let Ok(Some(value)) = &result {
+        core.counters.gets_found.add(1);
+        core.counters.get_bytes.add(value.len() as u64);
+    }
+    result
+}
+
+/// The value of `user_key` at `seq` in one super version.
+pub(crate) fn get_at(
+    core: &Core,
+    current: &SuperVersion,
+    user_key: &[u8],
+    seq: SeqNo,
+    options: &ReadOptions,
+) -> Result<Option<Bytes>> {
+    let trailer = key::seek_trailer(seq).to_le_bytes();
+    if user_key.len() <= INLINE_KEY_BYTES {
+        let mut lookup = [0u8; INLINE_KEY_BYTES + TRAILER_BYTES];
+        lookup[..user_key.len()].copy_from_slice(user_key);
+        lookup[user_key.len()..user_key.len() + TRAILER_BYTES].copy_from_slice(&trailer);
+        search(core, current, &lookup[..user_key.len() + TRAILER_BYTES], options)
+    } else {
+        let lookup = [user_key, &trailer].concat();
+        search(core, current, &lookup, options)
+    }
+}
+
+fn search(
+    core: &Core,
+    current: &SuperVersion,
+    lookup: &[u8],
+    options: &ReadOptions,
+) -> Result<Option<Bytes>> {
+    let immutables = current.immutables.iter().map(|immutable| &immutable.memtable);
+    for memtable in std::iter::once(&current.active).chain(immutables) {
+        if let Some((trailer, value)) = memtable.get(lookup) {
+            return decide(trailer, || Bytes::copy_from_slice(value));
+        }
+    }
+    let user_key = key::user_key(lookup);
+    let hash = key_hash(user_key);
+    let mut found = None;
+    let mut look = |table: &std::sync::Arc<TableMeta>| -> Result<bool> {
+        let opened = core.tables.open(&table.handle)?;
+        found = opened.get(lookup, hash, options.fill_cache)?;
+        Ok(found.is_some())
+    };
+    'search: {
+        for table in current.version.level(0).tables() {
+            if table.overlaps(user_key, user_key) && look(table)? {
+                break 'search;
+            }
+        }
+        for level in 1..LEVELS {
+            if let Some(table) = current.version.candidate(level, user_key)
+                && look(table)?
+            {
+                break 'search;
+            }
+        }
+    }
+    match found {
+        Some((trailer, value)) => decide(trailer, || value),
+        None => Ok(None),
+    }
+}
+
+/// A value or its absence, by the kind of the newest visible entry.
+fn decide(trailer: u64, value: impl FnOnce() -> Bytes) -> Result<Option<Bytes>> {
+    match key::trailer_kind(trailer) {
+        Some(ValueKind::Put) => Ok(Some(value())),
+        Some(ValueKind::Delete) => Ok(None),
+        _ => Err(Error::invalid(format!("entry of unknown kind {}", trailer & 0xff))),
+    }
+}

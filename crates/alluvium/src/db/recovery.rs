@@ -1,0 +1,356 @@
+//! Replaying the log: from its segments back to memtables, and from those to tables.
+//!
+//! # The rule
+//!
+//! The store becomes the model at one sequence number S: every batch up to S is there, none behind
+//! it. Segments are replayed in order up to the first place that does not hold. Such a place is a
+//! *torn tail* if nothing behind it had been made durable when it was written, and damage
+//! otherwise. Every batch frame says how far the log was durable when it was written, and an end
+//! frame says that all before it was; so the frames that survive behind the place decide. Where a
+//! later segment's header says that the segment ended before the place (a full disk cut it off),
+//! the place is no part of the log at all.
+//!
+//! # Why what was replayed is written again
+//!
+//! After a crash of the process the log may be in the page cache only. Everything replayed goes
+//! into synced tables before the first new write is acknowledged, so that no later power cut can
+//! leave a hole between old and new. All families install in one edit.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use crate::base::error::{Error, Result};
+use crate::base::file::{FileId, FileNumber};
+use crate::base::key::SeqNo;
+use crate::batch::{BatchView, ColumnFamilyId};
+use crate::compaction;
+use crate::compaction::job::JobContext;
+use crate::db::jobs::table_meta;
+use crate::env::Env;
+use crate::memtable::Memtable;
+use crate::options::Options;
+use crate::sstable::TableCache;
+use crate::version::{FileNumbers, TableMeta, VersionSet};
+use crate::wal::{FrameKind, LogKind, LogOpen, LogReader, ReadFrame};
+
+/// What the log gave back.
+#[derive(Debug)]
+pub(crate) struct Recovered {
+    /// New tables of level 0, oldest first.
+    pub(crate) tables: Vec<(ColumnFamilyId, Arc<TableMeta>)>,
+    pub(crate) last_seq: SeqNo,
+}
+
+/// What replaying needs.
+pub(crate) struct Replay<'a> {
+    pub(crate) env: &'a Arc<dyn Env>,
+    pub(crate) options: &'a Options,
+    pub(crate) versions: &'a VersionSet,
+    pub(crate) tables: &'a Arc<TableCache>,
+    pub(crate) numbers: &'a FileNumbers,
+}
+
+/// One segment, opened.
+struct Segment {
+    number: FileNumber,
+    name: String,
+    /// `None` when the header does not check.
+    previous: Option<(FileNumber, u64)>,
+    reader: LogReader,
+    /// Whether any valid frame is in it.
+    has_frames: bool,
+}
+
+/// Where a segment's replay ended.
+enum Ended {
+    /// At its proper end.
+    Whole,
+    /// At bytes that do not hold.
+    Hole { offset: u64, detail: String },
+}
+
+impl Replay<'_> {
+    /// Replays every segment that is still needed.
+    pub(crate) fn run(&self) -> Result<Recovered> {
+        let mut segments = self.open_segments()?;
+        self.check_chain(&segments)?;
+        let mut state = State {
+            replay: self,
+            memtables: BTreeMap::new(),
+            tables: Vec::new(),
+            last_seq: self.versions.last_sequence(),
+            replayed_seq: SeqNo::ZERO,
+        };
+        for index in 0..segments.len() {
+            let limit = segments.get(index + 1).and_then(|next| next.previous).map(|p| p.1);
+            let ended = state.replay_segment(&mut segments[index], limit)?;
+            if let Ended::Hole { offset, detail } = ended {
+                let name = segments[index].name.clone();
+                check_nothing_durable_behind(&mut segments[index..], offset, state.last_seq)
+                    .map_err(|durable| match durable {
+                        Behind::Durable => Error::corruption(
+                            name,
+                            offset,
+                            format!("{detail}; synced data is behind it"),
+                        ),
+                        Behind::Failed(error) => error,
+                    })?;
+                break;
+            }
+        }
+        state.finish()
+    }
+
+    /// The segments from the oldest that is needed, ascending. Trailing ones without a frame hold
+    /// nothing, and may be left from an earlier recovery that did not finish: they are left out.
+    fn open_segments(&self) -> Result<Vec<Segment>> {
+        let needed = self.versions.oldest_log_needed();
+        let mut numbers: Vec<FileNumber> = list_segments(self.env.as_ref())?;
+        numbers.retain(|&number| number >= needed);
+        if needed != FileNumber(0) && numbers.first() != Some(&needed) {
+            return Err(Error::corruption(
+                self.env.display(FileId::Wal(needed)),
+                0,
+                "the segment of the log is missing",
+            ));
+        }
+        let mut segments = Vec::with_capacity(numbers.len());
+        for number in numbers {
+            segments.push(open_segment(self.env.as_ref(), number)?);
+        }
+        while segments.last().is_some_and(|segment: &Segment| !segment.has_frames) {
+            segments.pop();
+        }
+        Ok(leave_out_abandoned(segments))
+    }
+
+    /// Each segment names the one before it.
+    fn check_chain(&self, segments: &[Segment]) -> Result<()> {
+        for pair in segments.windows(2) {
+            if let Some((previous, _)) = pair[1].previous
+                && previous != pair[0].number
+            {
+                return Err(Error::corruption(
+                    self.env.display(FileId::Wal(previous)),
+                    0,
+                    format!("the segment of the log before {} is missing", pair[1].number),
+                ));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Without the segments that were begun and given up before a frame was in them (the disk was
+/// full): the segment behind does not name them as the one before it.
+fn leave_out_abandoned(mut segments: Vec<Segment>) -> Vec<Segment> {
+    let mut chain = Vec::with_capacity(segments.len());
+    while let Some(segment) = segments.pop() {
+        if let Some((previous, _)) = segment.previous {
+            while segments.last().is_some_and(|s| s.number > previous && !s.has_frames) {
+                segments.pop();
+            }
+        }
+        chain.push(segment);
+    }
+    chain.reverse();
+    chain
+}
+
+/// The numbers of all segments in the directory, ascending.
+pub(crate) fn list_segments(env: &dyn Env) -> Result<Vec<FileNumber>> {
+    let files = env.list().map_err(|error| Error::io("list", env.directory(), error))?;
+    let mut numbers: Vec<FileNumber> = files
+        .into_iter()
+        .filter_map(|file| match file {
+            FileId::Wal(number) => Some(number),
+            _ => None,
+        })
+        .collect();
+    numbers.sort_unstable();
+    Ok(numbers)
+}
+
+fn open_segment(env: &dyn Env, number: FileNumber) -> Result<Segment> {
+    let name = env.display(FileId::Wal(number));
+    let open = || -> Result<(Option<(FileNumber, u64)>, LogReader)> {
+        let file = env
+            .open(FileId::Wal(number))
+            .map_err(|error| Error::io("open", name.as_str(), error))?;
+        Ok(match LogReader::open(file, name.clone(), number, LogKind::Wal)? {
+            LogOpen::Whole(reader) => {
+                let header = reader.header();
+                (Some((header.previous, header.previous_bytes)), reader)
+            }
+            LogOpen::TornHeader { reader, .. } => (None, reader),
+        })
+    };
+    // Whether it has a frame is found with a reader of its own, which is then thrown away.
+    let (_, mut probe) = open()?;
+    let has_frames = match probe.next()? {
+        ReadFrame::Frame { .. } | ReadFrame::Closed { .. } => true,
+        ReadFrame::End { .. } => false,
+        ReadFrame::Bad { offset, .. } => probe.scan_for_valid_after(offset)?.is_some(),
+    };
+    let (previous, reader) = open()?;
+    Ok(Segment { number, name, previous, reader, has_frames })
+}
+
+/// What is behind a hole.
+enum Behind {
+    Durable,
+    Failed(Error),
+}
+
+impl From<Error> for Behind {
+    fn from(error: Error) -> Behind {
+        Behind::Failed(error)
+    }
+}
+
+/// Fails when a frame behind `offset` of the first segment, or in a later one, shows that more than
+/// `last_seq` had been made durable.
+fn check_nothing_durable_behind(
+    segments: &mut [Segment],
+    offset: u64,
+    last_seq: SeqNo,
+) -> std::result::Result<(), Behind> {
+    let mut from = Some(offset);
+    for segment in segments {
+        // In a later segment a frame may begin right behind the header.
+        let mut behind = from.take().unwrap_or(0);
+        while let Some(found) = segment.reader.scan_for_valid_after(behind)? {
+            let durable = match found.kind {
+                FrameKind::End => return Err(Behind::Durable),
+                _ => BatchView::parse(found.payload).map_or(SeqNo::ZERO, |view| view.durable),
+            };
+            if durable > last_seq {
+                return Err(Behind::Durable);
+            }
+            behind = found.last_byte;
+        }
+    }
+    Ok(())
+}
+
+struct State<'a> {
+    replay: &'a Replay<'a>,
+    memtables: BTreeMap<ColumnFamilyId, Arc<Memtable>>,
+    tables: Vec<(ColumnFamilyId, Arc<TableMeta>)>,
+    /// Everything up to here is in tables or was replayed.
+    last_seq: SeqNo,
+    /// The last sequence number read from the log.
+    replayed_seq: SeqNo,
+}
+
+impl State<'_> {
+    /// Replays one segment up to `limit` (bytes that count), or to its end.
+    fn replay_segment(&mut self, segment: &mut Segment, limit: Option<u64>) -> Result<Ended> {
+        let limit = limit.unwrap_or(u64::MAX);
+        loop {
+            match segment.reader.next()? {
+                ReadFrame::Frame { offset, .. } if offset >= limit => return Ok(Ended::Whole),
+                ReadFrame::Frame { offset, payload, .. } => {
+                    self.replay_batch(segment.number, &segment.name, offset, payload)?;
+                }
+                ReadFrame::End { offset } | ReadFrame::Closed { offset } => {
+                    if limit != u64::MAX && offset < limit {
+                        let detail = format!("{limit} bytes of it count, the file ends here");
+                        return Ok(Ended::Hole { offset, detail });
+                    }
+                    return Ok(Ended::Whole);
+                }
+                ReadFrame::Bad { offset, detail } => {
+                    if offset >= limit {
+                        return Ok(Ended::Whole);
+                    }
+                    return Ok(Ended::Hole { offset, detail });
+                }
+            }
+        }
+    }
+
+    fn replay_batch(
+        &mut self,
+        segment: FileNumber,
+        name: &str,
+        offset: u64,
+        payload: &[u8],
+    ) -> Result<()> {
+        let damaged = |detail: &str| Error::corruption(name, offset, detail);
+        let view = BatchView::parse(payload).ok_or_else(|| damaged("the frame is no batch"))?;
+        if view.count == 0 || view.first <= self.replayed_seq {
+            return Err(damaged("the batch's sequence numbers do not follow"));
+        }
+        let mut seq = view.first.get();
+        for operation in view.operations() {
+            let operation = operation.map_err(|_| damaged("an operation of the batch is none"))?;
+            let Some(family) = self.replay.versions.families().get(&operation.family) else {
+                if operation.family >= self.replay.versions.next_family_id() {
+                    return Err(damaged("an operation names a column family that never was"));
+                }
+                seq += 1;
+                continue;
+            };
+            if segment >= family.log_number {
+                let memtable = self.memtables.entry(operation.family).or_default();
+                memtable.writer().insert(
+                    SeqNo::new(seq),
+                    operation.kind,
+                    operation.key,
+                    operation.value,
+                );
+            }
+            seq += 1;
+        }
+        self.replayed_seq = view.first.plus(u64::from(view.count) - 1);
+        self.last_seq = self.last_seq.max(self.replayed_seq);
+        self.spill_full()
+    }
+
+    /// Writes memtables that have grown full, so that a long log needs no more memory than a
+    /// running store.
+    fn spill_full(&mut self) -> Result<()> {
+        let mut full = Vec::new();
+        for (&id, memtable) in &self.memtables {
+            if memtable.memory_bytes() >= self.options_of(id).memtable_bytes {
+                full.push(id);
+            }
+        }
+        for id in full {
+            self.spill(id)?;
+        }
+        Ok(())
+    }
+
+    fn options_of(&self, id: ColumnFamilyId) -> &crate::options::ColumnFamilyOptions {
+        let name = self.replay.versions.families().get(&id).map_or("", |f| f.name.as_str());
+        self.replay.options.family(name)
+    }
+
+    fn spill(&mut self, id: ColumnFamilyId) -> Result<()> {
+        let Some(memtable) = self.memtables.remove(&id) else { return Ok(()) };
+        let never = AtomicBool::new(false);
+        let context = JobContext {
+            env: self.replay.env,
+            tables: self.replay.tables,
+            new_number: &|| self.replay.numbers.take(),
+            cancelled: &never,
+        };
+        let options = self.options_of(id).table_options(0, id);
+        let output = compaction::flush::run(&context, &[memtable], Vec::new(), &options)?;
+        for table in &output.tables {
+            self.tables.push((id, Arc::new(table_meta(table)?)));
+        }
+        Ok(())
+    }
+
+    fn finish(mut self) -> Result<Recovered> {
+        let ids: Vec<ColumnFamilyId> = self.memtables.keys().copied().collect();
+        for id in ids {
+            self.spill(id)?;
+        }
+        Ok(Recovered { tables: self.tables, last_seq: self.last_seq })
+    }
+}

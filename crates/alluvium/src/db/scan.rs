@@ -1,0 +1,417 @@
+//! Cursors and scans: the iterator stack over one super version.
+//!
+//! A cursor takes the super version and the sequence number when it is made and keeps both: nothing
+//! that happens later changes what it sees, and the tables that it reads stay until it goes. It
+//! needs no place in the snapshot list for that.
+
+use std::ops::{Bound, Range, RangeFrom, RangeFull, RangeInclusive, RangeTo, RangeToInclusive};
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::base::error::Result;
+use crate::base::iterator::InternalIterator;
+use crate::base::key::SeqNo;
+use crate::base::limits::LEVELS;
+use crate::compaction::RunTables;
+use crate::db::core::Core;
+use crate::db::family::Family;
+use crate::db::handle::Shared;
+use crate::db::super_version::SuperVersion;
+use crate::iter::concat::ConcatIterator;
+use crate::iter::merging::MergingIterator;
+use crate::iter::visible::VisibleIterator;
+use crate::options::ReadOptions;
+use crate::sstable::ReadPurpose;
+
+/// Two bounds over keys.
+pub(crate) type Bounds = (Bound<Vec<u8>>, Bound<Vec<u8>>);
+
+/// A range of keys: `..`, `a..`, `a..b`, `a..=b`, `..b`, `..=b` or a pair of [`Bound`]s, over
+/// anything that is bytes.
+pub trait KeyRange {
+    /// The lower and the upper bound.
+    fn bounds(self) -> (Bound<Vec<u8>>, Bound<Vec<u8>>);
+}
+
+fn owned(key: impl AsRef<[u8]>) -> Vec<u8> {
+    key.as_ref().to_vec()
+}
+
+impl KeyRange for RangeFull {
+    fn bounds(self) -> Bounds {
+        (Bound::Unbounded, Bound::Unbounded)
+    }
+}
+
+impl<K: AsRef<[u8]>> KeyRange for Range<K> {
+    fn bounds(self) -> Bounds {
+        (Bound::Included(owned(self.start)), Bound::Excluded(owned(self.end)))
+    }
+}
+
+impl<K: AsRef<[u8]>> KeyRange for RangeInclusive<K> {
+    fn bounds(self) -> Bounds {
+        let (start, end) = self.into_inner();
+        (Bound::Included(owned(start)), Bound::Included(owned(end)))
+    }
+}
+
+impl<K: AsRef<[u8]>> KeyRange for RangeFrom<K> {
+    fn bounds(self) -> Bounds {
+        (Bound::Included(owned(self.start)), Bound::Unbounded)
+    }
+}
+
+impl<K: AsRef<[u8]>> KeyRange for RangeTo<K> {
+    fn bounds(self) -> Bounds {
+        (Bound::Unbounded, Bound::Excluded(owned(self.end)))
+    }
+}
+
+impl<K: AsRef<[u8]>> KeyRange for RangeToInclusive<K> {
+    fn bounds(self) -> Bounds {
+        (Bound::Unbounded, Bound::Included(owned(self.end)))
+    }
+}
+
+impl<K: AsRef<[u8]>> KeyRange for (Bound<K>, Bound<K>) {
+    fn bounds(self) -> Bounds {
+        (self.0.map(owned), self.1.map(owned))
+    }
+}
+
+/// The bounds of all keys that begin with `prefix`.
+pub(crate) fn prefix_bounds(prefix: &[u8]) -> Bounds {
+    let mut end = prefix.to_vec();
+    while let Some(last) = end.pop() {
+        if last < 0xff {
+            end.push(last + 1);
+            return (Bound::Included(prefix.to_vec()), Bound::Excluded(end));
+        }
+    }
+    (Bound::Included(prefix.to_vec()), Bound::Unbounded)
+}
+
+/// Whether no key can lie between the bounds.
+fn is_empty(bounds: &Bounds) -> bool {
+    match (&bounds.0, &bounds.1) {
+        (Bound::Included(low), Bound::Included(high)) => low > high,
+        (Bound::Included(low) | Bound::Excluded(low), Bound::Excluded(high))
+        | (Bound::Excluded(low), Bound::Included(high)) => low >= high,
+        _ => false,
+    }
+}
+
+/// A position among the keys of a column family, as of the moment it was made. It keeps the store
+/// open, and can be sent to another thread.
+///
+/// A new cursor stands on no entry: `seek` it first. A move that fails leaves it on no entry, and
+/// the error comes again until the next `seek`.
+///
+/// ```
+/// # fn main() -> alluvium::Result<()> {
+/// # use std::sync::Arc;
+/// # use alluvium::{Db, Options, env::MemEnv};
+/// # let db = Db::open_env(Arc::new(MemEnv::new()), Options::default())?;
+/// db.put("a", "1")?;
+/// db.put("c", "3")?;
+/// let mut cursor = db.cursor()?;
+/// cursor.seek(b"b")?;
+/// assert_eq!(cursor.key(), b"c");
+/// cursor.prev()?;
+/// assert_eq!((cursor.key(), cursor.value()), (b"a".as_slice(), b"1".as_slice()));
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct Cursor {
+    iterator: VisibleIterator<MergingIterator>,
+    empty: bool,
+    /// Keeps the tables that the iterator has yet to open.
+    _current: Arc<SuperVersion>,
+    shared: Arc<Shared>,
+}
+
+impl Cursor {
+    pub(crate) fn open(
+        shared: &Arc<Shared>,
+        family: &Family,
+        bounds: Bounds,
+        seq: Option<SeqNo>,
+        options: ReadOptions,
+    ) -> Result<Cursor> {
+        let current = family.load();
+        let seq = seq.unwrap_or_else(|| shared.core.visible());
+        Cursor::over(shared, current, bounds, seq, options)
+    }
+
+    fn over(
+        shared: &Arc<Shared>,
+        current: Arc<SuperVersion>,
+        bounds: Bounds,
+        seq: SeqNo,
+        options: ReadOptions,
+    ) -> Result<Cursor> {
+        shared.core.counters.cursors.add(1);
+        let sources = sources(&shared.core, &current, options)?;
+        let empty = is_empty(&bounds);
+        let merging = MergingIterator::new(sources);
+        Ok(Cursor {
+            iterator: VisibleIterator::new(merging, seq, bounds.0, bounds.1),
+            empty,
+            _current: current,
+            shared: Arc::clone(shared),
+        })
+    }
+
+    /// Whether the cursor stands on an entry.
+    #[must_use]
+    pub fn valid(&self) -> bool {
+        self.iterator.valid()
+    }
+
+    /// The key.
+    ///
+    /// # Panics
+    /// When the cursor is not [`Cursor::valid`].
+    #[must_use]
+    pub fn key(&self) -> &[u8] {
+        assert!(self.valid(), "key() of a cursor that stands on no entry");
+        self.iterator.key()
+    }
+
+    /// The value.
+    ///
+    /// # Panics
+    /// When the cursor is not [`Cursor::valid`].
+    #[must_use]
+    pub fn value(&self) -> &[u8] {
+        assert!(self.valid(), "value() of a cursor that stands on no entry");
+        self.iterator.value()
+    }
+
+    /// The value as a handle that outlives the position, without a copy where it comes from a
+    /// table.
+    ///
+    /// # Panics
+    /// When the cursor is not [`Cursor::valid`].
+    #[must_use]
+    pub fn value_handle(&self) -> Bytes {
+        assert!(self.valid(), "value_handle() of a cursor that stands on no entry");
+        self.iterator.value_handle()
+    }
+
+    fn count(&self) {
+        if self.valid() {
+            self.shared.core.counters.cursor_entries.add(1);
+        }
+    }
+
+    fn run(
+        &mut self,
+        movement: impl FnOnce(&mut VisibleIterator<MergingIterator>) -> Result<()>,
+    ) -> Result<()> {
+        if self.empty {
+            return Ok(());
+        }
+        movement(&mut self.iterator)?;
+        self.count();
+        Ok(())
+    }
+
+    /// Moves to the first key.
+    ///
+    /// # Errors
+    /// [`crate::Error::Io`] and [`crate::Error::Corruption`], as for every move.
+    pub fn seek_to_first(&mut self) -> Result<()> {
+        self.run(VisibleIterator::seek_to_first)
+    }
+
+    /// Moves to the last key.
+    ///
+    /// # Errors
+    /// See [`Cursor::seek_to_first`].
+    pub fn seek_to_last(&mut self) -> Result<()> {
+        self.run(VisibleIterator::seek_to_last)
+    }
+
+    /// Moves to the first key at or behind `key`.
+    ///
+    /// # Errors
+    /// See [`Cursor::seek_to_first`].
+    pub fn seek(&mut self, key: impl AsRef<[u8]>) -> Result<()> {
+        self.run(|iterator| iterator.seek(key.as_ref()))
+    }
+
+    /// Moves to the last key at or before `key`.
+    ///
+    /// # Errors
+    /// See [`Cursor::seek_to_first`].
+    pub fn seek_for_prev(&mut self, key: impl AsRef<[u8]>) -> Result<()> {
+        self.run(|iterator| iterator.seek_for_prev(key.as_ref()))
+    }
+
+    /// Moves to the next key. Does nothing on no entry.
+    ///
+    /// # Errors
+    /// See [`Cursor::seek_to_first`].
+    #[expect(clippy::should_implement_trait, reason = "a cursor's next gives no item")]
+    pub fn next(&mut self) -> Result<()> {
+        self.run(VisibleIterator::next)
+    }
+
+    /// Moves to the key before. Does nothing on no entry.
+    ///
+    /// # Errors
+    /// See [`Cursor::seek_to_first`].
+    pub fn prev(&mut self) -> Result<()> {
+        self.run(VisibleIterator::prev)
+    }
+}
+
+/// The sources of a super version, newest first.
+fn sources(
+    core: &Core,
+    current: &SuperVersion,
+    options: ReadOptions,
+) -> Result<Vec<Box<dyn InternalIterator>>> {
+    let purpose = ReadPurpose::User { fill_cache: options.fill_cache };
+    let mut sources: Vec<Box<dyn InternalIterator>> = Vec::with_capacity(8);
+    let immutables = current.immutables.iter().map(|immutable| &immutable.memtable);
+    for memtable in std::iter::once(&current.active).chain(immutables) {
+        // What comes into an empty memtable later is newer than the cursor.
+        if !memtable.is_empty() {
+            sources.push(Box::new(memtable.iter()));
+        }
+    }
+    for table in current.version.level(0).tables() {
+        sources.push(Box::new(core.tables.open(&table.handle)?.iter(purpose)));
+    }
+    for level in 1..LEVELS {
+        if !current.version.level(level).tables().is_empty() {
+            let run = RunTables::Level(Arc::clone(&current.version), level);
+            sources.push(Box::new(ConcatIterator::new(run, Arc::clone(&core.tables), purpose)));
+        }
+    }
+    Ok(sources)
+}
+
+/// The entries of a range, from the front, from the back, or from both ends. As of the moment it
+/// was made; keeps the store open; can be sent to another thread.
+///
+/// After an error it ends.
+#[derive(Debug)]
+pub struct Scan {
+    shared: Arc<Shared>,
+    current: Arc<SuperVersion>,
+    bounds: Bounds,
+    seq: SeqNo,
+    options: ReadOptions,
+    front: End,
+    back: End,
+    finished: bool,
+}
+
+/// One end of a scan: its cursor is made when that end is first used.
+#[derive(Debug)]
+enum End {
+    Fresh,
+    On(Box<Cursor>),
+}
+
+impl Scan {
+    pub(crate) fn new(
+        shared: &Arc<Shared>,
+        family: &Family,
+        bounds: Bounds,
+        seq: Option<SeqNo>,
+        options: ReadOptions,
+    ) -> Scan {
+        let current = family.load();
+        let seq = seq.unwrap_or_else(|| shared.core.visible());
+        let finished = is_empty(&bounds);
+        Scan {
+            shared: Arc::clone(shared),
+            current,
+            bounds,
+            seq,
+            options,
+            front: End::Fresh,
+            back: End::Fresh,
+            finished,
+        }
+    }
+
+    fn cursor(&self) -> Result<Box<Cursor>> {
+        Cursor::over(
+            &self.shared,
+            Arc::clone(&self.current),
+            self.bounds.clone(),
+            self.seq,
+            self.options,
+        )
+        .map(Box::new)
+    }
+
+    /// Moves one end and gives what it then stands on, unless the other end has been there.
+    fn step(&mut self, forward: bool) -> Result<Option<(Bytes, Bytes)>> {
+        let end = if forward { &mut self.front } else { &mut self.back };
+        if let End::On(cursor) = end {
+            if forward { cursor.next()? } else { cursor.prev()? }
+        } else {
+            let mut cursor = self.cursor()?;
+            if forward {
+                cursor.seek_to_first()?;
+            } else {
+                cursor.seek_to_last()?;
+            }
+            let end = if forward { &mut self.front } else { &mut self.back };
+            *end = End::On(cursor);
+        }
+        let (own, other) =
+            if forward { (&self.front, &self.back) } else { (&self.back, &self.front) };
+        let End::On(own) = own else { return Ok(None) };
+        if !own.valid() {
+            return Ok(None);
+        }
+        if let End::On(other) = other {
+            let met = if !other.valid() {
+                true
+            } else if forward {
+                own.key() >= other.key()
+            } else {
+                own.key() <= other.key()
+            };
+            if met {
+                return Ok(None);
+            }
+        }
+        Ok(Some((Bytes::copy_from_slice(own.key()), own.value_handle())))
+    }
+
+    fn item(&mut self, forward: bool) -> Option<Result<(Bytes, Bytes)>> {
+        if self.finished {
+            return None;
+        }
+        let item = self.step(forward).transpose();
+        self.finished = !matches!(item, Some(Ok(_)));
+        item
+    }
+}
+
+impl Iterator for Scan {
+    type Item = Result<(Bytes, Bytes)>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.item(true)
+    }
+}
+
+impl DoubleEndedIterator for Scan {
+    fn next_back(&mut self) -> Option<Self::Item> {
+        self.item(false)
+    }
+}
+
+impl std::iter::FusedIterator for Scan {}

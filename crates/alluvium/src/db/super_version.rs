@@ -1,0 +1,75 @@
+//! What a reader needs of a column family, as one immutable value.
+//!
+//! A reader takes one `Arc` and is never blocked, and never blocks: rotation, flush and compaction
+//! build the next value and swap it in. What an old value names (memtables, tables) lives as long
+//! as a reader holds it.
+//!
+//! # Order of a read
+//!
+//! A reader takes the super version **first** and the sequence number after. The other way round, a
+//! compaction between the two could drop the only version that the older sequence number may see.
+//! Taken in this order, everything at or below the sequence number that the super version lacks was
+//! written after the read began.
+
+use std::sync::Arc;
+
+use crate::base::file::FileNumber;
+use crate::base::key::SeqNo;
+use crate::memtable::Memtable;
+use crate::version::Version;
+
+/// A memtable that takes no more writes and waits to be flushed.
+#[derive(Debug)]
+pub(crate) struct Immutable {
+    pub(crate) memtable: Arc<Memtable>,
+    /// The log segment in which the family's later writes begin: with this memtable in tables, the
+    /// family needs no segment before it.
+    pub(crate) next_log: FileNumber,
+    /// The last sequence number that had been given out when the memtable was closed.
+    pub(crate) last_seq: SeqNo,
+}
+
+/// The memtables and the version of a column family at one moment.
+#[derive(Debug)]
+pub(crate) struct SuperVersion {
+    /// Takes the writes.
+    pub(crate) active: Arc<Memtable>,
+    /// Newest first.
+    pub(crate) immutables: Vec<Arc<Immutable>>,
+    pub(crate) version: Arc<Version>,
+}
+
+impl SuperVersion {
+    pub(crate) fn new(version: Arc<Version>) -> SuperVersion {
+        SuperVersion { active: Arc::new(Memtable::new()), immutables: Vec::new(), version }
+    }
+
+    /// With the active memtable closed and a fresh one in its place.
+    pub(crate) fn rotated(&self, next_log: FileNumber, last_seq: SeqNo) -> SuperVersion {
+        let closed = Immutable { memtable: Arc::clone(&self.active), next_log, last_seq };
+        let mut immutables = Vec::with_capacity(self.immutables.len() + 1);
+        immutables.push(Arc::new(closed));
+        immutables.extend(self.immutables.iter().cloned());
+        SuperVersion {
+            // The family's next keys mostly begin like its last ones.
+            active: Arc::new(Memtable::with_common_prefix(&self.active.common_prefix())),
+            immutables,
+            version: Arc::clone(&self.version),
+        }
+    }
+
+    /// With `version` in place of the old one, and without the memtables that it now holds as
+    /// tables.
+    pub(crate) fn installed(
+        &self,
+        version: Arc<Version>,
+        flushed: &[Arc<Immutable>],
+    ) -> SuperVersion {
+        let waits = |one: &&Arc<Immutable>| !flushed.iter().any(|done| Arc::ptr_eq(done, one));
+        SuperVersion {
+            active: Arc::clone(&self.active),
+            immutables: self.immutables.iter().filter(waits).cloned().collect(),
+            version,
+        }
+    }
+}

@@ -1,0 +1,184 @@
+//! Finding damage: reads every byte of a store that carries meaning, and writes nothing.
+//!
+//! The store must not be open. It is not recovered first: what is on disk is read as it is.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::base::error::{Error, Result};
+use crate::base::file::FileId;
+use crate::batch::BatchView;
+use crate::cache::BlockCache;
+use crate::db::open::{look, take_lock};
+use crate::db::recovery::list_segments;
+use crate::env::{Env, PosixEnv};
+use crate::metrics::Counters;
+use crate::sstable::{TableCache, TableHandle};
+use crate::version::{ObsoleteTables, VersionSet};
+use crate::wal::{FrameKind, LogKind, LogOpen, LogReader, ReadFrame};
+
+/// What [`verify`] found.
+#[derive(Debug, Clone, Default)]
+pub struct VerifyReport {
+    /// Files read.
+    pub files: u64,
+    /// Bytes read.
+    pub bytes: u64,
+    /// Entries in tables, and operations in the log.
+    pub entries: u64,
+    /// Every damaged place, naming file and offset.
+    pub damages: Vec<Error>,
+    /// What is not as a clean close leaves it, and is no damage: a torn tail of the newest log.
+    pub notes: Vec<String>,
+}
+
+/// Verifies the store in `directory`.
+///
+/// # Errors
+/// [`Error::StoreMissing`], [`Error::Locked`], and I/O failures that keep the store from being
+/// looked at. Damage is no error: it is in the report.
+pub fn verify(directory: impl AsRef<Path>) -> Result<VerifyReport> {
+    verify_env(Arc::new(PosixEnv::new(directory.as_ref())))
+}
+
+/// Verifies the store of an environment.
+///
+/// # Errors
+/// See [`verify`].
+pub fn verify_env(env: Arc<dyn Env>) -> Result<VerifyReport> {
+    let mut report = VerifyReport::default();
+    match look(env.as_ref(), false) {
+        Ok(_) => {}
+        Err(error @ Error::Corruption { .. }) => report.damages.push(error),
+        Err(error) => return Err(error),
+    }
+    let _lock = take_lock(env.as_ref())?;
+    match VersionSet::recover(Arc::clone(&env), ObsoleteTables::new()) {
+        Ok(versions) => {
+            report.files += 2;
+            report.bytes += file_bytes(env.as_ref(), FileId::Current)?
+                + file_bytes(env.as_ref(), FileId::Manifest(versions.manifest_number()))?;
+            note_torn_manifest(env.as_ref(), &versions, &mut report);
+            verify_tables(&env, &versions, &mut report);
+            verify_log(env.as_ref(), &versions, &mut report)?;
+        }
+        Err(error @ (Error::Corruption { .. } | Error::UnsupportedFormat { .. })) => {
+            report.damages.push(error);
+        }
+        Err(error) => return Err(error),
+    }
+    Ok(report)
+}
+
+fn file_bytes(env: &dyn Env, file: FileId) -> Result<u64> {
+    env.open(file)
+        .and_then(|opened| opened.length())
+        .map_err(|error| Error::io("open", env.display(file), error))
+}
+
+fn note_torn_manifest(env: &dyn Env, versions: &VersionSet, report: &mut VerifyReport) {
+    if let Some(torn) = versions.report().and_then(|report| report.torn_tail.as_ref()) {
+        report.notes.push(format!(
+            "{}: torn at byte {}: the last edit was never finished",
+            env.display(FileId::Manifest(versions.manifest_number())),
+            torn.offset
+        ));
+    }
+}
+
+fn verify_tables(env: &Arc<dyn Env>, versions: &VersionSet, report: &mut VerifyReport) {
+    let counters = Arc::new(Counters::default());
+    let cache = Arc::new(BlockCache::new(0));
+    let tables = TableCache::new(Arc::clone(env), cache, counters, 8);
+    for table in versions.families().values().flat_map(|family| family.version.tables()) {
+        report.files += 1;
+        // A handle of its own, so that the table does not stay open.
+        let handle = Arc::new(TableHandle::new(table.number, table.footer_checksum));
+        let opened = match tables.open(&handle) {
+            Ok(opened) => opened,
+            Err(error) => {
+                report.damages.push(error);
+                continue;
+            }
+        };
+        let damages = &mut report.damages;
+        report.bytes += opened.verify(&mut |error| damages.push(error));
+        report.entries += table.entries;
+        let found = opened.properties();
+        if (found.entries, found.tombstones) != (table.entries, table.tombstones)
+            || opened.bytes() != table.bytes
+        {
+            let name = env.display(FileId::Table(table.number));
+            let detail = "the table is not as the manifest describes it";
+            report.damages.push(Error::corruption(name, 0, detail));
+        }
+    }
+}
+
+fn verify_log(env: &dyn Env, versions: &VersionSet, report: &mut VerifyReport) -> Result<()> {
+    let needed = versions.oldest_log_needed();
+    let mut numbers = list_segments(env)?;
+    numbers.retain(|&number| number >= needed);
+    if needed.0 != 0 && numbers.first() != Some(&needed) {
+        let name = env.display(FileId::Wal(needed));
+        report.damages.push(Error::corruption(name, 0, "the segment of the log is missing"));
+    }
+    let newest = numbers.last().copied();
+    for number in numbers {
+        report.files += 1;
+        let id = FileId::Wal(number);
+        let name = env.display(id);
+        report.bytes += file_bytes(env, id)?;
+        let file = env.open(id).map_err(|error| Error::io("open", name.as_str(), error))?;
+        let outcome = LogReader::open(file, name.clone(), number, LogKind::Wal)
+            .and_then(|open| verify_segment(open, &name, Some(number) == newest, report));
+        match outcome {
+            Ok(()) => {}
+            Err(error @ (Error::Corruption { .. } | Error::UnsupportedFormat { .. })) => {
+                report.damages.push(error);
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+/// Reads one segment. Bytes that do not hold are a torn tail where nothing valid is behind them in
+/// the newest segment, and damage otherwise.
+fn verify_segment(
+    open: LogOpen,
+    name: &str,
+    newest: bool,
+    report: &mut VerifyReport,
+) -> Result<()> {
+    let mut reader = match open {
+        LogOpen::Whole(reader) | LogOpen::TornHeader { reader, .. } => reader,
+    };
+    loop {
+        let (offset, detail) = match reader.next()? {
+            ReadFrame::End { .. } | ReadFrame::Closed { .. } => return Ok(()),
+            ReadFrame::Frame { offset, kind, payload } => {
+                report.entries += check_batch(name, offset, kind, payload)?;
+                continue;
+            }
+            ReadFrame::Bad { offset, detail } => (offset, detail),
+        };
+        if newest && reader.scan_for_valid_after(offset)?.is_none() {
+            report.notes.push(format!("{name}: torn at byte {offset}: {detail}"));
+            return Ok(());
+        }
+        return Err(Error::corruption(name, offset, detail));
+    }
+}
+
+fn check_batch(name: &str, offset: u64, kind: FrameKind, payload: &[u8]) -> Result<u64> {
+    if kind != FrameKind::Batch {
+        return Ok(0);
+    }
+    let whole = BatchView::parse(payload)
+        .filter(|view| view.operations().all(|operation| operation.is_ok()));
+    match whole {
+        Some(view) => Ok(u64::from(view.count)),
+        None => Err(Error::corruption(name, offset, "the frame is no batch")),
+    }
+}

@@ -1,0 +1,259 @@
+//! The segments of the write-ahead log: one that is written, and older ones that are still needed.
+//!
+//! # What may be assumed
+//!
+//! - A segment's header says how many bytes of the segment before it count, so a segment is ended
+//!   by the birth of the next: nothing is written to it once it is *sealed*.
+//! - Nothing in the log counts as durable while an older segment has unsynced bytes: a `Disk` write
+//!   syncs the sealed segments first, then the directory (once a segment), then the current one.
+//! - A segment whose append or sync failed is never written or synced again.
+//!
+//! # Concurrency
+//!
+//! One lock around the whole, held by the leader of a commit group from the first append to the
+//! publishing of its sequence numbers. Whoever holds it may therefore rotate memtables.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use crate::base::error::{Error, Result};
+use crate::base::file::{FileId, FileNumber};
+use crate::base::key::SeqNo;
+use crate::batch::ColumnFamilyId;
+use crate::env::{Env, WritableFile};
+use crate::metrics::Counters;
+use crate::wal::{FrameKind, LogHeader, LogKind, LogWriter};
+
+/// A segment that is complete.
+#[derive(Debug)]
+struct Sealed {
+    number: FileNumber,
+    bytes: u64,
+    file: Arc<dyn WritableFile>,
+    synced: bool,
+}
+
+/// Why the current segment takes no more.
+#[derive(Debug, Clone)]
+pub(crate) enum Failure {
+    /// The disk was full when a group was appended; a new segment heals it.
+    NoSpace(Error),
+    /// What the file holds is unknown: only reopening the store heals it.
+    Fatal(Error),
+}
+
+/// The log of a store.
+#[derive(Debug)]
+pub(crate) struct WalSet {
+    env: Arc<dyn Env>,
+    counters: Arc<Counters>,
+    writer: LogWriter,
+    number: FileNumber,
+    /// Older segments, ascending.
+    sealed: VecDeque<Sealed>,
+    /// Whether the current segment's name has been made durable.
+    name_synced: bool,
+    /// The length of the current segment up to which every group was handed over whole.
+    good_bytes: u64,
+    /// The last sequence number given out, to writes that failed too.
+    pub(crate) last_seq: SeqNo,
+    /// Every operation up to here survives a power cut.
+    pub(crate) durable_seq: SeqNo,
+    pub(crate) failure: Option<Failure>,
+    /// Families whose active memtable is to be closed before the next write.
+    pub(crate) full: Vec<ColumnFamilyId>,
+}
+
+impl WalSet {
+    /// Begins the log of a store that was just opened: everything up to `last_seq` is in tables, so
+    /// nothing before this segment is needed. The segment and its name are durable on return.
+    pub(crate) fn begin(
+        env: Arc<dyn Env>,
+        counters: Arc<Counters>,
+        number: FileNumber,
+        last_seq: SeqNo,
+    ) -> Result<WalSet> {
+        let header =
+            LogHeader { kind: LogKind::Wal, number, previous: FileNumber(0), previous_bytes: 0 };
+        let mut writer = create_segment(env.as_ref(), header)?;
+        writer.sync()?;
+        sync_directory(env.as_ref())?;
+        let good_bytes = writer.bytes();
+        Ok(WalSet {
+            env,
+            counters,
+            writer,
+            number,
+            sealed: VecDeque::new(),
+            name_synced: true,
+            good_bytes,
+            last_seq,
+            durable_seq: last_seq,
+            failure: None,
+            full: Vec::new(),
+        })
+    }
+
+    /// The number of the current segment.
+    pub(crate) fn number(&self) -> FileNumber {
+        self.number
+    }
+
+    /// Bytes of all segments that still exist.
+    pub(crate) fn total_bytes(&self) -> u64 {
+        self.writer.bytes() + self.sealed.iter().map(|segment| segment.bytes).sum::<u64>()
+    }
+
+    /// The oldest segment that still exists.
+    pub(crate) fn oldest(&self) -> FileNumber {
+        self.sealed.front().map_or(self.number, |segment| segment.number)
+    }
+
+    /// Appends one batch frame to the buffer of the current segment.
+    pub(crate) fn append(&mut self, payload: &[u8]) {
+        self.writer.append(FrameKind::Batch, payload);
+    }
+
+    /// Bytes that are in the buffer only.
+    pub(crate) fn buffered_bytes(&self) -> u64 {
+        self.writer.bytes() - self.writer.flushed_bytes()
+    }
+
+    /// Hands the buffer to the operating system. A full disk is survivable when the buffer held
+    /// nothing that was acknowledged before (`group_only`).
+    pub(crate) fn flush(&mut self, group_only: bool) -> Result<()> {
+        let before = self.writer.flushed_bytes();
+        match self.writer.flush() {
+            Ok(()) => {
+                self.good_bytes = self.writer.flushed_bytes();
+                self.counters.wal_bytes.add(self.good_bytes - before);
+                Ok(())
+            }
+            Err(error) => {
+                let full = matches!(error, Error::NoSpace { .. });
+                self.failure = Some(if full && group_only {
+                    Failure::NoSpace(error.clone())
+                } else {
+                    Failure::Fatal(error.clone())
+                });
+                Err(error)
+            }
+        }
+    }
+
+    /// Makes everything flushed so far survive a power cut. Flush first.
+    pub(crate) fn sync(&mut self) -> Result<()> {
+        let result = self.try_sync();
+        if let Err(error) = &result {
+            self.failure = Some(Failure::Fatal(error.clone()));
+        }
+        result
+    }
+
+    fn try_sync(&mut self) -> Result<()> {
+        for segment in self.sealed.iter_mut().filter(|segment| !segment.synced) {
+            sync_segment(self.env.as_ref(), segment.number, &segment.file)?;
+            segment.synced = true;
+        }
+        if !self.name_synced {
+            sync_directory(self.env.as_ref())?;
+            self.name_synced = true;
+        }
+        self.writer.sync()?;
+        self.counters.wal_syncs.add(1);
+        self.durable_seq = self.last_seq;
+        Ok(())
+    }
+
+    /// Seals the current segment and begins segment `number`, which heals a full disk: the bytes of
+    /// the group that failed do not count. On an error nothing has changed.
+    pub(crate) fn rotate(&mut self, number: FileNumber) -> Result<()> {
+        match &self.failure {
+            None => self.flush(false)?,
+            Some(Failure::Fatal(error)) => return Err(error.clone()),
+            // What is in the buffer was refused.
+            Some(Failure::NoSpace(_)) => {}
+        }
+        let header = LogHeader {
+            kind: LogKind::Wal,
+            number,
+            previous: self.number,
+            previous_bytes: self.good_bytes,
+        };
+        let mut writer = create_segment(self.env.as_ref(), header)?;
+        if let Err(error) = writer.flush() {
+            // Recovery leaves out a segment without a frame, should it stay.
+            drop(self.env.remove(FileId::Wal(number)));
+            return Err(error);
+        }
+        let good_bytes = writer.flushed_bytes();
+        self.counters.wal_bytes.add(good_bytes);
+        self.sealed.push_back(Sealed {
+            number: self.number,
+            bytes: self.good_bytes,
+            file: self.writer.file(),
+            // Nothing acknowledged is in the part of a failed segment that may be missing.
+            synced: false,
+        });
+        self.writer = writer;
+        self.number = number;
+        self.name_synced = false;
+        self.good_bytes = good_bytes;
+        self.failure = None;
+        Ok(())
+    }
+
+    /// The sealed segments that are not yet durable, for [`WalSet::set_synced`] after syncing them
+    /// outside the lock.
+    pub(crate) fn unsynced(&self) -> Vec<(FileNumber, Arc<dyn WritableFile>)> {
+        let unsynced = self.sealed.iter().filter(|segment| !segment.synced);
+        unsynced.map(|segment| (segment.number, Arc::clone(&segment.file))).collect()
+    }
+
+    /// Notes that segments were made durable.
+    pub(crate) fn set_synced(&mut self, numbers: &[FileNumber]) {
+        for segment in &mut self.sealed {
+            segment.synced |= numbers.contains(&segment.number);
+        }
+    }
+
+    /// Forgets the segments before `number` and returns them, for their files to be removed.
+    pub(crate) fn take_before(&mut self, number: FileNumber) -> Vec<FileNumber> {
+        let mut taken = Vec::new();
+        while self.sealed.front().is_some_and(|segment| segment.number < number) {
+            taken.extend(self.sealed.pop_front().map(|segment| segment.number));
+        }
+        taken
+    }
+
+    /// Ends the log in good order: everything durable, and an end frame that says so.
+    pub(crate) fn close(&mut self) -> Result<()> {
+        if let Some(Failure::NoSpace(error) | Failure::Fatal(error)) = &self.failure {
+            return Err(error.clone());
+        }
+        self.flush(false)?;
+        self.sync()?;
+        self.writer.close()
+    }
+}
+
+fn create_segment(env: &dyn Env, header: LogHeader) -> Result<LogWriter> {
+    let id = FileId::Wal(header.number);
+    let name = env.display(id);
+    let file = env.create(id).map_err(|error| Error::io("create", name.as_str(), error))?;
+    Ok(LogWriter::create(file, name, header))
+}
+
+/// Makes a segment's bytes durable.
+pub(crate) fn sync_segment(
+    env: &dyn Env,
+    number: FileNumber,
+    file: &Arc<dyn WritableFile>,
+) -> Result<()> {
+    file.sync().map_err(|error| Error::io("sync", env.display(FileId::Wal(number)), error))
+}
+
+/// Makes the names in the directory durable.
+pub(crate) fn sync_directory(env: &dyn Env) -> Result<()> {
+    env.sync_directory().map_err(|error| Error::io("sync directory", env.directory(), error))
+}

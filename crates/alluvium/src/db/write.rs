@@ -1,0 +1,291 @@
+//! The write path: stall check, log, memtables, publish.
+//!
+//! ```text
+//! write            limits, families alive
+//!   commit queue   join or lead a group
+//!     throttle     wait while background work is behind          (no lock held)
+//!     rotate       close full memtables, begin a segment         (log lock from here)
+//!     log          every batch as one frame; one write, one sync
+//!     memtables    every operation, in sequence order
+//!     publish      the group becomes visible
+//! ```
+//!
+//! A group that fails in the log was never applied: it is not visible, and its sequence numbers are
+//! never given to another. After a crash it may be there or not, whole either way.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use crate::base::error::{Error, Result};
+use crate::base::key::SeqNo;
+use crate::batch::{BatchBuffer, ColumnFamilyId};
+use crate::db::background;
+use crate::db::commit::Request;
+use crate::db::core::{Core, nanoseconds};
+use crate::db::family::Family;
+use crate::db::stall::{self, Pressure, Stall};
+use crate::db::wal_set::{Failure, WalSet};
+use crate::memtable::MemtableWriter;
+use crate::options::Durability;
+
+/// `Buffered` writes are handed to the operating system when this much has gathered.
+const BUFFER_BYTES_MAX: u64 = 256 << 10;
+
+/// How long a waiting writer sleeps before it looks again whether the store was closed or broke.
+const STALL_LOOK: Duration = Duration::from_millis(50);
+
+/// Writes a batch.
+pub(crate) fn write(core: &Arc<Core>, batch: BatchBuffer, durability: Durability) -> Result<()> {
+    core.health.check()?;
+    batch.check()?;
+    if batch.count() == 0 && durability != Durability::Disk {
+        return Ok(());
+    }
+    let begun = nanoseconds(core.env.as_ref());
+    let request = Request { batch, durability };
+    let result = core.queue.commit(request, |group| run_group(core, group));
+    core.latencies.write.record(nanoseconds(core.env.as_ref()).saturating_sub(begun));
+    if result.is_ok() && core.options.background_threads == 0 {
+        background::run_inline(core);
+    }
+    result
+}
+
+/// Runs one commit group. Called by its leader.
+fn run_group(core: &Arc<Core>, group: &mut [Request]) -> Result<()> {
+    core.health.check()?;
+    let bytes: usize = group.iter().map(|request| request.batch.byte_size()).sum();
+    throttle(core, bytes as u64)?;
+    let mut wal = core.wal.lock();
+    resume_after_full_disk(core, &mut wal)?;
+    rotate_full(core, &mut wal)?;
+    let families = Targets::resolve(core, group)?;
+    log_group(core, &mut wal, group)?;
+    apply_group(core, &mut wal, &families, group);
+    core.publish(wal.last_seq);
+    Ok(())
+}
+
+/// The disk was full at an earlier write: goes on in a new segment if there is room now.
+fn resume_after_full_disk(core: &Core, wal: &mut WalSet) -> Result<()> {
+    match &wal.failure {
+        None => Ok(()),
+        Some(Failure::Fatal(error)) => Err(error.clone()),
+        Some(Failure::NoSpace(_)) => {
+            wal.rotate(core.new_number())?;
+            core.current_log.store(wal.number().0, Ordering::Release);
+            Ok(())
+        }
+    }
+}
+
+/// Appends every batch and makes the group as durable as its most demanding member asks.
+fn log_group(core: &Core, wal: &mut WalSet, group: &mut [Request]) -> Result<()> {
+    let group_only = wal.buffered_bytes() == 0;
+    let mut durability = Durability::Buffered;
+    for request in group.iter_mut() {
+        let count = u64::from(request.batch.count());
+        durability = durability.max(request.durability);
+        if count == 0 {
+            continue;
+        }
+        let durable = wal.durable_seq;
+        let first = wal.last_seq.plus(1);
+        wal.last_seq = wal.last_seq.plus(count);
+        wal.append(request.batch.seal(first, durable));
+        core.counters.write_operations.add(count);
+        core.counters.write_user_bytes.add(request.batch.user_bytes());
+    }
+    core.counters.write_groups.add(1);
+    let result = match durability {
+        Durability::Buffered if wal.buffered_bytes() < BUFFER_BYTES_MAX => Ok(()),
+        Durability::Buffered | Durability::Os => wal.flush(group_only),
+        Durability::Disk => wal.flush(group_only).and_then(|()| wal.sync()),
+    };
+    if let Err(error) = &result
+        && matches!(wal.failure, Some(Failure::Fatal(_)))
+    {
+        core.health.stop(error.clone());
+        core.scheduler.notify_progress();
+    }
+    result
+}
+
+/// The families that a group writes to.
+struct Targets(Vec<(ColumnFamilyId, Arc<Family>)>);
+
+impl Targets {
+    /// Fails, before anything is written, when a family is gone.
+    fn resolve(core: &Core, group: &[Request]) -> Result<Targets> {
+        let mut targets: Vec<(ColumnFamilyId, Arc<Family>)> = Vec::with_capacity(1);
+        for &id in group.iter().flat_map(|request| request.batch.families()) {
+            if targets.iter().all(|(known, _)| *known != id) {
+                let family = core.families.get(id).ok_or_else(|| Error::ColumnFamilyMissing {
+                    name: format!("number {}", id.0),
+                })?;
+                targets.push((id, family));
+            }
+        }
+        Ok(Targets(targets))
+    }
+}
+
+/// Puts every operation of the group into the memtables.
+fn apply_group(core: &Core, wal: &mut WalSet, targets: &Targets, group: &[Request]) {
+    let current: Vec<_> = targets.0.iter().map(|(_, family)| family.load()).collect();
+    let mut writers: Vec<(ColumnFamilyId, MemtableWriter<'_>)> = targets
+        .0
+        .iter()
+        .zip(&current)
+        .map(|((id, _), current)| (*id, current.active.writer()))
+        .collect();
+    let operations: u64 = group.iter().map(|request| u64::from(request.batch.count())).sum();
+    let mut seq = wal.last_seq.get() - operations;
+    for operation in group.iter().flat_map(|request| request.batch.operations()).flatten() {
+        seq += 1;
+        let writer = writers.iter_mut().find(|(id, _)| *id == operation.family);
+        if let Some((_, writer)) = writer {
+            writer.insert(SeqNo::new(seq), operation.kind, operation.key, operation.value);
+        }
+    }
+    debug_assert_eq!(seq, wal.last_seq.get());
+    drop(writers);
+    for ((id, family), current) in targets.0.iter().zip(&current) {
+        if current.active.memory_bytes() >= family.options.memtable_bytes && !wal.full.contains(id)
+        {
+            wal.full.push(*id);
+        }
+    }
+    if wal.total_bytes() > core.options.wal_bytes_max {
+        mark_oldest(core, wal);
+    }
+}
+
+/// The log is over its bound: the families whose active memtables hold its oldest segment are to be
+/// flushed. Where immutable memtables hold it, that is under way already.
+fn mark_oldest(core: &Core, wal: &mut WalSet) {
+    let oldest = wal.oldest();
+    for family in core.families.all().values() {
+        let holds = !family.peek().active.is_empty() && family.active_log() <= oldest;
+        if holds && !wal.full.contains(&family.id) {
+            wal.full.push(family.id);
+        }
+    }
+}
+
+/// Closes the memtables that are full. The caller holds the log lock.
+fn rotate_full(core: &Core, wal: &mut WalSet) -> Result<()> {
+    if wal.full.is_empty() {
+        return Ok(());
+    }
+    let full = std::mem::take(&mut wal.full);
+    if let Err(error) = rotate(core, wal, &full) {
+        wal.full = full;
+        return Err(error);
+    }
+    Ok(())
+}
+
+/// Begins a segment and closes the active memtables of `ids`. The caller holds the log lock.
+pub(crate) fn rotate(core: &Core, wal: &mut WalSet, ids: &[ColumnFamilyId]) -> Result<()> {
+    let families: Vec<_> = ids
+        .iter()
+        .filter_map(|id| core.families.get(*id))
+        .filter(|family| !family.peek().active.is_empty())
+        .collect();
+    if families.is_empty() {
+        return Ok(());
+    }
+    wal.rotate(core.new_number())?;
+    core.current_log.store(wal.number().0, Ordering::Release);
+    for family in families {
+        family.rotate(wal.number(), wal.last_seq);
+    }
+    for family in core.families.all().values() {
+        if family.peek().active.is_empty() {
+            family.set_active_log(wal.number());
+        }
+    }
+    core.note_pressure();
+    core.scheduler.notify_work();
+    Ok(())
+}
+
+/// Waits while background work is behind. Holds no lock.
+fn throttle(core: &Arc<Core>, bytes: u64) -> Result<()> {
+    if !core.pressed.load(Ordering::Acquire) {
+        return Ok(());
+    }
+    let mut stalled = false;
+    loop {
+        core.health.check()?;
+        let decision = worst(core, bytes);
+        if !stalled && decision != Stall::None {
+            stalled = true;
+            core.counters.stalls.add(1);
+        }
+        let begun = core.env.now();
+        let counter = match decision {
+            Stall::None => return Ok(()),
+            Stall::Slow(delay) => {
+                core.env.sleep(delay);
+                &core.counters.stall_level0_slowdown_us
+            }
+            Stall::StopLevel0 => {
+                wait_for_progress(core)?;
+                &core.counters.stall_level0_stop_us
+            }
+            Stall::StopMemtables => {
+                wait_for_progress(core)?;
+                &core.counters.stall_memtables_us
+            }
+        };
+        let waited = core.env.now().saturating_sub(begun);
+        counter.add(u64::try_from(waited.as_micros()).unwrap_or(u64::MAX));
+        if matches!(decision, Stall::Slow(_)) {
+            return Ok(());
+        }
+    }
+}
+
+/// Lets background work get on: by waiting, or by doing it where there are no workers. Fails when
+/// it cannot get on.
+fn wait_for_progress(core: &Arc<Core>) -> Result<()> {
+    if let Some(error) = core.scheduler.background_error() {
+        return Err(error);
+    }
+    if core.options.background_threads == 0 {
+        background::run_inline(core);
+        return core.scheduler.background_error().map_or(Ok(()), Err);
+    }
+    core.scheduler.wait_progress(STALL_LOOK);
+    Ok(())
+}
+
+/// The strictest decision over all families.
+fn worst(core: &Core, bytes: u64) -> Stall {
+    let full = core.wal.lock().full.clone();
+    let mut worst = Stall::None;
+    for family in core.families.all().values() {
+        let current = family.peek();
+        let decision = stall::decide(
+            &Pressure {
+                level0_tables: current.version.level(0).tables().len(),
+                level0_slowdown: family.options.level0_tables_slowdown,
+                level0_stop: family.options.level0_tables_stop,
+                memtable_full: full.contains(&family.id),
+                immutables: current.immutables.len(),
+                immutables_max: family.options.memtables_max,
+            },
+            bytes,
+        );
+        worst = match (worst, decision) {
+            (stop @ (Stall::StopMemtables | Stall::StopLevel0), _) => stop,
+            (_, stop @ (Stall::StopMemtables | Stall::StopLevel0)) => stop,
+            (Stall::Slow(a), Stall::Slow(b)) => Stall::Slow(a.max(b)),
+            (Stall::None, other) | (other, Stall::None) => other,
+        };
+    }
+    worst
+}

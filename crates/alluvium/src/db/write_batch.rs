@@ -1,0 +1,96 @@
+//! Operations that are written all together or not at all.
+
+use crate::batch::{BatchBuffer, ColumnFamilyId};
+use crate::db::column_family::ColumnFamily;
+
+/// Operations that become visible, and survive a crash, all together or not at all. Later ones win
+/// over earlier ones on the same key.
+///
+/// At most 1 GiB and 268,435,456 operations; a batch, key or value over its limit is refused by the
+/// write.
+///
+/// ```
+/// # fn main() -> alluvium::Result<()> {
+/// # use std::sync::Arc;
+/// # use alluvium::{Db, Options, WriteBatch, ColumnFamilyOptions, env::MemEnv};
+/// # let db = Db::open_env(Arc::new(MemEnv::new()), Options::default())?;
+/// let by_user = db.create_column_family("by_user", ColumnFamilyOptions::default())?;
+/// let mut batch = WriteBatch::new();
+/// batch.put("2015-05-17T10:05:03", "83.149.9.216 /");
+/// batch.put_in(&by_user, "83.149.9.216", "/");
+/// db.write(batch)?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug, Clone, Default)]
+pub struct WriteBatch {
+    buffer: BatchBuffer,
+}
+
+impl WriteBatch {
+    /// An empty batch.
+    #[must_use]
+    pub fn new() -> WriteBatch {
+        WriteBatch::default()
+    }
+
+    /// An empty batch with room for `bytes`.
+    #[must_use]
+    pub fn with_capacity(bytes: usize) -> WriteBatch {
+        let mut batch = WriteBatch::default();
+        batch.buffer.reserve(bytes);
+        batch
+    }
+
+    /// Sets `key` to `value` in the default column family.
+    pub fn put(&mut self, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>) {
+        self.buffer.put(ColumnFamilyId::DEFAULT, key.as_ref(), value.as_ref());
+    }
+
+    /// Removes `key` from the default column family.
+    pub fn delete(&mut self, key: impl AsRef<[u8]>) {
+        self.buffer.delete(ColumnFamilyId::DEFAULT, key.as_ref());
+    }
+
+    /// Sets `key` to `value` in `family`.
+    pub fn put_in(
+        &mut self,
+        family: &ColumnFamily,
+        key: impl AsRef<[u8]>,
+        value: impl AsRef<[u8]>,
+    ) {
+        self.buffer.put(family.id(), key.as_ref(), value.as_ref());
+    }
+
+    /// Removes `key` from `family`.
+    pub fn delete_in(&mut self, family: &ColumnFamily, key: impl AsRef<[u8]>) {
+        self.buffer.delete(family.id(), key.as_ref());
+    }
+
+    /// The number of operations.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.buffer.count() as usize
+    }
+
+    /// Whether there are no operations.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.buffer.count() == 0
+    }
+
+    /// The size that the batch will have in the log, in bytes.
+    #[must_use]
+    pub fn byte_size(&self) -> usize {
+        self.buffer.byte_size()
+    }
+
+    /// Removes every operation and keeps the memory.
+    pub fn clear(&mut self) {
+        self.buffer.clear();
+    }
+
+    pub(crate) fn into_buffer(self) -> BatchBuffer {
+        self.buffer
+    }
+}

@@ -1,0 +1,198 @@
+//! The tables of a sorted run, end to end, each opened when it is reached.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::base::error::{Error, Result};
+use crate::base::iterator::InternalIterator;
+use crate::base::key;
+use crate::sstable::{ReadPurpose, TableCache, TableHandle, TableIterator};
+
+/// The tables of a sorted run: ascending, without overlap.
+pub(crate) trait SortedTables: Send {
+    /// How many tables there are.
+    fn count(&self) -> usize;
+    /// The largest internal key of table `index`.
+    fn largest(&self, index: usize) -> &[u8];
+    /// Table `index`.
+    fn handle(&self, index: usize) -> &Arc<TableHandle>;
+}
+
+/// Iterates over a sorted run. At most one table is open at a time.
+pub(crate) struct ConcatIterator<T> {
+    tables: T,
+    cache: Arc<TableCache>,
+    purpose: ReadPurpose,
+    /// The table that `current` belongs to.
+    at: usize,
+    current: Option<TableIterator>,
+    error: Option<Error>,
+}
+
+impl<T: SortedTables> ConcatIterator<T> {
+    pub(crate) fn new(tables: T, cache: Arc<TableCache>, purpose: ReadPurpose) -> Self {
+        ConcatIterator { tables, cache, purpose, at: 0, current: None, error: None }
+    }
+
+    /// Stands on table `index`, which stays open when it was.
+    fn enter(&mut self, index: usize) -> Result<&mut TableIterator> {
+        if self.at != index {
+            self.current = None;
+            self.at = index;
+        }
+        if self.current.is_none() {
+            let table = self.cache.open(self.tables.handle(index))?;
+            self.current = Some(table.iter(self.purpose));
+        }
+        match &mut self.current {
+            Some(iterator) => Ok(iterator),
+            None => Err(Error::Closed),
+        }
+    }
+
+    /// The first table whose largest key is at or behind `target`.
+    fn find(&self, target: &[u8]) -> usize {
+        let (mut low, mut high) = (0, self.tables.count());
+        while low < high {
+            let middle = low + (high - low) / 2;
+            if key::compare(self.tables.largest(middle), target).is_lt() {
+                low = middle + 1;
+            } else {
+                high = middle;
+            }
+        }
+        low
+    }
+
+    /// After a forward move: goes on to the next table while there is no entry.
+    fn skip_forward(&mut self) -> Result<()> {
+        while !self.valid() && self.at + 1 < self.tables.count() {
+            let next = self.at + 1;
+            self.enter(next)?.seek_to_first()?;
+        }
+        Ok(())
+    }
+
+    fn skip_backward(&mut self) -> Result<()> {
+        while !self.valid() && self.at > 0 {
+            let previous = self.at - 1;
+            self.enter(previous)?.seek_to_last()?;
+        }
+        Ok(())
+    }
+
+    fn keep(&mut self, result: Result<()>) -> Result<()> {
+        if let Err(error) = &result {
+            self.current = None;
+            self.error = Some(error.clone());
+        }
+        result
+    }
+
+    fn try_seek_for_prev(&mut self, target: &[u8]) -> Result<()> {
+        let index = self.find(target).min(self.tables.count() - 1);
+        self.enter(index)?.seek_for_prev(target)?;
+        self.skip_backward()
+    }
+
+    fn try_seek(&mut self, target: &[u8]) -> Result<()> {
+        let index = self.find(target);
+        if index == self.tables.count() {
+            self.current = None;
+            return Ok(());
+        }
+        self.enter(index)?.seek(target)?;
+        self.skip_forward()
+    }
+
+    fn try_step(&mut self, forward: bool) -> Result<()> {
+        if let Some(error) = &self.error {
+            return Err(error.clone());
+        }
+        let Some(current) = &mut self.current else { return Ok(()) };
+        if forward {
+            current.next()?;
+            self.skip_forward()
+        } else {
+            current.prev()?;
+            self.skip_backward()
+        }
+    }
+
+    fn on(&self) -> &TableIterator {
+        match &self.current {
+            Some(iterator) => iterator,
+            None => panic!("read from an iterator that stands on no entry"),
+        }
+    }
+}
+
+impl<T: SortedTables> InternalIterator for ConcatIterator<T> {
+    #[inline]
+    fn valid(&self) -> bool {
+        self.current.as_ref().is_some_and(InternalIterator::valid)
+    }
+
+    fn seek_to_first(&mut self) -> Result<()> {
+        self.error = None;
+        if self.tables.count() == 0 {
+            return Ok(());
+        }
+        let result = self.enter(0).and_then(InternalIterator::seek_to_first);
+        let result = result.and_then(|()| self.skip_forward());
+        self.keep(result)
+    }
+
+    fn seek_to_last(&mut self) -> Result<()> {
+        self.error = None;
+        if self.tables.count() == 0 {
+            return Ok(());
+        }
+        let last = self.tables.count() - 1;
+        let result = self.enter(last).and_then(InternalIterator::seek_to_last);
+        let result = result.and_then(|()| self.skip_backward());
+        self.keep(result)
+    }
+
+    fn seek(&mut self, target: &[u8]) -> Result<()> {
+        self.error = None;
+        let result = self.try_seek(target);
+        self.keep(result)
+    }
+
+    fn seek_for_prev(&mut self, target: &[u8]) -> Result<()> {
+        self.error = None;
+        if self.tables.count() == 0 {
+            return Ok(());
+        }
+        let result = self.try_seek_for_prev(target);
+        self.keep(result)
+    }
+
+    #[inline]
+    fn next(&mut self) -> Result<()> {
+        let result = self.try_step(true);
+        self.keep(result)
+    }
+
+    #[inline]
+    fn prev(&mut self) -> Result<()> {
+        let result = self.try_step(false);
+        self.keep(result)
+    }
+
+    #[inline]
+    fn key(&self) -> &[u8] {
+        self.on().key()
+    }
+
+    #[inline]
+    fn value(&self) -> &[u8] {
+        self.on().value()
+    }
+
+    fn value_handle(&self) -> Bytes {
+        self.on().value_handle()
+    }
+}

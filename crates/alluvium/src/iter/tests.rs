@@ -1,0 +1,248 @@
+//! The iterator stack against a plain list, over memory sources.
+
+use std::collections::BTreeMap;
+use std::ops::{Bound, RangeBounds};
+
+use proptest::prelude::*;
+
+use super::merging::MergingIterator;
+use super::visible::VisibleIterator;
+use crate::base::error::{Error, Result};
+use crate::base::iterator::InternalIterator;
+use crate::base::key::{self, SeqNo, ValueKind};
+
+/// A sorted list of encoded internal keys and values, that fails when it moves `fails_at` times.
+#[derive(Debug, Clone)]
+struct ListIterator {
+    entries: Vec<(Vec<u8>, Vec<u8>)>,
+    at: Option<usize>,
+    moves_left: usize,
+}
+
+impl ListIterator {
+    fn new(mut entries: Vec<(Vec<u8>, Vec<u8>)>) -> ListIterator {
+        entries.sort_by(|a, b| key::compare(&a.0, &b.0));
+        ListIterator { entries, at: None, moves_left: usize::MAX }
+    }
+
+    fn land(&mut self, at: Option<usize>) -> Result<()> {
+        self.moves_left = self.moves_left.saturating_sub(1);
+        self.at = at.filter(|&at| at < self.entries.len());
+        if self.moves_left == 0 {
+            self.at = None;
+            return Err(Error::corruption("list", 0, "planned"));
+        }
+        Ok(())
+    }
+}
+
+impl InternalIterator for ListIterator {
+    fn valid(&self) -> bool {
+        self.at.is_some()
+    }
+    fn seek_to_first(&mut self) -> Result<()> {
+        self.land(Some(0))
+    }
+    fn seek_to_last(&mut self) -> Result<()> {
+        self.land(self.entries.len().checked_sub(1))
+    }
+    fn seek(&mut self, target: &[u8]) -> Result<()> {
+        let at = self.entries.partition_point(|(k, _)| key::compare(k, target).is_lt());
+        self.land(Some(at))
+    }
+    fn seek_for_prev(&mut self, target: &[u8]) -> Result<()> {
+        let at = self.entries.partition_point(|(k, _)| key::compare(k, target).is_le());
+        self.land(at.checked_sub(1))
+    }
+    fn next(&mut self) -> Result<()> {
+        self.land(self.at.map(|at| at + 1))
+    }
+    fn prev(&mut self) -> Result<()> {
+        self.land(self.at.and_then(|at| at.checked_sub(1)))
+    }
+    fn key(&self) -> &[u8] {
+        &self.entries[self.at.unwrap()].0
+    }
+    fn value(&self) -> &[u8] {
+        &self.entries[self.at.unwrap()].1
+    }
+}
+
+/// One write: which source it went to, its key, and a value or a tombstone.
+type Write = (usize, Vec<u8>, Option<u8>);
+
+fn user_key() -> impl Strategy<Value = Vec<u8>> {
+    prop::collection::vec(prop::sample::select(vec![0u8, b'a', b'b', 0xff]), 0..3)
+}
+
+fn bound() -> impl Strategy<Value = Bound<Vec<u8>>> {
+    prop_oneof![
+        Just(Bound::Unbounded),
+        user_key().prop_map(Bound::Included),
+        user_key().prop_map(Bound::Excluded),
+    ]
+}
+
+fn writes() -> impl Strategy<Value = Vec<Write>> {
+    let value = prop::option::weighted(0.7, any::<u8>());
+    prop::collection::vec((0usize..4, user_key(), value), 0..60)
+}
+
+fn sources(writes: &[Write]) -> Vec<ListIterator> {
+    let mut lists = vec![Vec::new(); 4];
+    for (index, (source, user_key, value)) in writes.iter().enumerate() {
+        let kind = if value.is_some() { ValueKind::Put } else { ValueKind::Delete };
+        let trailer = key::pack_trailer(SeqNo::new(index as u64 + 1), kind);
+        let bytes = value.map(|value| vec![value]).unwrap_or_default();
+        lists[*source].push((key::encode(user_key, trailer), bytes));
+    }
+    lists.into_iter().map(ListIterator::new).collect()
+}
+
+fn merged(sources: Vec<ListIterator>) -> MergingIterator {
+    MergingIterator::new(
+        sources.into_iter().map(|s| Box::new(s) as Box<dyn InternalIterator>).collect(),
+    )
+}
+
+/// What a user sees at `seq`.
+fn model(writes: &[Write], seq: usize) -> BTreeMap<Vec<u8>, u8> {
+    let mut map = BTreeMap::new();
+    for (_, user_key, value) in &writes[..seq.min(writes.len())] {
+        match value {
+            Some(value) => map.insert(user_key.clone(), *value),
+            None => map.remove(user_key),
+        };
+    }
+    map
+}
+
+proptest! {
+    #[test]
+    fn the_merge_is_the_sorted_union_in_both_directions_with_turns(
+        writes in writes(), steps in prop::collection::vec(any::<bool>(), 0..80)
+    ) {
+        let mut all: Vec<Vec<u8>> =
+            sources(&writes).into_iter().flat_map(|s| s.entries).map(|e| e.0).collect();
+        all.sort_by(|a, b| key::compare(a, b));
+        let mut iterator = merged(sources(&writes));
+        iterator.seek_to_first().unwrap();
+        let mut at = 0;
+        for forward in steps {
+            prop_assert_eq!(iterator.valid(), at < all.len());
+            if !iterator.valid() {
+                break;
+            }
+            prop_assert_eq!(iterator.key(), all[at].as_slice());
+            if forward {
+                iterator.next().unwrap();
+                at += 1;
+            } else {
+                iterator.prev().unwrap();
+                at = at.checked_sub(1).unwrap_or(all.len());
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_visible_is_what_the_model_says(
+        writes in writes(),
+        seq in 0usize..60,
+        lower in bound(),
+        upper in bound(),
+        targets in prop::collection::vec((0u8..6, user_key()), 0..30),
+    ) {
+        let bounds = (lower.clone(), upper.clone());
+        let expected: Vec<(Vec<u8>, u8)> =
+            model(&writes, seq).into_iter().filter(|(key, _)| bounds.contains(key)).collect();
+        let mut iterator = VisibleIterator::new(
+            merged(sources(&writes)), SeqNo::new(seq as u64), lower, upper);
+        let mut at: Option<usize> = None;
+        for (movement, target) in targets {
+            match movement {
+                0 => {
+                    iterator.seek_to_first().unwrap();
+                    at = (!expected.is_empty()).then_some(0);
+                }
+                1 => {
+                    iterator.seek_to_last().unwrap();
+                    at = expected.len().checked_sub(1);
+                }
+                2 => {
+                    iterator.seek(&target).unwrap();
+                    at = expected.iter().position(|(key, _)| *key >= target);
+                }
+                3 => {
+                    iterator.seek_for_prev(&target).unwrap();
+                    at = expected.iter().rposition(|(key, _)| *key <= target);
+                }
+                4 => {
+                    iterator.next().unwrap();
+                    at = at.map(|at| at + 1).filter(|at| *at < expected.len());
+                }
+                _ => {
+                    iterator.prev().unwrap();
+                    at = at.and_then(|at| at.checked_sub(1));
+                }
+            }
+            prop_assert_eq!(iterator.valid(), at.is_some());
+            if let Some(at) = at {
+                prop_assert_eq!(iterator.key(), expected[at].0.as_slice());
+                prop_assert_eq!(iterator.value(), &[expected[at].1][..]);
+                prop_assert_eq!(&iterator.value_handle()[..], &[expected[at].1][..]);
+            }
+        }
+    }
+}
+
+/// A key with many versions is passed by seeking, in both directions, newer and older than the
+/// view.
+#[test]
+fn very_many_versions_of_one_key_hide_nothing_else() {
+    let mut writes: Vec<Write> = vec![(0, b"a".to_vec(), Some(1)), (1, b"c".to_vec(), Some(3))];
+    writes.extend((0..200u8).map(|i| (usize::from(i) % 4, b"b".to_vec(), Some(i))));
+    for seq in [2u64, 3, 50, 120, 202] {
+        let mut iterator = VisibleIterator::new(
+            merged(sources(&writes)),
+            SeqNo::new(seq),
+            Bound::Unbounded,
+            Bound::Unbounded,
+        );
+        let expected: Vec<_> = model(&writes, seq as usize).into_iter().collect();
+        let mut forwards = Vec::new();
+        iterator.seek_to_first().unwrap();
+        while iterator.valid() {
+            forwards.push((iterator.key().to_vec(), iterator.value()[0]));
+            iterator.next().unwrap();
+        }
+        assert_eq!(forwards, expected, "at {seq}");
+        let mut backwards = Vec::new();
+        iterator.seek_to_last().unwrap();
+        while iterator.valid() {
+            backwards.push((iterator.key().to_vec(), iterator.value()[0]));
+            iterator.prev().unwrap();
+        }
+        backwards.reverse();
+        assert_eq!(backwards, expected, "backwards at {seq}");
+    }
+}
+
+/// cberner/redb 4.3.0: an iterator went on after an error and skipped what it could not read.
+#[test]
+fn reg_f10_an_error_stays_until_the_next_seek() {
+    let writes: Vec<Write> = (0..20u8).map(|i| (usize::from(i) % 4, vec![i], Some(i))).collect();
+    let mut failing = sources(&writes);
+    failing[2].moves_left = 3;
+    let mut iterator = merged(failing);
+    iterator.seek_to_first().unwrap();
+    let mut error = None;
+    for _ in 0..20 {
+        if let Err(found) = iterator.next() {
+            error = Some(found);
+            break;
+        }
+    }
+    assert!(error.is_some_and(|error| error.is_corruption()));
+    assert!(!iterator.valid());
+    assert!(iterator.next().is_err() && iterator.prev().is_err());
+}

@@ -1,0 +1,345 @@
+//! From internal keys to what a user sees at one sequence number.
+//!
+//! # The rules
+//!
+//! - An entry newer than the snapshot is not there.
+//! - Of what is left of a user key only the newest entry counts; if it is a tombstone, the key is
+//!   not there.
+//! - Keys outside the bounds are not there.
+//!
+//! # Two directions
+//!
+//! Versions of a key come newest first. Forwards, the first visible one decides and the cursor
+//! rests on it. Backwards, the newest visible one comes *last*, so the versions are walked until
+//! the key changes; the source then rests before the key, and key and value are kept in `saved`.
+//!
+//! A key with very many versions is not walked over: after [`SKIPS_BEFORE_SEEK`] steps the source
+//! is asked to seek past them.
+
+use std::ops::Bound;
+
+use bytes::Bytes;
+
+use crate::base::error::{Error, Result};
+use crate::base::iterator::InternalIterator;
+use crate::base::key::{self, SeqNo, ValueKind};
+
+/// Steps over hidden versions of one key before a seek is tried instead.
+const SKIPS_BEFORE_SEEK: u32 = 8;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Position {
+    /// On no entry.
+    Off,
+    /// The source rests on the current entry.
+    OnSource,
+    /// The source rests before the current key; `saved_key` and `saved_value` hold the entry.
+    Saved,
+}
+
+/// A cursor over user keys and values.
+#[derive(Debug)]
+pub(crate) struct VisibleIterator<I> {
+    source: I,
+    seq: SeqNo,
+    lower: Bound<Vec<u8>>,
+    upper: Bound<Vec<u8>>,
+    position: Position,
+    saved_key: Vec<u8>,
+    saved_value: Bytes,
+    target: Vec<u8>,
+}
+
+impl<I: InternalIterator> VisibleIterator<I> {
+    pub(crate) fn new(
+        source: I,
+        seq: SeqNo,
+        lower: Bound<Vec<u8>>,
+        upper: Bound<Vec<u8>>,
+    ) -> VisibleIterator<I> {
+        VisibleIterator {
+            source,
+            seq,
+            lower,
+            upper,
+            position: Position::Off,
+            saved_key: Vec::new(),
+            saved_value: Bytes::new(),
+            target: Vec::new(),
+        }
+    }
+
+    pub(crate) fn valid(&self) -> bool {
+        self.position != Position::Off
+    }
+
+    /// The user key. Must be `valid`.
+    #[inline]
+    pub(crate) fn key(&self) -> &[u8] {
+        match self.position {
+            Position::Saved => &self.saved_key,
+            _ => key::user_key(self.source.key()),
+        }
+    }
+
+    /// The value. Must be `valid`.
+    #[inline]
+    pub(crate) fn value(&self) -> &[u8] {
+        match self.position {
+            Position::Saved => &self.saved_value,
+            _ => self.source.value(),
+        }
+    }
+
+    /// The value as a handle that outlives the position. Must be `valid`.
+    pub(crate) fn value_handle(&self) -> Bytes {
+        match self.position {
+            Position::Saved => self.saved_value.clone(),
+            _ => self.source.value_handle(),
+        }
+    }
+
+    pub(crate) fn seek_to_first(&mut self) -> Result<()> {
+        self.position = Position::Off;
+        match &self.lower {
+            Bound::Unbounded => self.source.seek_to_first()?,
+            Bound::Included(lower) => {
+                set_target(&mut self.target, lower, key::seek_trailer(SeqNo::MAX));
+                self.source.seek(&self.target)?;
+            }
+            Bound::Excluded(lower) => {
+                set_target(&mut self.target, lower, 0);
+                self.source.seek(&self.target)?;
+                self.skip_key_excluded()?;
+            }
+        }
+        self.find_forward(false)
+    }
+
+    pub(crate) fn seek_to_last(&mut self) -> Result<()> {
+        self.position = Position::Off;
+        match &self.upper {
+            Bound::Unbounded => self.source.seek_to_last()?,
+            Bound::Included(upper) => {
+                set_target(&mut self.target, upper, 0);
+                self.source.seek_for_prev(&self.target)?;
+            }
+            Bound::Excluded(upper) => {
+                set_target(&mut self.target, upper, key::seek_trailer(SeqNo::MAX));
+                self.source.seek_for_prev(&self.target)?;
+            }
+        }
+        self.find_backward()
+    }
+
+    /// Moves to the first key at or behind `user_key`.
+    pub(crate) fn seek(&mut self, user_key: &[u8]) -> Result<()> {
+        if self.is_before_lower(user_key) {
+            return self.seek_to_first();
+        }
+        self.position = Position::Off;
+        set_target(&mut self.target, user_key, key::seek_trailer(self.seq));
+        self.source.seek(&self.target)?;
+        self.find_forward(false)
+    }
+
+    /// Moves to the last key at or before `user_key`.
+    pub(crate) fn seek_for_prev(&mut self, user_key: &[u8]) -> Result<()> {
+        if self.is_behind_upper(user_key) {
+            return self.seek_to_last();
+        }
+        self.position = Position::Off;
+        set_target(&mut self.target, user_key, 0);
+        self.source.seek_for_prev(&self.target)?;
+        self.find_backward()
+    }
+
+    /// Moves to the next key. Does nothing when not `valid`.
+    #[inline]
+    pub(crate) fn next(&mut self) -> Result<()> {
+        match self.position {
+            Position::Off => return Ok(()),
+            Position::OnSource => {
+                self.saved_key.clear();
+                self.saved_key.extend_from_slice(key::user_key(self.source.key()));
+                self.position = Position::Off;
+                self.source.next()?;
+            }
+            Position::Saved => {
+                // The source rests before the key, or off the front.
+                self.position = Position::Off;
+                if self.source.valid() {
+                    self.source.next()?;
+                } else {
+                    self.source.seek_to_first()?;
+                }
+            }
+        }
+        self.find_forward(true)
+    }
+
+    /// Moves to the key before. Does nothing when not `valid`.
+    pub(crate) fn prev(&mut self) -> Result<()> {
+        match self.position {
+            Position::Off => return Ok(()),
+            Position::OnSource => {
+                // Back over the newer, hidden versions of this key too.
+                self.saved_key.clear();
+                self.saved_key.extend_from_slice(key::user_key(self.source.key()));
+                self.position = Position::Off;
+                self.leave_key_backward()?;
+            }
+            Position::Saved => self.position = Position::Off,
+        }
+        self.find_backward()
+    }
+
+    /// The source has just been put behind an excluded lower bound's newest versions; passes the
+    /// entry of that very key that may be left.
+    fn skip_key_excluded(&mut self) -> Result<()> {
+        while self.source.valid() && self.is_before_lower(key::user_key(self.source.key())) {
+            self.source.next()?;
+        }
+        Ok(())
+    }
+
+    /// From where the source stands, finds the first key that is visible. With `skipping`, versions
+    /// of `saved_key` are passed over.
+    #[inline]
+    fn find_forward(&mut self, mut skipping: bool) -> Result<()> {
+        let mut skips = 0;
+        while self.source.valid() {
+            let (user_key, trailer) = key::split(self.source.key());
+            if self.is_behind_upper(user_key) {
+                return Ok(());
+            }
+            if key::trailer_seq(trailer) > self.seq {
+                skips += 1;
+                if skips > SKIPS_BEFORE_SEEK {
+                    // Straight to the newest version that may be seen.
+                    set_target(&mut self.target, user_key, key::seek_trailer(self.seq));
+                    self.source.seek(&self.target)?;
+                    skips = 0;
+                    continue;
+                }
+            } else if skipping && user_key == self.saved_key.as_slice() {
+                skips += 1;
+                if skips > SKIPS_BEFORE_SEEK {
+                    // Behind the oldest version there can be.
+                    set_target(&mut self.target, user_key, 0);
+                    self.source.seek(&self.target)?;
+                    skips = 0;
+                    continue;
+                }
+            } else {
+                match kind_of(trailer)? {
+                    ValueKind::Put => {
+                        self.position = Position::OnSource;
+                        return Ok(());
+                    }
+                    _ => {
+                        self.saved_key.clear();
+                        self.saved_key.extend_from_slice(user_key);
+                        skipping = true;
+                        skips = 0;
+                    }
+                }
+            }
+            self.source.next()?;
+        }
+        Ok(())
+    }
+
+    /// Moves the source before every version of `saved_key`, on one of which it stands.
+    fn leave_key_backward(&mut self) -> Result<()> {
+        for _ in 0..SKIPS_BEFORE_SEEK {
+            self.source.prev()?;
+            if !self.source.valid() || key::user_key(self.source.key()) != self.saved_key.as_slice()
+            {
+                return Ok(());
+            }
+        }
+        set_target(&mut self.target, &self.saved_key, u64::MAX);
+        self.source.seek_for_prev(&self.target)
+    }
+
+    /// From where the source stands, finds the last key that is visible, key by key backwards.
+    fn find_backward(&mut self) -> Result<()> {
+        while self.source.valid() {
+            let user_key = key::user_key(self.source.key());
+            if self.is_before_lower(user_key) {
+                return Ok(());
+            }
+            self.saved_key.clear();
+            self.saved_key.extend_from_slice(user_key);
+            if self.newest_visible_backward()? {
+                self.position = Position::Saved;
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
+    /// The source stands on the oldest version of `saved_key`. Walks over all of them, keeps the
+    /// value of the newest visible one, and says whether it is a value.
+    fn newest_visible_backward(&mut self) -> Result<bool> {
+        let mut found = false;
+        for _ in 0..=SKIPS_BEFORE_SEEK {
+            let trailer = key::trailer(self.source.key());
+            if key::trailer_seq(trailer) <= self.seq {
+                found = kind_of(trailer)? == ValueKind::Put;
+                if found {
+                    self.saved_value = self.source.value_handle();
+                }
+            }
+            self.source.prev()?;
+            if !self.source.valid() || key::user_key(self.source.key()) != self.saved_key.as_slice()
+            {
+                return Ok(found);
+            }
+        }
+        // Very many versions: ask for the newest visible one instead, then go before them all.
+        set_target(&mut self.target, &self.saved_key, key::seek_trailer(self.seq));
+        self.source.seek(&self.target)?;
+        if self.source.valid() && key::user_key(self.source.key()) == self.saved_key.as_slice() {
+            found = kind_of(key::trailer(self.source.key()))? == ValueKind::Put;
+            if found {
+                self.saved_value = self.source.value_handle();
+            }
+        }
+        set_target(&mut self.target, &self.saved_key, u64::MAX);
+        self.source.seek_for_prev(&self.target)?;
+        Ok(found)
+    }
+
+    #[inline]
+    fn is_behind_upper(&self, user_key: &[u8]) -> bool {
+        match &self.upper {
+            Bound::Unbounded => false,
+            Bound::Included(upper) => user_key > upper.as_slice(),
+            Bound::Excluded(upper) => user_key >= upper.as_slice(),
+        }
+    }
+
+    #[inline]
+    fn is_before_lower(&self, user_key: &[u8]) -> bool {
+        match &self.lower {
+            Bound::Unbounded => false,
+            Bound::Included(lower) => user_key < lower.as_slice(),
+            Bound::Excluded(lower) => user_key <= lower.as_slice(),
+        }
+    }
+}
+
+fn set_target(target: &mut Vec<u8>, user_key: &[u8], trailer: u64) {
+    target.clear();
+    key::encode_into(target, user_key, trailer);
+}
+
+/// The kind in a trailer. Readers refuse unknown kinds where bytes leave the disk, so that an
+/// unknown one here is a bug; it is answered with an error all the same.
+#[inline]
+fn kind_of(trailer: u64) -> Result<ValueKind> {
+    key::trailer_kind(trailer)
+        .ok_or_else(|| Error::invalid(format!("entry of unknown kind {}", trailer & 0xff)))
+}

@@ -1,0 +1,271 @@
+//! A skip list in arenas: one writer at a time, readers without locks.
+//!
+//! Pugh's skip list (1990) in the form that LevelDB gave it: nodes are linked in one after the
+//! other and never unlinked, so a reader needs no more than acquire loads to walk a list that grows
+//! under it. Half of the nodes of a level are in the level above.
+//!
+//! # Prefixes
+//!
+//! Searches compare 8-byte big-endian prefixes of user keys, which lie in the links (see
+//! [`node`]), and whole keys only where prefixes are equal. [`SkipList::prefix_of`] is monotone:
+//! a smaller key never has a greater prefix. Keys often begin alike, by far more than 8 bytes; a
+//! list can therefore be told an *anchor*, bytes that most of its keys will begin with. The prefix
+//! is taken behind them, and a key that does not begin with them has the least or the greatest
+//! prefix. An anchor that fits badly costs speed only.
+//!
+//! # Concurrency
+//!
+//! Readers: any number, never blocked, and they see every entry whose insertion happened before
+//! their call; of those that are inserted meanwhile, any. Writers: serialised by a mutex. All
+//! memory lives until the list is dropped, and whoever holds a node borrows or shares the list.
+
+#![expect(unsafe_code, reason = "nodes in raw memory, read while one thread links new ones in")]
+
+mod insert;
+mod node;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+
+use crate::base::key;
+use crate::base::sync::Mutex;
+
+pub(super) use insert::Writer;
+use insert::WriterState;
+use node::{Node, NodePtr, Side, Target};
+
+/// See the module's documentation.
+#[derive(Debug)]
+pub(super) struct SkipList {
+    /// A node of the greatest height with a key before all others. Its memory is in `writer`.
+    head: NodePtr,
+    anchor: Box<[u8]>,
+    /// Levels in use; a hint where to start, because the links above lead nowhere.
+    height: AtomicUsize,
+    entries: AtomicU64,
+    memory_bytes: AtomicUsize,
+    writer: Mutex<WriterState>,
+}
+
+impl SkipList {
+    pub(super) fn new(anchor: &[u8]) -> SkipList {
+        let state = WriterState::new();
+        SkipList {
+            head: state.head(),
+            anchor: anchor.into(),
+            height: AtomicUsize::new(1),
+            entries: AtomicU64::new(0),
+            memory_bytes: AtomicUsize::new(state.memory_bytes()),
+            writer: Mutex::new(state),
+        }
+    }
+
+    /// Waits for the writer before this one to be dropped.
+    pub(super) fn writer(&self) -> Writer<'_> {
+        Writer::new(self, self.writer.lock())
+    }
+
+    pub(super) fn entries(&self) -> u64 {
+        self.entries.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn memory_bytes(&self) -> usize {
+        self.memory_bytes.load(Ordering::Relaxed)
+    }
+
+    /// The first entry at or behind the encoded internal key `target`, as key and value.
+    #[inline]
+    pub(super) fn first_from(&self, target: &[u8]) -> Option<(&[u8], &[u8])> {
+        let node = self.first_node_from(&self.target_of(target))?;
+        Some((node.key(), node.value()))
+    }
+
+    #[inline]
+    fn head(&self) -> Node<'_> {
+        // SAFETY: the arena that holds the head is in `self.writer`, and goes with `self`.
+        unsafe { self.head.node() }
+    }
+
+    /// The prefix of a user key.
+    #[inline]
+    fn prefix_of(&self, user_key: &[u8]) -> u64 {
+        if self.anchor.is_empty() {
+            return first_eight(user_key);
+        }
+        match user_key.strip_prefix(&*self.anchor) {
+            Some(rest) => first_eight(rest),
+            None if user_key < &*self.anchor => u64::MIN,
+            None => u64::MAX,
+        }
+    }
+
+    #[inline]
+    fn target_of<'k>(&self, encoded: &'k [u8]) -> Target<'k> {
+        let (user_key, trailer) = key::split(encoded);
+        Target { prefix: self.prefix_of(user_key), user_key, trailer }
+    }
+
+    /// A node before `target` such that every entry between the two is one that is being inserted
+    /// just now. The second node, if any, was found at or behind the target.
+    #[inline]
+    fn node_before(&self, target: &Target<'_>) -> (Node<'_>, Option<Node<'_>>) {
+        let mut node = self.head();
+        let mut behind = None;
+        let mut level = self.height.load(Ordering::Relaxed) - 1;
+        loop {
+            // SAFETY: the head is as high as can be; another node was reached by a link at `level`
+            // or above, so it is higher than that.
+            let step = unsafe { node.peek(level) }.side(target.prefix);
+            match step {
+                Side::Before(next) => {
+                    node = next;
+                    continue;
+                }
+                Side::Open(next) if behind != Some(next) => {
+                    if next.is_before(target) {
+                        node = next;
+                        continue;
+                    }
+                    behind = Some(next);
+                }
+                Side::Open(_) | Side::Behind => {}
+            }
+            if level == 0 {
+                return (node, behind);
+            }
+            level -= 1;
+        }
+    }
+
+    #[inline]
+    fn first_node_from(&self, target: &Target<'_>) -> Option<Node<'_>> {
+        let (mut node, behind) = self.node_before(target);
+        // The prefix that ended the search may be older than the link beside it: look at the node.
+        loop {
+            let next = node.next()?;
+            if behind == Some(next) || !next.is_before(target) {
+                return Some(next);
+            }
+            node = next;
+        }
+    }
+
+    /// The last node before `target`.
+    fn last_node_before(&self, target: &Target<'_>) -> Option<Node<'_>> {
+        let (node, _) = self.node_before(target);
+        self.unless_head(node)
+    }
+
+    /// The last node at or before `target`.
+    fn last_node_to(&self, target: &Target<'_>) -> Option<Node<'_>> {
+        let (mut node, _) = self.node_before(target);
+        while let Some(next) = node.next() {
+            if !next.is_before(target) && next.parts() != (target.user_key, target.trailer) {
+                break;
+            }
+            node = next;
+        }
+        self.unless_head(node)
+    }
+
+    fn last_node(&self) -> Option<Node<'_>> {
+        let mut node = self.head();
+        for level in (0..self.height.load(Ordering::Relaxed)).rev() {
+            // SAFETY: the head is as high as can be; another node was reached by a link at `level`
+            // or above, so it is higher than that.
+            while let Some(next) = unsafe { node.peek(level) }.node() {
+                node = next;
+            }
+        }
+        self.unless_head(node)
+    }
+
+    fn unless_head<'a>(&self, node: Node<'a>) -> Option<Node<'a>> {
+        (node.address() != self.head).then_some(node)
+    }
+}
+
+/// The first eight bytes as a big-endian integer, zeros behind a shorter key.
+#[inline]
+fn first_eight(bytes: &[u8]) -> u64 {
+    if let Some(eight) = bytes.first_chunk::<8>() {
+        return u64::from_be_bytes(*eight);
+    }
+    let mut eight = [0; 8];
+    eight[..bytes.len()].copy_from_slice(bytes);
+    u64::from_be_bytes(eight)
+}
+
+/// A position in a list that it keeps alive.
+#[derive(Debug)]
+pub(super) struct Cursor {
+    /// A node of `list`, never its head.
+    at: Option<NodePtr>,
+    list: Arc<SkipList>,
+}
+
+impl Cursor {
+    /// A cursor that stands nowhere.
+    pub(super) fn new(list: Arc<SkipList>) -> Cursor {
+        Cursor { at: None, list }
+    }
+
+    pub(super) fn valid(&self) -> bool {
+        self.at.is_some()
+    }
+
+    /// # Panics
+    /// When the cursor stands nowhere.
+    #[inline]
+    fn node(&self) -> Node<'_> {
+        let Some(at) = self.at else { panic!("the cursor stands on no entry") };
+        // SAFETY: the arena that holds the node goes with the list, which `self` shares.
+        unsafe { at.node() }
+    }
+
+    /// The encoded internal key. Panics when the cursor stands nowhere.
+    #[inline]
+    pub(super) fn key(&self) -> &[u8] {
+        self.node().key()
+    }
+
+    /// The value. Panics when the cursor stands nowhere.
+    #[inline]
+    pub(super) fn value(&self) -> &[u8] {
+        self.node().value()
+    }
+
+    pub(super) fn seek_to_first(&mut self) {
+        self.at = self.list.head().next().map(Node::address);
+    }
+
+    pub(super) fn seek_to_last(&mut self) {
+        self.at = self.list.last_node().map(Node::address);
+    }
+
+    /// To the first entry at or behind `target`.
+    pub(super) fn seek(&mut self, target: &[u8]) {
+        let target = self.list.target_of(target);
+        self.at = self.list.first_node_from(&target).map(Node::address);
+    }
+
+    /// To the last entry at or before `target`.
+    pub(super) fn seek_for_prev(&mut self, target: &[u8]) {
+        let target = self.list.target_of(target);
+        self.at = self.list.last_node_to(&target).map(Node::address);
+    }
+
+    /// Panics when the cursor stands nowhere.
+    #[inline]
+    pub(super) fn next(&mut self) {
+        self.at = self.node().next().map(Node::address);
+    }
+
+    /// A search from the head: nodes have no links backwards. Panics when the cursor stands
+    /// nowhere.
+    pub(super) fn prev(&mut self) {
+        let (user_key, trailer) = self.node().parts();
+        let target = Target { prefix: self.list.prefix_of(user_key), user_key, trailer };
+        self.at = self.list.last_node_before(&target).map(Node::address);
+    }
+}

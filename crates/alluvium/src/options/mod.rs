@@ -1,0 +1,221 @@
+//! Floor 5: what a user can set. Composes what each floor below owns, and checks what crosses them.
+//!
+//! Few options, each with what a larger and a smaller value cost. [`validate`] has every rule.
+
+pub(crate) mod validate;
+
+use crate::base::limits::LEVELS;
+use crate::batch::ColumnFamilyId;
+use crate::compaction::LevelShape;
+use crate::sstable::{Codec, TableOptions};
+
+/// What has happened to a write when the call that made it returns.
+///
+/// See `docs/durability.md` for the whole promise.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub enum Durability {
+    /// It is in this process's memory: a crash of the process may lose it.
+    Buffered,
+    /// It was handed to the operating system: it survives the process, not a power cut.
+    Os,
+    /// It was synced, file and directory entry: it survives a power cut.
+    #[default]
+    Disk,
+}
+
+/// How one write is done.
+///
+/// ```
+/// use alluvium::{Durability, WriteOptions};
+/// let relaxed = WriteOptions { durability: Durability::Os };
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct WriteOptions {
+    /// What must have happened before the call returns. Default: [`Durability::Disk`].
+    pub durability: Durability,
+}
+
+/// How one read is done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ReadOptions {
+    /// Whether blocks that the read brings in stay in the block cache. Turn it off for a scan over
+    /// much more than the cache, which would push everything else out. Default: true.
+    pub fill_cache: bool,
+}
+
+impl Default for ReadOptions {
+    fn default() -> ReadOptions {
+        ReadOptions { fill_cache: true }
+    }
+}
+
+/// One value for each level of a column family; the last holds for all deeper levels.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PerLevel<T>(Vec<T>);
+
+impl<T: Clone> PerLevel<T> {
+    /// The same value for every level.
+    pub fn all(value: T) -> PerLevel<T> {
+        PerLevel(vec![value])
+    }
+
+    /// `values[0]` for level 0 and so on; the last for all deeper levels. An empty list is refused
+    /// when the options are used.
+    pub fn new(values: impl Into<Vec<T>>) -> PerLevel<T> {
+        PerLevel(values.into())
+    }
+
+    /// The value for `level`; `None` only for an empty list.
+    pub fn get(&self, level: usize) -> Option<&T> {
+        self.0.get(level).or(self.0.last())
+    }
+
+    fn len(&self) -> usize {
+        self.0.len()
+    }
+}
+
+/// What a column family can be set to. It is not stored: pass it at every open.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ColumnFamilyOptions {
+    /// A memtable of this size is flushed. Larger: fewer, larger flushes and less rewriting, for
+    /// more memory and a longer recovery. Default: 64 MiB.
+    pub memtable_bytes: usize,
+    /// Immutable memtables that may wait to be flushed before writers wait too. Default: 3.
+    pub memtables_max: usize,
+    /// Target size of a data block before compression. Larger: smaller index and better
+    /// compression, for more bytes read a lookup. Default: 4 KiB.
+    pub block_bytes: usize,
+    /// Keys between two restart points of a block. Larger: smaller blocks, slower lookups.
+    /// Default: 16.
+    pub restart_interval: usize,
+    /// Bits of Bloom filter for each key; 0 turns filters off. Larger: fewer needless block reads,
+    /// for more memory (10 bits: about 1 in 100 is needless). Default: 10.
+    pub filter_bits_per_key: u32,
+    /// How blocks are compressed, by level. Default: none in levels 0 and 1, which are rewritten
+    /// soon, LZ4 below, Zstd in the deepest.
+    pub codecs: PerLevel<Codec>,
+    /// Target size of a table. Larger: fewer files; smaller: compaction in smaller steps.
+    /// Default: 64 MiB.
+    pub table_bytes: u64,
+    /// Tables of level 0 that start a compaction. Larger: less rewriting, slower reads. Default: 4.
+    pub level0_tables_compact: usize,
+    /// Tables of level 0 at which writers are slowed. Default: 20.
+    pub level0_tables_slowdown: usize,
+    /// Tables of level 0 at which writers wait. Default: 36.
+    pub level0_tables_stop: usize,
+    /// Target size of level 1. About `memtable_bytes * level0_tables_compact` is a good value.
+    /// Default: 256 MiB.
+    pub level1_bytes: u64,
+    /// Each deeper level is this many times larger. Larger: fewer levels, more rewriting within
+    /// each. Default: 10.
+    pub level_ratio: u32,
+}
+
+impl Default for ColumnFamilyOptions {
+    fn default() -> ColumnFamilyOptions {
+        ColumnFamilyOptions {
+            memtable_bytes: 64 << 20,
+            memtables_max: 3,
+            block_bytes: 4 << 10,
+            restart_interval: 16,
+            filter_bits_per_key: 10,
+            codecs: PerLevel::new([
+                Codec::None,
+                Codec::None,
+                Codec::Lz4,
+                Codec::Lz4,
+                Codec::Lz4,
+                Codec::Lz4,
+                Codec::Zstd,
+            ]),
+            table_bytes: 64 << 20,
+            level0_tables_compact: 4,
+            level0_tables_slowdown: 20,
+            level0_tables_stop: 36,
+            level1_bytes: 256 << 20,
+            level_ratio: 10,
+        }
+    }
+}
+
+impl ColumnFamilyOptions {
+    /// How tables of `level` are written.
+    pub(crate) fn table_options(&self, level: usize, family: ColumnFamilyId) -> TableOptions {
+        TableOptions {
+            block_bytes: self.block_bytes,
+            restart_interval: self.restart_interval,
+            codec: self.codecs.get(level).copied().unwrap_or(Codec::None),
+            filter_bits_per_key: self.filter_bits_per_key,
+            column_family: family,
+        }
+    }
+
+    /// The shape that compaction keeps.
+    pub(crate) fn level_shape(&self) -> LevelShape {
+        LevelShape {
+            level0_tables: self.level0_tables_compact,
+            level1_bytes: self.level1_bytes,
+            level_ratio: self.level_ratio,
+            table_bytes: self.table_bytes,
+        }
+    }
+}
+
+/// What a store can be set to. Nothing of it is stored: pass it at every open.
+///
+/// ```
+/// use alluvium::{Durability, Options};
+/// let options = Options { durability: Durability::Os, ..Options::default() };
+/// ```
+#[derive(Debug, Clone, PartialEq)]
+pub struct Options {
+    /// Make the store where there is none. Default: true.
+    pub create_if_missing: bool,
+    /// The durability of writes that do not name their own. Default: [`Durability::Disk`].
+    pub durability: Durability,
+    /// Memory for blocks of tables, shared by all column families. Default: 256 MiB.
+    pub block_cache_bytes: usize,
+    /// Tables kept open; each costs a file descriptor, its index and its filter. Default: 1,000.
+    pub open_tables_max: usize,
+    /// Threads for flushes and compactions. With 0 the thread that writes does the work itself,
+    /// after its write: simple and repeatable, with pauses. Default: 2.
+    pub background_threads: usize,
+    /// Log segments may hold this much before the column families with the oldest data in them are
+    /// flushed; so an idle family cannot keep segments for ever. Default: 512 MiB.
+    pub wal_bytes_max: u64,
+    /// Options of every column family that is not named in `column_families`.
+    pub column_family: ColumnFamilyOptions,
+    /// Options of single column families, by name.
+    pub column_families: Vec<(String, ColumnFamilyOptions)>,
+}
+
+impl Default for Options {
+    fn default() -> Options {
+        Options {
+            create_if_missing: true,
+            durability: Durability::Disk,
+            block_cache_bytes: 256 << 20,
+            open_tables_max: 1_000,
+            background_threads: 2,
+            wal_bytes_max: 512 << 20,
+            column_family: ColumnFamilyOptions::default(),
+            column_families: Vec::new(),
+        }
+    }
+}
+
+impl Options {
+    /// The options of the column family `name`.
+    pub(crate) fn family(&self, name: &str) -> &ColumnFamilyOptions {
+        self.column_families
+            .iter()
+            .find(|(family, _)| family == name)
+            .map_or(&self.column_family, |(_, options)| options)
+    }
+}
+
+const _: () = assert!(LEVELS >= 2);
+
+#[cfg(test)]
+mod tests;

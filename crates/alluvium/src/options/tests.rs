@@ -1,0 +1,54 @@
+use super::*;
+
+#[test]
+fn the_defaults_are_valid_and_are_what_the_documents_say() {
+    let options = Options::default();
+    options.validate().unwrap();
+    assert_eq!(options.durability, Durability::Disk);
+    assert_eq!(options.block_cache_bytes, 256 << 20);
+    let family = &options.column_family;
+    assert_eq!((family.memtable_bytes, family.block_bytes), (64 << 20, 4096));
+    assert_eq!((family.level0_tables_slowdown, family.level0_tables_stop), (20, 36));
+    assert_eq!(family.filter_bits_per_key, 10);
+}
+
+#[test]
+fn each_value_that_cannot_work_is_refused_by_name() {
+    let refused = |change: fn(&mut ColumnFamilyOptions), name: &str| {
+        let mut options = Options::default();
+        change(&mut options.column_family);
+        let message = options.validate().unwrap_err().to_string();
+        assert!(message.contains(name), "{message}");
+    };
+    refused(|o| o.memtable_bytes = 0, "memtable_bytes");
+    refused(|o| o.memtables_max = 0, "memtables_max");
+    refused(|o| o.block_bytes = 0, "block_bytes");
+    refused(|o| o.block_bytes = 5 << 30, "block_bytes");
+    refused(|o| o.restart_interval = 0, "restart_interval");
+    refused(|o| o.codecs = PerLevel::new([]), "codecs");
+    refused(|o| o.level0_tables_compact = 40, "level0_tables_slowdown");
+    refused(
+        |o| {
+            o.level0_tables_compact = 7;
+            o.level0_tables_slowdown = 7;
+            o.level0_tables_stop = 7;
+        },
+        "level0_tables_stop",
+    );
+    refused(|o| o.level_ratio = 1, "level_ratio");
+}
+
+#[test]
+fn a_family_has_its_own_options_or_the_common_ones() {
+    let own = ColumnFamilyOptions { block_bytes: 512, ..ColumnFamilyOptions::default() };
+    let options = Options { column_families: vec![("a".to_owned(), own)], ..Options::default() };
+    assert_eq!(options.family("a").block_bytes, 512);
+    assert_eq!(options.family("b").block_bytes, 4096);
+}
+
+#[test]
+fn the_last_value_holds_for_all_deeper_levels() {
+    let codecs = PerLevel::new([Codec::None, Codec::Lz4]);
+    assert_eq!(codecs.get(0), Some(&Codec::None));
+    assert_eq!(codecs.get(6), Some(&Codec::Lz4));
+}

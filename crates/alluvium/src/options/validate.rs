@@ -1,0 +1,76 @@
+//! Every rule that options must keep, each with its own sentence.
+
+use crate::base::error::{Error, Result};
+use crate::base::limits::{BLOCK_BYTES_MAX, COLUMN_FAMILY_NAME_BYTES_MAX};
+use crate::options::{ColumnFamilyOptions, Options};
+
+/// Fails with the first rule that does not hold.
+fn check(rules: &[(bool, &str)]) -> Result<()> {
+    match rules.iter().find(|(holds, _)| !holds) {
+        Some((_, sentence)) => Err(Error::invalid(format!("options: {sentence}"))),
+        None => Ok(()),
+    }
+}
+
+impl Options {
+    /// Fails when a value, or two together, cannot work.
+    pub(crate) fn validate(&self) -> Result<()> {
+        check(&[
+            (self.open_tables_max >= 8, "open_tables_max must be 8 at least"),
+            (self.background_threads <= 64, "background_threads must be 64 at most"),
+            (self.wal_bytes_max >= 1, "wal_bytes_max must not be 0"),
+        ])?;
+        self.column_family.validate()?;
+        for (name, options) in &self.column_families {
+            validate_family_name(name)?;
+            options.validate()?;
+        }
+        Ok(())
+    }
+}
+
+impl ColumnFamilyOptions {
+    /// Fails when a value, or two together, cannot work.
+    pub(crate) fn validate(&self) -> Result<()> {
+        check(&[
+            (self.memtable_bytes >= 1 << 10, "memtable_bytes must be 1 KiB at least"),
+            (self.memtable_bytes <= 16 << 30, "memtable_bytes must be 16 GiB at most"),
+            (self.memtables_max >= 1, "memtables_max must be 1 at least"),
+            (self.block_bytes >= 1, "block_bytes must not be 0"),
+            (self.block_bytes <= BLOCK_BYTES_MAX / 2, "block_bytes must be 256 MiB at most"),
+            (self.restart_interval >= 1, "restart_interval must be 1 at least"),
+            (self.filter_bits_per_key <= 64, "filter_bits_per_key must be 64 at most"),
+            (self.codecs.len() >= 1, "codecs must name one codec at least"),
+            (self.table_bytes >= 1 << 10, "table_bytes must be 1 KiB at least"),
+            (self.level0_tables_compact >= 1, "level0_tables_compact must be 1 at least"),
+            (
+                self.level0_tables_slowdown >= self.level0_tables_compact,
+                "level0_tables_slowdown must not be below level0_tables_compact",
+            ),
+            (
+                self.level0_tables_stop >= self.level0_tables_slowdown,
+                "level0_tables_stop must not be below level0_tables_slowdown",
+            ),
+            (
+                self.level0_tables_stop > self.level0_tables_compact,
+                "level0_tables_stop must be above level0_tables_compact, or writers wait for ever",
+            ),
+            (self.level1_bytes >= 1, "level1_bytes must not be 0"),
+            (self.level_ratio >= 2, "level_ratio must be 2 at least"),
+        ])
+    }
+}
+
+/// Fails when `name` cannot name a column family.
+pub(crate) fn validate_family_name(name: &str) -> Result<()> {
+    if name.is_empty() || name.len() > COLUMN_FAMILY_NAME_BYTES_MAX {
+        return Err(Error::invalid(format!(
+            "a column family's name has 1 to {COLUMN_FAMILY_NAME_BYTES_MAX} bytes, not {}",
+            name.len()
+        )));
+    }
+    if name.chars().any(char::is_control) {
+        return Err(Error::invalid("a column family's name has no control characters"));
+    }
+    Ok(())
+}

@@ -1,0 +1,214 @@
+//! A cursor over the entries of one block.
+//!
+//! The current key is put together in one buffer that is kept from entry to entry and from block to
+//! block; the value stays where it is. Entries can only be decoded forwards, so a step back decodes
+//! again from the restart point before, and keeps what it passed on a stack for the steps back that
+//! follow.
+
+use bytes::Bytes;
+
+use crate::base::key::TRAILER_BYTES;
+use crate::sstable::block::{Block, Entry};
+use crate::sstable::format::Malformed;
+
+/// A stack of passed entries is let go when its keys exceed this: a stranger's block could make
+/// them many times its own size.
+const PASSED_BYTES_MAX: usize = 1 << 20;
+
+/// An entry on the stack. It ends where the one above it begins.
+#[derive(Debug, Clone, Copy)]
+struct Passed {
+    at: usize,
+    value_start: usize,
+    key_start: usize,
+}
+
+/// A cursor over a block.
+#[derive(Debug, Default)]
+pub(super) struct BlockIter {
+    block: Block,
+    valid: bool,
+    key: Vec<u8>,
+    at: usize,
+    value_start: usize,
+    end: usize,
+    /// The entries right before the current one, the nearest on top.
+    passed: Vec<Passed>,
+    passed_keys: Vec<u8>,
+}
+
+impl BlockIter {
+    /// Takes another block; the cursor is not positioned.
+    pub(super) fn load(&mut self, block: Block) {
+        self.unload();
+        self.block = block;
+    }
+
+    /// Lets the block go.
+    pub(super) fn unload(&mut self) {
+        self.invalidate();
+        self.block = Block::default();
+    }
+
+    /// Leaves the cursor on no entry.
+    pub(super) fn invalidate(&mut self) {
+        self.valid = false;
+        self.forget_passed();
+    }
+
+    #[inline]
+    pub(super) fn valid(&self) -> bool {
+        self.valid
+    }
+
+    #[inline]
+    pub(super) fn key(&self) -> &[u8] {
+        &self.key
+    }
+
+    #[inline]
+    pub(super) fn value(&self) -> &[u8] {
+        &self.block.entries()[self.value_start..self.end]
+    }
+
+    pub(super) fn value_handle(&self) -> Bytes {
+        self.block.slice(self.value_start..self.end)
+    }
+
+    pub(super) fn seek_to_first(&mut self) -> Result<(), Malformed> {
+        self.invalidate();
+        self.key.clear();
+        self.end = 0;
+        self.step()
+    }
+
+    pub(super) fn seek_to_last(&mut self) -> Result<(), Malformed> {
+        self.invalidate();
+        self.at = self.block.entries().len();
+        self.step_back()
+    }
+
+    /// Moves to the first entry at or behind the target, or off the end.
+    pub(super) fn seek(&mut self, user_key: &[u8], trailer: u64) -> Result<(), Malformed> {
+        self.invalidate();
+        let Some(found) = self.block.seek(user_key, trailer)? else {
+            return Ok(());
+        };
+        let entry = found.entry;
+        // The search left the target where it parts from the entry: what the entry shares with the
+        // one before it, it shares with the target too.
+        let front = user_key.get(..entry.shared).ok_or(Malformed("an entry shares too much"))?;
+        self.key.clear();
+        self.key.extend_from_slice(front);
+        let entries = self.block.entries();
+        self.key.extend_from_slice(&entries[entry.key_start..entry.value_start]);
+        (self.at, self.value_start, self.end) = (found.at, entry.value_start, entry.end);
+        self.valid = true;
+        Ok(())
+    }
+
+    /// Moves to the next entry, or off the end. Must be `valid`.
+    #[inline]
+    pub(super) fn next(&mut self) -> Result<(), Malformed> {
+        self.forget_passed();
+        self.step()
+    }
+
+    /// Moves to the entry before, or off the front. Must be `valid`.
+    pub(super) fn prev(&mut self) -> Result<(), Malformed> {
+        self.step_back()
+    }
+
+    #[inline]
+    fn forget_passed(&mut self) {
+        if !self.passed.is_empty() {
+            self.passed.clear();
+            self.passed_keys.clear();
+        }
+    }
+
+    /// Takes in the entry at `end`.
+    #[inline]
+    fn step(&mut self) -> Result<(), Malformed> {
+        self.valid = false;
+        let entries = self.block.entries();
+        if self.end >= entries.len() {
+            return Ok(());
+        }
+        let entry = Entry::decode(entries, self.end)?;
+        extend_key(&mut self.key, entries, entry)?;
+        (self.at, self.value_start, self.end) = (self.end, entry.value_start, entry.end);
+        self.valid = true;
+        Ok(())
+    }
+
+    /// Takes in the entry that ends at `at`.
+    fn step_back(&mut self) -> Result<(), Malformed> {
+        self.valid = false;
+        if self.at == 0 {
+            return Ok(());
+        }
+        if self.passed.is_empty() {
+            self.pass_up_to(self.at)?;
+        }
+        let Some(before) = self.passed.pop() else {
+            return Err(Malformed("no entry ends where another begins"));
+        };
+        self.key.clear();
+        self.key.extend_from_slice(&self.passed_keys[before.key_start..]);
+        self.passed_keys.truncate(before.key_start);
+        (self.end, self.at, self.value_start) = (self.at, before.at, before.value_start);
+        self.valid = true;
+        Ok(())
+    }
+
+    /// Puts the entries from the restart point before `limit` up to it on the stack.
+    fn pass_up_to(&mut self, limit: usize) -> Result<(), Malformed> {
+        let entries = self.block.entries();
+        let mut at = self.restart_before(limit);
+        self.key.clear();
+        while at < limit {
+            let entry = Entry::decode(entries, at)?;
+            extend_key(&mut self.key, entries, entry)?;
+            if self.passed_keys.len() > PASSED_BYTES_MAX {
+                self.passed.clear();
+                self.passed_keys.clear();
+            }
+            let key_start = self.passed_keys.len();
+            self.passed_keys.extend_from_slice(&self.key);
+            self.passed.push(Passed { at, value_start: entry.value_start, key_start });
+            at = entry.end;
+        }
+        if at != limit {
+            return Err(Malformed("no entry ends where another begins"));
+        }
+        Ok(())
+    }
+
+    /// The offset of the last restart point below `limit`.
+    fn restart_before(&self, limit: usize) -> usize {
+        let (mut low, mut high) = (0, self.block.restarts());
+        while low < high {
+            let middle = low + (high - low) / 2;
+            if self.block.restart(middle) < limit {
+                low = middle + 1;
+            } else {
+                high = middle;
+            }
+        }
+        if low == 0 { 0 } else { self.block.restart(low - 1) }
+    }
+}
+
+/// Makes `key`, the encoded internal key of the entry before (or empty, before the first), that of
+/// `entry`.
+#[inline]
+fn extend_key(key: &mut Vec<u8>, entries: &[u8], entry: Entry) -> Result<(), Malformed> {
+    if entry.shared > key.len().saturating_sub(TRAILER_BYTES) {
+        return Err(Malformed("an entry shares more than the key before it has"));
+    }
+    entry.trailer(entries)?;
+    key.truncate(entry.shared);
+    key.extend_from_slice(&entries[entry.key_start..entry.value_start]);
+    Ok(())
+}

@@ -1,0 +1,274 @@
+//! A cursor over a table: the index says which block, the block which entry.
+//!
+//! The index is in memory, so that the upper of the two levels is a position in it and cannot fail.
+//! The current block is held until the cursor leaves it. A seek that stays in the current block
+//! (seeks of merging cursors mostly do) does not go back to the index.
+//!
+//! A failed move leaves the cursor on no entry and its error in place, see
+//! [`InternalIterator`].
+
+use std::cmp::Ordering;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::base::error::{Error, Result};
+use crate::base::iterator::InternalIterator;
+use crate::base::key::{compare, split};
+use crate::sstable::block::Block;
+use crate::sstable::block_iter::BlockIter;
+use crate::sstable::format::Malformed;
+use crate::sstable::read_ahead::ReadAhead;
+use crate::sstable::reader::Table;
+
+/// What a cursor reads for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ReadPurpose {
+    /// For a user: through the block cache, which keeps what is read if `fill_cache` says so.
+    User {
+        /// Whether blocks read from the file are kept.
+        fill_cache: bool,
+    },
+    /// For a compaction: from front to back, in large reads, past the block cache.
+    Compaction,
+}
+
+/// A cursor over the entries of a table.
+#[derive(Debug)]
+pub(crate) struct TableIterator {
+    table: Arc<Table>,
+    purpose: ReadPurpose,
+    ahead: ReadAhead,
+    /// The position in the index of the block that `block` is over.
+    position: Option<usize>,
+    block: BlockIter,
+    error: Option<Error>,
+}
+
+impl TableIterator {
+    pub(super) fn new(table: Arc<Table>, purpose: ReadPurpose) -> TableIterator {
+        let ahead = match purpose {
+            ReadPurpose::User { .. } => ReadAhead::adaptive(),
+            ReadPurpose::Compaction => {
+                table.file.advise_sequential();
+                ReadAhead::sequential()
+            }
+        };
+        TableIterator {
+            table,
+            purpose,
+            ahead,
+            position: None,
+            block: BlockIter::default(),
+            error: None,
+        }
+    }
+
+    /// Makes block `position` the current one; the cursor is not positioned in it.
+    fn load(&mut self, position: usize) -> Result<()> {
+        if self.position == Some(position) {
+            return Ok(());
+        }
+        // Let the old block go first: its memory may serve again.
+        self.position = None;
+        self.block.unload();
+        let block = self.fetch(position)?;
+        self.block.load(block);
+        self.position = Some(position);
+        Ok(())
+    }
+
+    fn fetch(&mut self, position: usize) -> Result<Block> {
+        let table = &self.table;
+        let handle = table.index.handle(position);
+        let fill_cache = match self.purpose {
+            ReadPurpose::Compaction => false,
+            ReadPurpose::User { fill_cache } => {
+                if let Some(block) = table.cached_block(handle)? {
+                    return Ok(block);
+                }
+                fill_cache
+            }
+        };
+        table.counters.block_read_bytes.add(handle.stored_bytes() as u64);
+        let stored = self.ahead.stored(&table.file, handle, table.footer.data_end())?;
+        let contents = table.file.open_block(handle, stored)?;
+        table.admit_block(handle, contents, fill_cache)
+    }
+
+    /// Keeps the error of a move that failed.
+    #[inline]
+    fn settle(&mut self, moved: Result<()>) -> Result<()> {
+        if let Err(error) = &moved {
+            self.error = Some(error.clone());
+            self.position = None;
+            self.block.unload();
+        }
+        moved
+    }
+
+    /// Damage in the current block.
+    fn damaged(&self, malformed: Malformed) -> Error {
+        let offset = self.position.map_or(0, |position| self.table.index.handle(position).offset);
+        self.table.file.damaged(offset, malformed)
+    }
+
+    /// Makes a move from the block's end land on the first entry behind, where there is one.
+    #[cold]
+    fn enter_next_block(&mut self) -> Result<()> {
+        while !self.block.valid() {
+            let Some(position) = self.position else { return Ok(()) };
+            if position + 1 == self.table.index.blocks() {
+                return Ok(());
+            }
+            self.load(position + 1)?;
+            self.block.seek_to_first().map_err(|malformed| self.damaged(malformed))?;
+        }
+        Ok(())
+    }
+
+    /// Makes a move from the block's front land on the last entry before, where there is one.
+    #[cold]
+    fn enter_previous_block(&mut self) -> Result<()> {
+        while !self.block.valid() {
+            let Some(position) = self.position else { return Ok(()) };
+            if position == 0 {
+                return Ok(());
+            }
+            self.load(position - 1)?;
+            self.block.seek_to_last().map_err(|malformed| self.damaged(malformed))?;
+        }
+        Ok(())
+    }
+
+    /// Whether the target is in the current block or right behind it: at or behind the current
+    /// entry, and not behind the separator.
+    #[inline]
+    fn is_in_current_block(&self, target: &[u8]) -> bool {
+        match self.position {
+            Some(position) if self.block.valid() => {
+                compare(target, self.block.key()) != Ordering::Less
+                    && compare(target, self.table.index.key(position)) != Ordering::Greater
+            }
+            _ => false,
+        }
+    }
+
+    fn do_seek(&mut self, target: &[u8]) -> Result<()> {
+        let (user_key, trailer) = split(target);
+        if !self.is_in_current_block(target) {
+            let position = self.table.index.seek(user_key, trailer);
+            if position == self.table.index.blocks() {
+                self.block.invalidate();
+                return Ok(());
+            }
+            self.load(position)?;
+        }
+        self.block.seek(user_key, trailer).map_err(|malformed| self.damaged(malformed))?;
+        if !self.block.valid() {
+            // Between the block's last key and its separator.
+            self.enter_next_block()?;
+        }
+        Ok(())
+    }
+
+    fn do_seek_to_first(&mut self) -> Result<()> {
+        self.load(0)?;
+        self.block.seek_to_first().map_err(|malformed| self.damaged(malformed))
+    }
+
+    fn do_seek_to_last(&mut self) -> Result<()> {
+        self.load(self.table.index.blocks() - 1)?;
+        self.block.seek_to_last().map_err(|malformed| self.damaged(malformed))
+    }
+
+    fn do_seek_for_prev(&mut self, target: &[u8]) -> Result<()> {
+        self.do_seek(target)?;
+        if !self.block.valid() {
+            return self.do_seek_to_last();
+        }
+        if compare(self.block.key(), target) == Ordering::Greater {
+            return self.do_prev();
+        }
+        Ok(())
+    }
+
+    fn do_prev(&mut self) -> Result<()> {
+        self.block.prev().map_err(|malformed| self.damaged(malformed))?;
+        if self.block.valid() { Ok(()) } else { self.enter_previous_block() }
+    }
+}
+
+impl InternalIterator for TableIterator {
+    #[inline]
+    fn valid(&self) -> bool {
+        self.block.valid()
+    }
+
+    fn seek_to_first(&mut self) -> Result<()> {
+        self.error = None;
+        let moved = self.do_seek_to_first();
+        self.settle(moved)
+    }
+
+    fn seek_to_last(&mut self) -> Result<()> {
+        self.error = None;
+        let moved = self.do_seek_to_last();
+        self.settle(moved)
+    }
+
+    fn seek(&mut self, target: &[u8]) -> Result<()> {
+        self.error = None;
+        let moved = self.do_seek(target);
+        self.settle(moved)
+    }
+
+    fn seek_for_prev(&mut self, target: &[u8]) -> Result<()> {
+        self.error = None;
+        let moved = self.do_seek_for_prev(target);
+        self.settle(moved)
+    }
+
+    #[inline]
+    fn next(&mut self) -> Result<()> {
+        if self.block.valid() {
+            match self.block.next() {
+                Ok(()) if self.block.valid() => return Ok(()),
+                Ok(()) => {
+                    let moved = self.enter_next_block();
+                    return self.settle(moved);
+                }
+                Err(malformed) => {
+                    let error = self.damaged(malformed);
+                    return self.settle(Err(error));
+                }
+            }
+        }
+        self.error.clone().map_or(Ok(()), Err)
+    }
+
+    fn prev(&mut self) -> Result<()> {
+        if let Some(error) = &self.error {
+            return Err(error.clone());
+        }
+        if !self.block.valid() {
+            return Ok(());
+        }
+        let moved = self.do_prev();
+        self.settle(moved)
+    }
+
+    #[inline]
+    fn key(&self) -> &[u8] {
+        self.block.key()
+    }
+
+    #[inline]
+    fn value(&self) -> &[u8] {
+        self.block.value()
+    }
+
+    fn value_handle(&self) -> Bytes {
+        self.block.value_handle()
+    }
+}

@@ -1,0 +1,79 @@
+//! Floor 2: tables: sorted, immutable runs of entries in a file.
+//!
+//! The life of a table. A flush or a compaction makes a [`TableWriter`], adds entries in the order
+//! of [`crate::base::key::compare`], and finishes it: the file is complete, synced and never
+//! changed again. What the writer returns, a [`TableSummary`], goes into the manifest, the footer's
+//! checksum included. A reader asks the [`TableCache`] for it by its [`TableHandle`] and gets a
+//! [`Table`], with index, filter and properties in memory, for point lookups and
+//! [`TableIterator`]s. When no version names the table any longer, the file is removed.
+//!
+//! Every byte is drawn in docs/format.md ("Tables"). From the bottom up:
+//!
+//! - `format`: handles, block trailers, the footer. `compression`: the codecs.
+//! - `block`, `block_builder`, `block_iter`: entries between restart points. `separator`: keys
+//!   between blocks. `properties`, `index`: the two blocks that are kept in memory.
+//! - `table_file`, `read_ahead`: blocks from a file, checked.
+//! - `writer`; `reader`, `iter`, `verify`; `table_cache`.
+//!
+//! Tables, handles and caches are shared freely between threads; a writer and an iterator belong to
+//! one at a time. Nothing here holds a lock while it reads a block.
+//!
+//! A block is checked when it leaves the disk (checksum, place, codec, lengths, restart points),
+//! its entries as they are decoded. Damage is [`crate::base::error::Error::Corruption`] with the
+//! file and the block's offset.
+
+mod block;
+mod block_builder;
+mod block_iter;
+mod compression;
+mod format;
+mod index;
+mod iter;
+mod properties;
+mod read_ahead;
+mod reader;
+mod separator;
+mod table_cache;
+mod table_file;
+mod verify;
+mod writer;
+
+use crate::batch::ColumnFamilyId;
+
+pub use compression::Codec;
+pub(crate) use iter::{ReadPurpose, TableIterator};
+pub(crate) use properties::Properties;
+pub(crate) use reader::Table;
+pub(crate) use table_cache::{TableCache, TableHandle};
+pub(crate) use writer::{TableSummary, TableWriter};
+
+/// How a table is written.
+#[derive(Debug, Clone)]
+pub(crate) struct TableOptions {
+    /// A data block is closed at this size before compression. Larger: better compression and a
+    /// smaller index; smaller: less to read for one entry. At most 16 MiB.
+    pub(crate) block_bytes: usize,
+    /// Entries from one restart point to the next. Larger: smaller blocks; smaller: quicker seeks.
+    pub(crate) restart_interval: usize,
+    /// How blocks are compressed.
+    pub(crate) codec: Codec,
+    /// Bits of the filter for each key; 0 for no filter. 10 let 1 in 100 absent keys through.
+    pub(crate) filter_bits_per_key: u32,
+    /// The column family that the table belongs to.
+    pub(crate) column_family: ColumnFamilyId,
+}
+
+impl Default for TableOptions {
+    fn default() -> TableOptions {
+        TableOptions {
+            block_bytes: 4096,
+            restart_interval: 16,
+            codec: Codec::None,
+            filter_bits_per_key: 10,
+            column_family: ColumnFamilyId::DEFAULT,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

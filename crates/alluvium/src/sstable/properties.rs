@@ -1,0 +1,132 @@
+//! The properties block: what a table holds, in a few numbers.
+//!
+//! Drawn in docs/format.md ("Properties block"): every field once, in the order of the tags. A
+//! reader checks that the numbers can be true of one another; that they are true of the entries is
+//! for `verify`.
+
+use std::cmp::Ordering;
+
+use crate::base::coding::{put_prefixed, put_varint, take_prefixed, take_varint};
+use crate::base::key::{self, SeqNo};
+use crate::base::limits::KEY_BYTES_MAX;
+use crate::batch::ColumnFamilyId;
+use crate::sstable::compression::Codec;
+use crate::sstable::format::Malformed;
+
+const ENTRIES: u64 = 1;
+const TOMBSTONES: u64 = 2;
+const KEY_BYTES: u64 = 3;
+const VALUE_BYTES: u64 = 4;
+const DATA_BLOCKS: u64 = 5;
+const SMALLEST_SEQ: u64 = 6;
+const LARGEST_SEQ: u64 = 7;
+const SMALLEST: u64 = 8;
+const LARGEST: u64 = 9;
+const CODEC: u64 = 10;
+const COLUMN_FAMILY: u64 = 11;
+
+/// What a table holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Properties {
+    /// Entries, tombstones included.
+    pub(crate) entries: u64,
+    /// Tombstones.
+    pub(crate) tombstones: u64,
+    /// Bytes of user keys, not compressed in any way.
+    pub(crate) key_bytes: u64,
+    /// Bytes of values, uncompressed.
+    pub(crate) value_bytes: u64,
+    /// Data blocks.
+    pub(crate) data_blocks: u64,
+    /// The smallest sequence number of an entry.
+    pub(crate) smallest_seq: SeqNo,
+    /// The largest sequence number of an entry.
+    pub(crate) largest_seq: SeqNo,
+    /// The first entry's encoded internal key.
+    pub(crate) smallest: Vec<u8>,
+    /// The last entry's encoded internal key.
+    pub(crate) largest: Vec<u8>,
+    /// The codec that was asked for; each block says which it has.
+    pub(crate) codec: Codec,
+    /// The column family that the table was written for.
+    pub(crate) column_family: ColumnFamilyId,
+}
+
+impl Properties {
+    pub(super) fn encode(&self) -> Vec<u8> {
+        let mut out = Vec::new();
+        for (tag, value) in [
+            (ENTRIES, self.entries),
+            (TOMBSTONES, self.tombstones),
+            (KEY_BYTES, self.key_bytes),
+            (VALUE_BYTES, self.value_bytes),
+            (DATA_BLOCKS, self.data_blocks),
+            (SMALLEST_SEQ, self.smallest_seq.get()),
+            (LARGEST_SEQ, self.largest_seq.get()),
+        ] {
+            put_varint(&mut out, tag);
+            put_varint(&mut out, value);
+        }
+        for (tag, internal_key) in [(SMALLEST, &self.smallest), (LARGEST, &self.largest)] {
+            put_varint(&mut out, tag);
+            put_prefixed(&mut out, internal_key);
+        }
+        put_varint(&mut out, CODEC);
+        put_varint(&mut out, u64::from(self.codec.tag()));
+        put_varint(&mut out, COLUMN_FAMILY);
+        put_varint(&mut out, u64::from(self.column_family.0));
+        out
+    }
+
+    pub(super) fn decode(bytes: &[u8]) -> Result<Properties, Malformed> {
+        let mut input = bytes;
+        let properties = Properties::take(&mut input)
+            .filter(|_| input.is_empty())
+            .ok_or(Malformed("the properties are not as they are written"))?;
+        if !properties.is_consistent() {
+            return Err(Malformed("the properties contradict one another"));
+        }
+        Ok(properties)
+    }
+
+    fn take(input: &mut &[u8]) -> Option<Properties> {
+        Some(Properties {
+            entries: take_field(input, ENTRIES)?,
+            tombstones: take_field(input, TOMBSTONES)?,
+            key_bytes: take_field(input, KEY_BYTES)?,
+            value_bytes: take_field(input, VALUE_BYTES)?,
+            data_blocks: take_field(input, DATA_BLOCKS)?,
+            smallest_seq: SeqNo::try_new(take_field(input, SMALLEST_SEQ)?)?,
+            largest_seq: SeqNo::try_new(take_field(input, LARGEST_SEQ)?)?,
+            smallest: take_key(input, SMALLEST)?,
+            largest: take_key(input, LARGEST)?,
+            codec: Codec::from_tag(u8::try_from(take_field(input, CODEC)?).ok()?)?,
+            column_family: ColumnFamilyId(u32::try_from(take_field(input, COLUMN_FAMILY)?).ok()?),
+        })
+    }
+
+    fn is_consistent(&self) -> bool {
+        self.entries > 0
+            && self.tombstones <= self.entries
+            && (1..=self.entries).contains(&self.data_blocks)
+            && self.smallest_seq <= self.largest_seq
+            && key::compare(&self.smallest, &self.largest) != Ordering::Greater
+    }
+}
+
+fn take_field(input: &mut &[u8], tag: u64) -> Option<u64> {
+    if take_varint(input)? != tag {
+        return None;
+    }
+    take_varint(input)
+}
+
+fn take_key(input: &mut &[u8], tag: u64) -> Option<Vec<u8>> {
+    if take_varint(input)? != tag {
+        return None;
+    }
+    let internal_key = take_prefixed(input)?;
+    let (user_key, trailer) = key::try_split(internal_key)?;
+    key::trailer_kind(trailer)?;
+    (user_key.len() <= KEY_BYTES_MAX).then(|| internal_key.to_vec())
+}

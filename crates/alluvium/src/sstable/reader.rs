@@ -1,0 +1,212 @@
+//! An open table: point lookups, and the way to its blocks.
+//!
+//! Index, filter and properties are in memory from [`Table::open`] on; data blocks come from the
+//! block cache or the file. A lookup goes: filter (one cache line), index, block, restart points,
+//! entries. It allocates nothing when the block is cached: the value is a slice of the block.
+//!
+//! A table is immutable and shared by any number of threads; no lock is held.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::base::error::{Error, Result};
+use crate::base::file::FileNumber;
+use crate::base::key;
+use crate::cache::BlockCache;
+use crate::env::ReadableFile;
+use crate::filter::FilterReader;
+use crate::metrics::Counters;
+use crate::sstable::block::Block;
+use crate::sstable::format::{BlockHandle, FOOTER_BYTES, Footer, Malformed};
+use crate::sstable::index::Index;
+use crate::sstable::iter::{ReadPurpose, TableIterator};
+use crate::sstable::properties::Properties;
+use crate::sstable::table_file::TableFile;
+
+/// An open table.
+#[derive(Debug)]
+pub(crate) struct Table {
+    pub(super) file: TableFile,
+    pub(super) footer: Footer,
+    pub(super) index: Index,
+    pub(super) filter: Option<FilterReader>,
+    pub(super) cache: Arc<BlockCache>,
+    pub(super) counters: Arc<Counters>,
+    properties: Properties,
+    footer_checksum: u64,
+}
+
+impl Table {
+    /// Reads footer, properties, index and filter of table `number`, called `name` in messages.
+    pub(crate) fn open(
+        file: Arc<dyn ReadableFile>,
+        number: FileNumber,
+        name: String,
+        cache: Arc<BlockCache>,
+        counters: Arc<Counters>,
+    ) -> Result<Table> {
+        let file = TableFile::new(file, number, name)?;
+        let (footer, footer_checksum) = read_footer(&file)?;
+        let properties = read_properties(&file, footer.properties)?;
+        let index = read_index(&file, &footer)?;
+        let filter = read_filter(&file, footer.filter)?;
+        if index.blocks() as u64 != properties.data_blocks {
+            let detail = Malformed("the properties count other data blocks than the index has");
+            return Err(file.damaged(footer.properties.offset, detail));
+        }
+        Ok(Table { file, footer, index, filter, cache, counters, properties, footer_checksum })
+    }
+
+    /// The first entry with the user key of `lookup` at or behind it: its trailer and its value.
+    /// `lookup` is an encoded internal key, `hash` its user key's
+    /// [`crate::base::checksum::key_hash`]. With `fill_cache` a block read for this is kept.
+    pub(crate) fn get(
+        &self,
+        lookup: &[u8],
+        hash: u64,
+        fill_cache: bool,
+    ) -> Result<Option<(u64, Bytes)>> {
+        self.counters.table_lookups.add(1);
+        if let Some(filter) = &self.filter {
+            if !filter.may_contain(hash) {
+                self.counters.filter_useful.add(1);
+                return Ok(None);
+            }
+            self.counters.filter_passed.add(1);
+        }
+        let found = self.get_unfiltered(lookup, fill_cache)?;
+        if found.is_none() && self.filter.is_some() {
+            self.counters.filter_false_positives.add(1);
+        }
+        Ok(found)
+    }
+
+    #[inline]
+    fn get_unfiltered(&self, lookup: &[u8], fill_cache: bool) -> Result<Option<(u64, Bytes)>> {
+        let (user_key, trailer) = key::split(lookup);
+        let position = self.index.seek(user_key, trailer);
+        if position == self.index.blocks() {
+            return Ok(None);
+        }
+        // The entry is in this block or nowhere: a separator of the target's own user key is the
+        // last key of its block, so that the next block begins with it only if this one's last
+        // entry is before the target, and then the index would have led there.
+        let handle = self.index.handle(position);
+        let block = self.data_block(handle, fill_cache)?;
+        let damaged = |malformed| self.file.damaged(handle.offset, malformed);
+        match block.seek(user_key, trailer).map_err(damaged)? {
+            Some(found) if found.same_user_key => {
+                let trailer = found.entry.trailer(block.entries()).map_err(damaged)?;
+                let value = block.into_slice(found.entry.value_start..found.entry.end);
+                Ok(Some((trailer, value)))
+            }
+            _ => Ok(None),
+        }
+    }
+
+    /// A data block from the cache or the file.
+    #[inline]
+    fn data_block(&self, handle: BlockHandle, fill_cache: bool) -> Result<Block> {
+        if let Some(block) = self.cached_block(handle)? {
+            return Ok(block);
+        }
+        self.counters.block_read_bytes.add(handle.stored_bytes() as u64);
+        let contents = self.file.read_block(handle)?;
+        self.admit_block(handle, contents, fill_cache)
+    }
+
+    /// A data block from the cache, counted as hit or miss.
+    #[inline]
+    pub(super) fn cached_block(&self, handle: BlockHandle) -> Result<Option<Block>> {
+        let Some(contents) = self.cache.get(self.file.number, handle.offset) else {
+            self.counters.cache_misses.add(1);
+            return Ok(None);
+        };
+        self.counters.cache_hits.add(1);
+        let block = Block::new(contents);
+        block.map(Some).map_err(|malformed| self.file.damaged(handle.offset, malformed))
+    }
+
+    /// Takes in the contents of a data block as they left the disk.
+    pub(super) fn admit_block(
+        &self,
+        handle: BlockHandle,
+        contents: Bytes,
+        fill_cache: bool,
+    ) -> Result<Block> {
+        let block = Block::from_disk(contents.clone())
+            .map_err(|malformed| self.file.damaged(handle.offset, malformed))?;
+        if fill_cache {
+            self.cache.insert(self.file.number, handle.offset, contents);
+        }
+        Ok(block)
+    }
+
+    /// A cursor over the entries; not positioned.
+    pub(crate) fn iter(self: &Arc<Self>, purpose: ReadPurpose) -> TableIterator {
+        TableIterator::new(Arc::clone(self), purpose)
+    }
+
+    /// The file's name in messages.
+    pub(crate) fn name(&self) -> &str {
+        &self.file.name
+    }
+
+    /// The file's length in bytes.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.file.length
+    }
+
+    /// What the table says of itself.
+    pub(crate) fn properties(&self) -> &Properties {
+        &self.properties
+    }
+
+    /// The checksum in the footer: it covers the places of all other parts.
+    pub(crate) fn footer_checksum(&self) -> u64 {
+        self.footer_checksum
+    }
+
+    /// Bytes of memory held, blocks in the cache not counted.
+    pub(crate) fn memory_bytes(&self) -> usize {
+        size_of::<Table>()
+            + self.file.name.len()
+            + self.index.memory_bytes()
+            + self.filter.as_ref().map_or(0, FilterReader::memory_bytes)
+            + self.properties.smallest.len()
+            + self.properties.largest.len()
+    }
+}
+
+/// Reads and checks the footer; also returns the checksum in it.
+pub(super) fn read_footer(file: &TableFile) -> Result<(Footer, u64)> {
+    let Some(offset) = file.length.checked_sub(FOOTER_BYTES as u64) else {
+        return Err(Error::corruption(file.name.as_str(), 0, "the file is too short for a table"));
+    };
+    let mut bytes = [0; FOOTER_BYTES];
+    file.read_into(offset, &mut bytes)?;
+    Footer::decode(&bytes, file.number, &file.name, offset)
+}
+
+pub(super) fn read_properties(file: &TableFile, handle: BlockHandle) -> Result<Properties> {
+    let contents = file.read_block(handle)?;
+    Properties::decode(&contents).map_err(|malformed| file.damaged(handle.offset, malformed))
+}
+
+pub(super) fn read_index(file: &TableFile, footer: &Footer) -> Result<Index> {
+    let contents = file.read_block(footer.index)?;
+    Block::from_disk(contents)
+        .and_then(|block| Index::parse(&block, footer.data_end()))
+        .map_err(|malformed| file.damaged(footer.index.offset, malformed))
+}
+
+pub(super) fn read_filter(file: &TableFile, handle: BlockHandle) -> Result<Option<FilterReader>> {
+    if !handle.is_present() {
+        return Ok(None);
+    }
+    match FilterReader::parse(&file.read_block(handle)?) {
+        Some(filter) => Ok(Some(filter)),
+        None => Err(file.damaged(handle.offset, Malformed("the filter is not one that is known"))),
+    }
+}

@@ -1,0 +1,102 @@
+//! A table's file as blocks: reading one, and checking it as it leaves the disk.
+//!
+//! This is the only place where bytes of a table are read, and every block that passes is whole,
+//! stands where it belongs, and is uncompressed. Everything behind here can trust that.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::base::checksum::checksum;
+use crate::base::error::{Error, Result};
+use crate::base::file::FileNumber;
+use crate::env::ReadableFile;
+use crate::sstable::compression::{Codec, decompress};
+use crate::sstable::format::{BlockHandle, Malformed};
+
+/// An open file, and what it is called.
+#[derive(Debug)]
+pub(super) struct TableFile {
+    file: Arc<dyn ReadableFile>,
+    pub(super) number: FileNumber,
+    pub(super) name: String,
+    pub(super) length: u64,
+}
+
+impl TableFile {
+    pub(super) fn new(
+        file: Arc<dyn ReadableFile>,
+        number: FileNumber,
+        name: String,
+    ) -> Result<TableFile> {
+        let length = file.length().map_err(|source| Error::io("measure", name.as_str(), source))?;
+        Ok(TableFile { file, number, name, length })
+    }
+
+    /// Damage in the block at `offset`.
+    pub(super) fn damaged(&self, offset: u64, malformed: Malformed) -> Error {
+        Error::corruption(self.name.as_str(), offset, malformed.0)
+    }
+
+    /// Fills `buffer` from `offset`.
+    pub(super) fn read_into(&self, offset: u64, buffer: &mut [u8]) -> Result<()> {
+        let count = self
+            .file
+            .read_at(offset, buffer)
+            .map_err(|source| Error::io("read", self.name.as_str(), source))?;
+        if count < buffer.len() {
+            return Err(self.damaged(
+                offset.saturating_add(count as u64),
+                Malformed("the file ends before its last block does"),
+            ));
+        }
+        Ok(())
+    }
+
+    /// Says that the file will be read from front to back.
+    pub(super) fn advise_sequential(&self) {
+        self.file.advise_sequential();
+    }
+
+    /// Reads the contents of a block. The handle is sane; whether it lies in the file is found out
+    /// before anything is allocated for it.
+    pub(super) fn read_block(&self, handle: BlockHandle) -> Result<Bytes> {
+        if handle.end() > self.length {
+            return Err(
+                self.damaged(handle.offset, Malformed("the file ends before its last block does"))
+            );
+        }
+        let mut stored = vec![0; handle.stored_bytes()];
+        self.read_into(handle.offset, &mut stored)?;
+        self.open_block(handle, Bytes::from(stored))
+    }
+
+    /// Checks a block as it is stored, trailer included, and gives its contents: a slice of
+    /// `stored` where it is not compressed.
+    pub(super) fn open_block(&self, handle: BlockHandle, stored: Bytes) -> Result<Bytes> {
+        open_stored(stored, handle, self.number)
+            .map_err(|malformed| self.damaged(handle.offset, malformed))
+    }
+}
+
+/// The contents of the block at `handle` of file `number`, which is stored as `stored`.
+pub(super) fn open_stored(
+    mut stored: Bytes,
+    handle: BlockHandle,
+    number: FileNumber,
+) -> std::result::Result<Bytes, Malformed> {
+    const NO_TRAILER: Malformed = Malformed("a block without a trailer");
+    let (checked, sum) = stored.split_last_chunk::<8>().ok_or(NO_TRAILER)?;
+    if u64::from_le_bytes(*sum) != checksum(checked, number.0, handle.offset) {
+        return Err(Malformed("the block's checksum does not match"));
+    }
+    let (&tag, bytes) = checked.split_last().ok_or(NO_TRAILER)?;
+    match Codec::from_tag(tag) {
+        None => Err(Malformed("a codec that this version does not know")),
+        Some(Codec::None) => {
+            stored.truncate(bytes.len());
+            Ok(stored)
+        }
+        Some(codec) => decompress(codec, bytes).map(Bytes::from),
+    }
+}

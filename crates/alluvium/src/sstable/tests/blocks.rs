@@ -1,0 +1,136 @@
+//! The parts below a table: separators, the index, blocks.
+
+use std::cmp::Ordering;
+
+use bytes::Bytes;
+use proptest::collection::vec;
+use proptest::prelude::*;
+
+use super::*;
+use crate::base::key::seek_trailer;
+use crate::sstable::block::Block;
+use crate::sstable::block_builder::BlockBuilder;
+use crate::sstable::compression::{Compressor, decompress};
+use crate::sstable::format::BlockHandle;
+use crate::sstable::index::Index;
+use crate::sstable::separator::{common_prefix, separator};
+
+fn separate(last: &[u8], next: &[u8]) -> Vec<u8> {
+    let mut out = Vec::new();
+    separator(&put(last, 5, b"").0, &put(next, 4, b"").0, &mut out);
+    out
+}
+
+#[test]
+fn separators_are_as_short_as_they_can_be() {
+    let shortened = |last: &[u8], next: &[u8]| key::user_key(&separate(last, next)).to_vec();
+    assert_eq!(shortened(b"apple", b"cherry"), b"b");
+    assert_eq!(shortened(b"apple", b"banana"), b"b");
+    assert_eq!(shortened(b"apple", b"b"), b"aq");
+    assert_eq!(shortened(b"a\xff\xfe", b"b"), b"a\xff\xfe");
+    assert_eq!(shortened(b"user:0129", b"user:0130"), b"user:013");
+    assert_eq!(shortened(b"user:0128", b"user:0129"), b"user:0128");
+    assert_eq!(shortened(b"a", b"ab"), b"a");
+}
+
+#[test]
+fn two_versions_of_one_key_are_separated_by_the_newer_itself() {
+    let (newer, older) = (put(b"k", 5, b"").0, put(b"k", 4, b"").0);
+    let mut out = Vec::new();
+    separator(&newer, &older, &mut out);
+    assert_eq!(out, newer);
+}
+
+proptest! {
+    #[test]
+    fn a_separator_stands_at_or_above_one_block_and_below_the_next(
+        a in vec(prop::sample::select(vec![0u8, 1, 2, 0xfe, 0xff]), 0..12),
+        b in vec(prop::sample::select(vec![0u8, 1, 2, 0xfe, 0xff]), 0..12),
+    ) {
+        let (last, next) = (put(&a, 5, b"").0, put(&b, 4, b"").0);
+        prop_assume!(key::compare(&last, &next) == Ordering::Less);
+        let mut out = Vec::new();
+        separator(&last, &next, &mut out);
+        prop_assert_ne!(key::compare(&last, &out), Ordering::Greater);
+        prop_assert_eq!(key::compare(&out, &next), Ordering::Less);
+        prop_assert!(out.len() <= last.len());
+        prop_assert!(out == last || key::user_key(&out) != b.as_slice());
+        let plain = a.iter().zip(&b).take_while(|(x, y)| x == y).count();
+        prop_assert_eq!(common_prefix(&a, &b), plain);
+    }
+
+    #[test]
+    fn the_index_finds_what_a_walk_over_all_separators_finds(
+        front in vec(any::<u8>(), 0..3),
+        ends in vec(vec(prop::sample::select(vec![0u8, 1, b'a', 0xff]), 0..12), 1..30),
+        targets in vec(vec(prop::sample::select(vec![0u8, 1, b'a', 0xff]), 0..12), 1..30),
+    ) {
+        let mut keys: Vec<Vec<u8>> = ends
+            .iter()
+            .flat_map(|end| [2, 7].map(|seq| put(&[&front[..], end].concat(), seq, b"").0))
+            .collect();
+        keys.sort_by(|a, b| key::compare(a, b));
+        keys.dedup();
+        let mut builder = BlockBuilder::new(1);
+        for (n, separator) in keys.iter().enumerate() {
+            let mut handle = Vec::new();
+            BlockHandle { offset: 20 * n as u64, length: 11 }.encode_into(&mut handle);
+            builder.add(0, separator, &handle);
+        }
+        let block = Block::from_disk(Bytes::copy_from_slice(builder.finish())).expect("sound");
+        let index = Index::parse(&block, 20 * keys.len() as u64).expect("sound");
+        let bare = targets.iter().cloned();
+        let fronted = targets.iter().chain(&ends).map(|end| [&front[..], end].concat());
+        for user_key in bare.chain(fronted) {
+            for seq in [0, 2, 3, 7, 9] {
+                let target = key::encode(&user_key, seek_trailer(SeqNo::new(seq)));
+                let expected = keys.partition_point(|key| key::compare(key, &target).is_lt());
+                prop_assert_eq!(index.seek(&user_key, key::trailer(&target)), expected);
+            }
+        }
+        for (n, separator) in keys.iter().enumerate() {
+            prop_assert_eq!(index.key(n), separator.as_slice());
+            prop_assert_eq!(index.handle(n), BlockHandle { offset: 20 * n as u64, length: 11 });
+        }
+    }
+
+    #[test]
+    fn what_a_codec_makes_of_a_block_it_makes_good_again(
+        pattern in vec(any::<u8>(), 1..40),
+        repeat in 1usize..200,
+        codec in prop::sample::select(vec![Codec::Lz4, Codec::Zstd, Codec::Snappy]),
+    ) {
+        let contents = pattern.repeat(repeat);
+        let mut compressor = Compressor::new(codec);
+        for _ in 0..2 {
+            let (stored, used) = compressor.compress(&contents);
+            if used == Codec::None {
+                prop_assert_eq!(stored, &contents);
+            } else {
+                prop_assert!(stored.len() <= contents.len() - contents.len() / 8);
+                prop_assert_eq!(decompress(used, stored).expect("own frame"), contents.clone());
+            }
+        }
+    }
+}
+
+#[test]
+fn blocks_are_kept_as_they_are_unless_an_eighth_is_saved() {
+    let repetitive = vec![b'a'; 4096];
+    let mut state = 1u64;
+    let random: Vec<u8> = std::iter::repeat_with(|| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        (state >> 56) as u8
+    })
+    .take(4096)
+    .collect();
+    // A tenth can be saved: not enough.
+    let mixed = [&random[..3700], &repetitive[..396]].concat();
+    for codec in [Codec::Lz4, Codec::Zstd, Codec::Snappy] {
+        let mut compressor = Compressor::new(codec);
+        assert_eq!(compressor.compress(&repetitive).1, codec);
+        assert_eq!(compressor.compress(&random).1, Codec::None);
+        assert_eq!(compressor.compress(&mixed).1, Codec::None);
+    }
+    assert_eq!(Compressor::new(Codec::None).compress(&repetitive).1, Codec::None);
+}

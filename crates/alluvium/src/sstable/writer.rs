@@ -1,0 +1,344 @@
+//! Writes a table: entries in order in, a complete and synced file out.
+//!
+//! Blocks follow one another in the file as they fill; what must be known of all of them (index,
+//! filter, properties) is collected and written behind them. An index entry is written one block
+//! late, when the next block's first key is known and a short separator can be chosen. The last
+//! block's separator is its last key itself: a shorter one would spoil the prefix that all
+//! separators have in common, which readers search without.
+//!
+//! An entry as large as a whole block stands alone in one, so that reading its neighbours does not
+//! mean reading it.
+//!
+//! One owner. Appends go to the file 256 KiB at a time; after a failed one the file is left alone
+//! and every later call returns the same error.
+
+use std::cmp::Ordering;
+use std::sync::Arc;
+
+use crate::base::checksum::{checksum, key_hash};
+use crate::base::error::{Error, Result};
+use crate::base::file::FileNumber;
+use crate::base::key::SeqNo;
+#[cfg(test)]
+use crate::base::key::user_key as user_key_of;
+use crate::base::key::{TRAILER_BYTES, ValueKind, trailer_kind, trailer_seq, try_split};
+use crate::base::limits::{BLOCK_BYTES_MAX, KEY_BYTES_MAX, VALUE_BYTES_MAX};
+use crate::env::WritableFile;
+use crate::filter::FilterBuilder;
+use crate::sstable::TableOptions;
+use crate::sstable::block_builder::BlockBuilder;
+use crate::sstable::compression::{Codec, Compressor};
+use crate::sstable::format::{BLOCK_TRAILER_BYTES, BlockHandle, FOOTER_BYTES, Footer};
+use crate::sstable::properties::Properties;
+use crate::sstable::separator::{common_prefix, separator};
+
+const APPEND_BYTES: usize = 256 << 10;
+const BLOCK_BYTES_TARGET_MAX: usize = 16 << 20;
+
+/// What a finished table holds: what the manifest says of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct TableSummary {
+    /// The file's number.
+    pub(crate) number: FileNumber,
+    /// The file's length.
+    pub(crate) bytes: u64,
+    /// Entries, tombstones included.
+    pub(crate) entries: u64,
+    /// Tombstones.
+    pub(crate) tombstones: u64,
+    /// Bytes of user keys.
+    pub(crate) key_bytes: u64,
+    /// Bytes of values.
+    pub(crate) value_bytes: u64,
+    /// The first entry's encoded internal key.
+    pub(crate) smallest: Vec<u8>,
+    /// The last entry's encoded internal key.
+    pub(crate) largest: Vec<u8>,
+    /// The smallest sequence number.
+    pub(crate) smallest_seq: SeqNo,
+    /// The largest sequence number.
+    pub(crate) largest_seq: SeqNo,
+    /// The checksum in the footer, by which this table is told from any other of its number.
+    pub(crate) footer_checksum: u64,
+}
+
+/// Writes one table.
+#[derive(Debug)]
+pub(crate) struct TableWriter {
+    output: Output,
+    block_bytes: usize,
+    block: BlockBuilder,
+    compressor: Compressor,
+    index: BlockBuilder,
+    /// The block whose index entry waits for the next key.
+    unindexed: Option<BlockHandle>,
+    filter: FilterBuilder,
+    properties: Properties,
+    /// The encoded internal key added last.
+    last: Vec<u8>,
+    /// Reused for separators and handles.
+    scratch: Vec<u8>,
+}
+
+impl TableWriter {
+    /// Writes table `number` to the empty `file`, called `name` in messages.
+    pub(crate) fn new(
+        file: Arc<dyn WritableFile>,
+        number: FileNumber,
+        name: String,
+        options: TableOptions,
+    ) -> TableWriter {
+        let properties = Properties {
+            entries: 0,
+            tombstones: 0,
+            key_bytes: 0,
+            value_bytes: 0,
+            data_blocks: 0,
+            smallest_seq: SeqNo::MAX,
+            largest_seq: SeqNo::ZERO,
+            smallest: Vec::new(),
+            largest: Vec::new(),
+            codec: options.codec,
+            column_family: options.column_family,
+        };
+        TableWriter {
+            output: Output::new(file, number, name),
+            block_bytes: options.block_bytes.clamp(1, BLOCK_BYTES_TARGET_MAX),
+            block: BlockBuilder::new(options.restart_interval),
+            compressor: Compressor::new(options.codec),
+            index: BlockBuilder::new(1),
+            unindexed: None,
+            filter: FilterBuilder::new(options.filter_bits_per_key),
+            properties,
+            last: Vec::new(),
+            scratch: Vec::new(),
+        }
+    }
+
+    /// Appends an entry, which must be behind all before it.
+    pub(crate) fn add(&mut self, internal_key: &[u8], value: &[u8]) -> Result<()> {
+        self.output.check()?;
+        let (user_key, trailer) =
+            try_split(internal_key).ok_or_else(|| Error::invalid("a key without a trailer"))?;
+        let kind = check_entry(user_key, trailer, value)?;
+        let (common, new_user_key) = self.check_order(user_key, trailer)?;
+
+        let entry_bytes = internal_key.len() + value.len();
+        if entry_bytes >= self.block_bytes && !self.block.is_empty() {
+            self.close_block()?;
+        }
+        if let Some(handle) = self.unindexed.take() {
+            self.scratch.clear();
+            separator(&self.last, internal_key, &mut self.scratch);
+            self.index_block(handle);
+        }
+        if new_user_key {
+            self.filter.add_hash(key_hash(user_key));
+        }
+        self.block.add(common, internal_key, value);
+        self.note(kind, internal_key, value, trailer_seq(trailer));
+        if self.block.bytes() >= self.block_bytes {
+            self.close_block()?;
+        }
+        Ok(())
+    }
+
+    /// Holds a key against the one before: how much they share, and whether the user key is new.
+    #[inline]
+    fn check_order(&self, user_key: &[u8], trailer: u64) -> Result<(usize, bool)> {
+        let Some((last_user_key, last_trailer)) = try_split(&self.last) else {
+            return Ok((0, true));
+        };
+        let common = common_prefix(last_user_key, user_key);
+        let order = last_user_key.get(common).cmp(&user_key.get(common));
+        match order {
+            Ordering::Less => Ok((common, true)),
+            Ordering::Equal if last_trailer > trailer => Ok((common, false)),
+            _ => Err(Error::invalid("the keys of a table must be added in ascending order")),
+        }
+    }
+
+    #[inline]
+    fn note(&mut self, kind: ValueKind, internal_key: &[u8], value: &[u8], seq: SeqNo) {
+        let properties = &mut self.properties;
+        if properties.entries == 0 {
+            properties.smallest = internal_key.to_vec();
+        }
+        properties.entries += 1;
+        properties.tombstones += u64::from(kind == ValueKind::Delete);
+        properties.key_bytes += (internal_key.len() - TRAILER_BYTES) as u64;
+        properties.value_bytes += value.len() as u64;
+        properties.smallest_seq = properties.smallest_seq.min(seq);
+        properties.largest_seq = properties.largest_seq.max(seq);
+        self.last.clear();
+        self.last.extend_from_slice(internal_key);
+    }
+
+    fn close_block(&mut self) -> Result<()> {
+        let (stored, codec) = self.compressor.compress(self.block.finish());
+        let handle = self.output.block(stored, codec)?;
+        self.block.clear();
+        self.properties.data_blocks += 1;
+        self.unindexed = Some(handle);
+        Ok(())
+    }
+
+    /// Adds the index entry of a block, whose separator is in `scratch`.
+    fn index_block(&mut self, handle: BlockHandle) {
+        let key_bytes = self.scratch.len();
+        handle.encode_into(&mut self.scratch);
+        let (separator, handle) = self.scratch.split_at(key_bytes);
+        self.index.add(0, separator, handle);
+    }
+
+    /// About the length that the file would have if it were finished now.
+    pub(crate) fn estimated_bytes(&self) -> u64 {
+        let open = self.block.bytes() + self.index.bytes() + self.filter.estimated_bytes();
+        let rest = 4 * BLOCK_TRAILER_BYTES + 2 * self.last.len() + FOOTER_BYTES;
+        self.output.offset() + (open + rest) as u64
+    }
+
+    /// Entries added so far.
+    #[cfg(test)]
+    pub(crate) fn entries(&self) -> u64 {
+        self.properties.entries
+    }
+
+    /// The user key added last; `None` before the first.
+    #[cfg(test)]
+    pub(crate) fn last_user_key(&self) -> Option<&[u8]> {
+        (self.properties.entries > 0).then(|| user_key_of(&self.last))
+    }
+
+    /// Writes what is left and syncs the file (not its name in the directory). A table without
+    /// entries is refused.
+    pub(crate) fn finish(mut self) -> Result<TableSummary> {
+        self.output.check()?;
+        if self.properties.entries == 0 {
+            return Err(Error::invalid("a table must hold one entry at least"));
+        }
+        if !self.block.is_empty() {
+            self.close_block()?;
+        }
+        if let Some(handle) = self.unindexed.take() {
+            self.scratch.clear();
+            self.scratch.extend_from_slice(&self.last);
+            self.index_block(handle);
+        }
+        if self.index.bytes() > BLOCK_BYTES_MAX {
+            return Err(Error::invalid("a table of so many blocks: its index would be too large"));
+        }
+        self.properties.largest = std::mem::take(&mut self.last);
+        let filter = self.filter.finish();
+        let filter = if filter.is_empty() {
+            BlockHandle::ABSENT
+        } else {
+            self.output.block(&filter, Codec::None)?
+        };
+        let properties = self.output.block(&self.properties.encode(), Codec::None)?;
+        let (stored, codec) = self.compressor.compress(self.index.finish());
+        let index = self.output.block(stored, codec)?;
+        let footer_checksum = self.output.footer(Footer { index, filter, properties })?;
+        self.output.sync()?;
+        Ok(summarize(self.properties, &self.output, footer_checksum))
+    }
+}
+
+/// Refuses what no reader would accept.
+#[inline]
+fn check_entry(user_key: &[u8], trailer: u64, value: &[u8]) -> Result<ValueKind> {
+    let kind = trailer_kind(trailer).ok_or_else(|| Error::invalid("an unknown kind of write"))?;
+    if user_key.len() > KEY_BYTES_MAX || value.len() > VALUE_BYTES_MAX {
+        return Err(Error::invalid("a key or value over its limit"));
+    }
+    if kind == ValueKind::Delete && !value.is_empty() {
+        return Err(Error::invalid("a tombstone with a value"));
+    }
+    Ok(kind)
+}
+
+fn summarize(properties: Properties, output: &Output, footer_checksum: u64) -> TableSummary {
+    TableSummary {
+        number: output.number,
+        bytes: output.offset(),
+        entries: properties.entries,
+        tombstones: properties.tombstones,
+        key_bytes: properties.key_bytes,
+        value_bytes: properties.value_bytes,
+        smallest: properties.smallest,
+        largest: properties.largest,
+        smallest_seq: properties.smallest_seq,
+        largest_seq: properties.largest_seq,
+        footer_checksum,
+    }
+}
+
+/// The file being written, with what has not been handed to it yet.
+#[derive(Debug)]
+struct Output {
+    file: Arc<dyn WritableFile>,
+    number: FileNumber,
+    name: String,
+    buffer: Vec<u8>,
+    appended: u64,
+    failed: Option<Error>,
+}
+
+impl Output {
+    fn new(file: Arc<dyn WritableFile>, number: FileNumber, name: String) -> Output {
+        Output { file, number, name, buffer: Vec::new(), appended: 0, failed: None }
+    }
+
+    /// Fails once an append or sync has failed.
+    #[inline]
+    fn check(&self) -> Result<()> {
+        self.failed.clone().map_or(Ok(()), Err)
+    }
+
+    /// The length of the file, what is buffered included.
+    fn offset(&self) -> u64 {
+        self.appended + self.buffer.len() as u64
+    }
+
+    /// Writes a block and its trailer.
+    fn block(&mut self, stored: &[u8], codec: Codec) -> Result<BlockHandle> {
+        let handle = BlockHandle { offset: self.offset(), length: stored.len() as u64 };
+        self.buffer.reserve(stored.len() + BLOCK_TRAILER_BYTES);
+        let start = self.buffer.len();
+        self.buffer.extend_from_slice(stored);
+        self.buffer.push(codec.tag());
+        let sum = checksum(&self.buffer[start..], self.number.0, handle.offset);
+        self.buffer.extend_from_slice(&sum.to_le_bytes());
+        if self.buffer.len() >= APPEND_BYTES {
+            self.append()?;
+        }
+        Ok(handle)
+    }
+
+    /// Writes the footer; returns the checksum in it.
+    fn footer(&mut self, footer: Footer) -> Result<u64> {
+        let (bytes, sum) = footer.encode(self.number, self.offset());
+        self.buffer.extend_from_slice(&bytes);
+        self.append()?;
+        Ok(sum)
+    }
+
+    fn append(&mut self) -> Result<()> {
+        let appended = self.file.append(&self.buffer);
+        appended.map_err(|source| self.fail("append to", source))?;
+        self.appended += self.buffer.len() as u64;
+        self.buffer.clear();
+        Ok(())
+    }
+
+    fn sync(&mut self) -> Result<()> {
+        let synced = self.file.sync();
+        synced.map_err(|source| self.fail("sync", source))
+    }
+
+    fn fail(&mut self, operation: &'static str, source: std::io::Error) -> Error {
+        let error = Error::io(operation, self.name.as_str(), source);
+        self.failed = Some(error.clone());
+        error
+    }
+}

@@ -1,0 +1,184 @@
+//! One level of a version: its tables in order, and the searches over them.
+//!
+//! # Invariants
+//! Checked when a level is built, so that no search has to doubt them: level 0 is newest first
+//! (largest sequence number, then file number); any other level is a sorted run, its tables
+//! ascending and disjoint in user keys.
+//!
+//! # Searching
+//! Every point lookup searches every sorted run, so the search is kept off the tables themselves: a
+//! key of a table lies two pointers away, and ten of them are ten cache misses. [`Fences`] keeps
+//! the eight bytes of each largest key that follow what all of them share, side by side; those
+//! decide nearly every comparison.
+//!
+//! The road not taken: pointers from each table to the part of the next level that it overlaps
+//! (fractional cascading) save more comparisons, but tie every version's levels together.
+
+use std::cmp::{Ordering, Reverse};
+use std::ops::Range;
+use std::sync::Arc;
+
+use crate::version::table_meta::TableMeta;
+use crate::version::{Breach, Checked};
+
+/// The tables of one level.
+#[derive(Debug, Default)]
+pub struct Level {
+    tables: Vec<Arc<TableMeta>>,
+    bytes: u64,
+    fences: Fences,
+}
+
+impl Level {
+    /// Level `index` made of `tables`, in any order.
+    pub(super) fn build(index: usize, mut tables: Vec<Arc<TableMeta>>) -> Checked<Level> {
+        if index == 0 {
+            tables.sort_by_key(|table| Reverse((table.largest_seq, table.number)));
+        } else {
+            tables.sort_by(|a, b| a.smallest_user_key().cmp(b.smallest_user_key()));
+            check_disjoint(index, &tables)?;
+        }
+        let mut bytes = 0u64;
+        for table in &tables {
+            bytes = bytes.checked_add(table.bytes).ok_or_else(|| {
+                Breach::of_table(table.number, format!("level {index} has 2^64 bytes or more"))
+            })?;
+        }
+        let fences = if index == 0 { Fences::default() } else { Fences::build(&tables) };
+        Ok(Level { tables, bytes, fences })
+    }
+
+    /// The tables: newest first in level 0, ascending elsewhere.
+    #[must_use]
+    #[inline]
+    pub fn tables(&self) -> &[Arc<TableMeta>] {
+        &self.tables
+    }
+
+    /// The bytes of the tables.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Whether there are no tables.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.tables.is_empty()
+    }
+
+    /// In a sorted run: the index of the first table whose largest key is at or behind `user_key`,
+    /// which is where a search for the key begins; the number of tables when there is none.
+    #[must_use]
+    #[inline]
+    pub fn first_ending_at_or_behind(&self, user_key: &[u8]) -> usize {
+        self.fences.search(&self.tables, user_key)
+    }
+
+    /// In a sorted run: the one table that may hold `user_key`.
+    #[must_use]
+    #[inline]
+    pub fn candidate(&self, user_key: &[u8]) -> Option<&Arc<TableMeta>> {
+        let table = self.tables.get(self.first_ending_at_or_behind(user_key))?;
+        (table.smallest_user_key() <= user_key).then_some(table)
+    }
+
+    /// In a sorted run: the indexes of the tables that may hold keys between the two, both
+    /// included.
+    #[must_use]
+    pub fn range(&self, smallest_user_key: &[u8], largest_user_key: &[u8]) -> Range<usize> {
+        let first = self.first_ending_at_or_behind(smallest_user_key);
+        let count = self.tables[first..]
+            .partition_point(|table| table.smallest_user_key() <= largest_user_key);
+        first..first + count
+    }
+
+    /// The tables that overlap the range between the two keys, or another table that does, in this
+    /// level's order.
+    pub(super) fn overlapping_expanded(
+        &self,
+        smallest_user_key: &[u8],
+        largest_user_key: &[u8],
+    ) -> Vec<Arc<TableMeta>> {
+        let (mut smallest, mut largest) = (smallest_user_key, largest_user_key);
+        let mut taken = vec![false; self.tables.len()];
+        loop {
+            let mut grown = false;
+            for (table, taken) in self.tables.iter().zip(&mut taken) {
+                if !*taken && table.overlaps(smallest, largest) {
+                    *taken = true;
+                    grown |= table.smallest_user_key() < smallest;
+                    grown |= table.largest_user_key() > largest;
+                    smallest = smallest.min(table.smallest_user_key());
+                    largest = largest.max(table.largest_user_key());
+                }
+            }
+            if !grown {
+                break;
+            }
+        }
+        let chosen = self.tables.iter().zip(taken).filter(|&(_, taken)| taken);
+        chosen.map(|(table, _)| Arc::clone(table)).collect()
+    }
+}
+
+fn check_disjoint(index: usize, tables: &[Arc<TableMeta>]) -> Checked<()> {
+    for pair in tables.windows(2) {
+        if pair[0].largest_user_key() >= pair[1].smallest_user_key() {
+            let (a, b) = (pair[0].number, pair[1].number);
+            let detail = format!("tables {a} and {b} of level {index} overlap");
+            return Err(Breach::of_table(a.max(b), detail));
+        }
+    }
+    Ok(())
+}
+
+/// The largest user keys of a sorted run, cut to what a search looks at first.
+#[derive(Debug, Default)]
+struct Fences {
+    /// What all largest keys begin with.
+    common: Vec<u8>,
+    /// The eight bytes of each that follow, big-endian, zeros where the key ends. Not descending.
+    heads: Vec<u64>,
+}
+
+impl Fences {
+    fn build(tables: &[Arc<TableMeta>]) -> Fences {
+        let (Some(first), Some(last)) = (tables.first(), tables.last()) else {
+            return Fences::default();
+        };
+        // In order, so what the first and the last share, all share.
+        let (first, last) = (first.largest_user_key(), last.largest_user_key());
+        let shared = first.iter().zip(last).take_while(|(a, b)| a == b).count();
+        let heads = tables.iter().map(|table| head(&table.largest_user_key()[shared..])).collect();
+        Fences { common: first[..shared].to_vec(), heads }
+    }
+
+    /// The first table whose largest key is at or behind `key`.
+    #[inline]
+    fn search(&self, tables: &[Arc<TableMeta>], key: &[u8]) -> usize {
+        let (begin, rest) = key.split_at(key.len().min(self.common.len()));
+        match begin.cmp(&self.common) {
+            Ordering::Less => return 0,
+            Ordering::Greater => return tables.len(),
+            Ordering::Equal => {}
+        }
+        let head = head(rest);
+        let first = self.heads.partition_point(|&other| other < head);
+        // Heads that are equal decide nothing: compare the keys. Seldom more than one.
+        let equal = self.heads[first..].partition_point(|&other| other == head);
+        first + tables[first..first + equal].partition_point(|table| table.largest_user_key() < key)
+    }
+}
+
+#[inline]
+fn head(bytes: &[u8]) -> u64 {
+    match bytes.first_chunk::<8>() {
+        Some(chunk) => u64::from_be_bytes(*chunk),
+        None => {
+            let mut chunk = [0; 8];
+            chunk[..bytes.len()].copy_from_slice(bytes);
+            u64::from_be_bytes(chunk)
+        }
+    }
+}

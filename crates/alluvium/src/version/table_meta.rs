@@ -1,0 +1,206 @@
+//! What the store knows of a table without opening it, and the end of a table's life.
+//!
+//! A table is live while a [`TableMeta`] of it is: versions share them by `Arc`, and whoever reads
+//! holds a version. When an edit removes a table, the version set marks it obsolete; the last
+//! holder to let go puts its number into [`ObsoleteTables`], and its file is removed exactly then.
+//! A table that nobody marked (the store was closed) leaves its file alone.
+
+use std::fmt;
+use std::ops::Deref;
+use std::sync::{Arc, OnceLock};
+
+use crate::base::file::FileNumber;
+use crate::base::key::{self, SeqNo};
+use crate::base::limits::KEY_BYTES_MAX;
+use crate::base::sync::Mutex;
+use crate::sstable::TableHandle;
+use crate::version::{Breach, Checked};
+
+/// What an edit says of a table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TableFacts {
+    /// The number of its file.
+    pub number: FileNumber,
+    /// The length of its file in bytes.
+    pub bytes: u64,
+    /// How many entries it holds.
+    pub entries: u64,
+    /// How many of them are tombstones.
+    pub tombstones: u64,
+    /// Its first internal key, encoded.
+    pub smallest: Vec<u8>,
+    /// Its last internal key, encoded.
+    pub largest: Vec<u8>,
+    /// The smallest sequence number in it.
+    pub smallest_seq: SeqNo,
+    /// The largest sequence number in it.
+    pub largest_seq: SeqNo,
+    /// The checksum in its footer: a file of the right name with other content is noticed.
+    pub footer_checksum: u64,
+}
+
+impl TableFacts {
+    /// The first user key. The facts were checked by [`TableMeta::new`].
+    #[must_use]
+    #[inline]
+    pub fn smallest_user_key(&self) -> &[u8] {
+        key::user_key(&self.smallest)
+    }
+
+    /// The last user key.
+    #[must_use]
+    #[inline]
+    pub fn largest_user_key(&self) -> &[u8] {
+        key::user_key(&self.largest)
+    }
+
+    /// Whether the table may hold keys between the two user keys, both included.
+    #[must_use]
+    pub fn overlaps(&self, smallest_user_key: &[u8], largest_user_key: &[u8]) -> bool {
+        self.smallest_user_key() <= largest_user_key && smallest_user_key <= self.largest_user_key()
+    }
+
+    /// Whether the facts can be true of any table.
+    fn check(&self) -> Checked<()> {
+        let wrong = |what: &str| {
+            Err(Breach::of_table(self.number, format!("table {}: {what}", self.number)))
+        };
+        if self.number == FileNumber(0) || self.number > FileNumber::MAX {
+            return wrong("there is no such file number");
+        }
+        if self.entries == 0 || self.tombstones > self.entries {
+            return wrong("it has no entries, or fewer than tombstones");
+        }
+        if self.smallest_seq > self.largest_seq {
+            return wrong("its sequence numbers end before they begin");
+        }
+        for bound in [&self.smallest, &self.largest] {
+            let Some((user_key, trailer)) = key::try_split(bound) else {
+                return wrong("a bound is no internal key");
+            };
+            if user_key.len() > KEY_BYTES_MAX || key::trailer_kind(trailer).is_none() {
+                return wrong("a bound is no key that a table can hold");
+            }
+            if !(self.smallest_seq..=self.largest_seq).contains(&key::trailer_seq(trailer)) {
+                return wrong("a bound lies outside of its sequence numbers");
+            }
+        }
+        if key::compare(&self.smallest, &self.largest).is_gt() {
+            return wrong("its keys end before they begin");
+        }
+        Ok(())
+    }
+}
+
+/// A live table: its facts, and the handle by which the table cache knows it.
+pub struct TableMeta {
+    facts: TableFacts,
+    /// What the table cache opens.
+    pub handle: Arc<TableHandle>,
+    /// Where to report when the last holder has gone; set once the table is obsolete.
+    obsolete: OnceLock<Arc<ObsoleteTables>>,
+}
+
+impl TableMeta {
+    /// A live table. Fails when the facts contradict each other.
+    pub(super) fn checked(facts: TableFacts) -> Checked<TableMeta> {
+        facts.check()?;
+        let handle = Arc::new(TableHandle::new(facts.number, facts.footer_checksum));
+        Ok(TableMeta { facts, handle, obsolete: OnceLock::new() })
+    }
+
+    /// A live table that was just written.
+    ///
+    /// # Errors
+    /// `InvalidArgument` when the facts contradict each other.
+    pub fn new(facts: TableFacts) -> crate::base::error::Result<TableMeta> {
+        TableMeta::checked(facts).map_err(Breach::invalid)
+    }
+
+    /// Lets the last holder put the table into `queue`.
+    pub(super) fn mark_obsolete(&self, queue: &Arc<ObsoleteTables>) {
+        self.obsolete.get_or_init(|| Arc::clone(queue));
+    }
+
+    /// Whether the table has left the store and waits for its last reader.
+    #[must_use]
+    pub fn is_obsolete(&self) -> bool {
+        self.obsolete.get().is_some()
+    }
+}
+
+impl Deref for TableMeta {
+    type Target = TableFacts;
+
+    #[inline]
+    fn deref(&self) -> &TableFacts {
+        &self.facts
+    }
+}
+
+impl fmt::Debug for TableMeta {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let facts = &self.facts;
+        f.debug_struct("TableMeta")
+            .field("facts", facts)
+            .field("obsolete", &self.is_obsolete())
+            .finish()
+    }
+}
+
+impl Drop for TableMeta {
+    fn drop(&mut self) {
+        if let Some(queue) = self.obsolete.get() {
+            queue.push(self.facts.number);
+        }
+    }
+}
+
+/// Tables whose files nobody needs any more, to be removed by whoever asks.
+#[derive(Default)]
+pub struct ObsoleteTables {
+    numbers: Mutex<Vec<FileNumber>>,
+    waker: OnceLock<Box<dyn Fn() + Send + Sync>>,
+}
+
+impl ObsoleteTables {
+    /// An empty queue.
+    #[must_use]
+    pub fn new() -> Arc<ObsoleteTables> {
+        Arc::default()
+    }
+
+    /// Calls `wake` after each table that comes in. Only the first call counts.
+    ///
+    /// `wake` runs on any thread that lets go of a version, readers included, whatever locks that
+    /// thread holds: it must take none that is held while a version is dropped.
+    pub fn set_waker(&self, wake: impl Fn() + Send + Sync + 'static) {
+        self.waker.get_or_init(|| Box::new(wake));
+    }
+
+    /// Adds a table, or gives one back whose file could not be removed.
+    pub fn push(&self, number: FileNumber) {
+        self.numbers.lock().push(number);
+        if let Some(wake) = self.waker.get() {
+            wake();
+        }
+    }
+
+    /// Whether any table waits.
+    #[must_use]
+    pub fn has_any(&self) -> bool {
+        !self.numbers.lock().is_empty()
+    }
+
+    /// Takes every table out.
+    #[must_use]
+    pub fn take(&self) -> Vec<FileNumber> {
+        std::mem::take(&mut *self.numbers.lock())
+    }
+}
+
+impl fmt::Debug for ObsoleteTables {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ObsoleteTables").field("numbers", &self.numbers).finish_non_exhaustive()
+    }
+}

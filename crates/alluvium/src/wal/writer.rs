@@ -1,0 +1,152 @@
+//! Writing a log: frames into a buffer, the buffer to the file, the file to the disk.
+//!
+//! The three steps are three calls, because they make three promises: [`LogWriter::append`] none,
+//! [`LogWriter::flush`] that the bytes survive the process, [`LogWriter::sync`] that they survive a
+//! power cut. A commit group appends every member's batch, flushes once and syncs once.
+//!
+//! # Errors
+//! The first failure is the last: it is kept, every later call gives it again and touches nothing.
+//! After a failed append some prefix of the bytes may be in the file, and after a failed sync the
+//! kernel may have thrown pages away and called them clean; only a new file is known to be good.
+//! That is why nothing here retries.
+//!
+//! # Concurrency
+//! One writer at a time. A caller that wants to append while it syncs takes [`LogWriter::file`] and
+//! syncs that outside its lock; it then tells the writer what came of it:
+//! [`LogWriter::note_synced`] or [`LogWriter::fail`].
+
+use std::sync::Arc;
+
+use crate::base::error::{Error, Result};
+use crate::base::file::FileNumber;
+use crate::base::limits::FRAME_PAYLOAD_BYTES_MAX;
+use crate::env::WritableFile;
+use crate::wal::frame::{self, FrameKind, LogHeader};
+
+/// A buffer that one large batch has grown beyond this is given back after its flush.
+const BUFFER_BYTES_KEPT: usize = 4 << 20;
+
+/// Appends frames to one log file.
+#[derive(Debug)]
+pub struct LogWriter {
+    file: Arc<dyn WritableFile>,
+    name: String,
+    number: FileNumber,
+    buffer: Vec<u8>,
+    flushed: u64,
+    synced: u64,
+    error: Option<Error>,
+}
+
+impl LogWriter {
+    /// A log in the empty `file`, called `name` in messages. The header reaches the file with the
+    /// first flush.
+    #[must_use]
+    pub fn create(file: Arc<dyn WritableFile>, name: String, header: LogHeader) -> LogWriter {
+        let buffer = header.encode().to_vec();
+        let number = header.number;
+        LogWriter { file, name, number, buffer, flushed: 0, synced: 0, error: None }
+    }
+
+    /// Puts a frame into the buffer. Nothing is promised until [`Self::flush`], which also reports
+    /// a payload over [`FRAME_PAYLOAD_BYTES_MAX`].
+    #[inline]
+    pub fn append(&mut self, kind: FrameKind, payload: &[u8]) {
+        if self.error.is_some() {
+            return;
+        }
+        if payload.len() > FRAME_PAYLOAD_BYTES_MAX {
+            self.fail(Error::invalid(format!(
+                "a log frame of {} bytes: at most {FRAME_PAYLOAD_BYTES_MAX} are allowed",
+                payload.len()
+            )));
+            return;
+        }
+        let offset = self.bytes();
+        frame::encode_frame(&mut self.buffer, self.number, offset, kind, payload);
+    }
+
+    /// Hands the buffer to the operating system, in one append.
+    pub fn flush(&mut self) -> Result<()> {
+        self.check()?;
+        if self.buffer.is_empty() {
+            return Ok(());
+        }
+        if let Err(source) = self.file.append(&self.buffer) {
+            return Err(self.fail(Error::io("append to", &self.name, source)));
+        }
+        self.flushed += self.buffer.len() as u64;
+        if self.buffer.capacity() > BUFFER_BYTES_KEPT {
+            self.buffer = Vec::new();
+        } else {
+            self.buffer.clear();
+        }
+        Ok(())
+    }
+
+    /// Flushes, and makes everything appended so far survive a power cut.
+    pub fn sync(&mut self) -> Result<()> {
+        self.flush()?;
+        if let Err(source) = self.file.sync() {
+            return Err(self.fail(Error::io("sync", &self.name, source)));
+        }
+        self.synced = self.flushed;
+        Ok(())
+    }
+
+    /// Writes the end frame, synced. An end frame says that all before it had been synced, so that
+    /// comes first where it is not known. Nothing may be appended afterwards.
+    pub fn close(&mut self) -> Result<()> {
+        self.check()?;
+        if self.synced < self.bytes() {
+            self.sync()?;
+        }
+        self.append(FrameKind::End, &[]);
+        self.sync()?;
+        self.error = Some(Error::Closed);
+        Ok(())
+    }
+
+    /// Takes note that the caller synced [`Self::file`] after the first `bytes` bytes were flushed.
+    #[cfg(test)]
+    pub fn note_synced(&mut self, bytes: u64) {
+        self.synced = self.synced.max(bytes.min(self.flushed));
+    }
+
+    /// Ends the use of this log with `error`, unless an earlier one did. Returns the error that
+    /// counts.
+    pub fn fail(&mut self, error: Error) -> Error {
+        self.error.get_or_insert(error).clone()
+    }
+
+    /// The error that ended the use of this log, if one did.
+    pub fn check(&self) -> Result<()> {
+        self.error.clone().map_or(Ok(()), Err)
+    }
+
+    /// The log's length in bytes, what is still in the buffer included.
+    #[must_use]
+    #[inline]
+    pub fn bytes(&self) -> u64 {
+        self.flushed + self.buffer.len() as u64
+    }
+
+    /// The bytes handed to the operating system.
+    #[must_use]
+    pub fn flushed_bytes(&self) -> u64 {
+        self.flushed
+    }
+
+    /// The bytes known to survive a power cut.
+    #[cfg(test)]
+    #[must_use]
+    pub fn synced_bytes(&self) -> u64 {
+        self.synced
+    }
+
+    /// The file, to sync it without holding up appends.
+    #[must_use]
+    pub fn file(&self) -> Arc<dyn WritableFile> {
+        Arc::clone(&self.file)
+    }
+}

@@ -1,0 +1,79 @@
+//! The process that runs one engine through one workload, and prints one line of JSON.
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::Result;
+use crate::engines::{self, Engine};
+use crate::measure;
+use crate::record::Record;
+use crate::settings::Settings;
+use crate::workloads::{self, Outcome, Run};
+
+/// The first argument of a child; the second is a [`Job`] in JSON. Not shown to users.
+pub const SUBCOMMAND: &str = "child";
+
+/// What a child is told to do.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Job {
+    /// The engine.
+    pub engine: String,
+    /// The workload.
+    pub workload: String,
+    /// The round, from 1.
+    pub round: u32,
+    /// An empty directory for the store.
+    pub dir: PathBuf,
+    /// The rest.
+    pub settings: Settings,
+}
+
+/// Runs the job and prints its record.
+pub fn main(job: &str) -> Result<()> {
+    let job: Job = serde_json::from_str(job)?;
+    let record = run(&job)?;
+    println!("{}", serde_json::to_string(&record)?);
+    Ok(())
+}
+
+/// Runs the job.
+pub fn run(job: &Job) -> Result<Record> {
+    let workload = workloads::find(&job.workload)?;
+    let engine = engines::open(&job.engine, &job.dir, &job.settings)?;
+    let outcome =
+        workload.run(&Run { engine: &*engine, dir: &job.dir, settings: &job.settings })?;
+    let record = record_of(job, &*engine, &job.dir, &outcome)?;
+    engine.close()?;
+    Ok(record)
+}
+
+fn record_of(job: &Job, engine: &dyn Engine, dir: &Path, outcome: &Outcome) -> Result<Record> {
+    if job.settings.stats {
+        eprintln!("{} {}\n{}", job.engine, job.workload, engine.statistics());
+    }
+    let Outcome { timed, settled, user_bytes, live_bytes, .. } = outcome;
+    let operations = timed.operations.max(1) as f64;
+    let cpu = timed.used.cpu_seconds;
+    let per_user_byte = |bytes: u64| (*user_bytes > 0).then(|| bytes as f64 / *user_bytes as f64);
+    Ok(Record {
+        engine: engines::label(&job.engine),
+        workload: job.workload.clone(),
+        round: job.round,
+        operations: timed.operations,
+        seconds: timed.used.seconds,
+        rate: timed.operations as f64 / timed.used.seconds,
+        cpu_us: cpu * 1e6 / operations,
+        cpu_settled_us: (cpu + settled.cpu_seconds) * 1e6 / operations,
+        p50_us: timed.latencies.quantile_us(0.5),
+        p99_us: timed.latencies.quantile_us(0.99),
+        p999_us: timed.latencies.quantile_us(0.999),
+        max_us: timed.latencies.max_us(),
+        settle_seconds: settled.seconds,
+        write_amplification: per_user_byte(timed.used.written + settled.written),
+        write_amplification_own: outcome.own_written.and_then(per_user_byte),
+        space_amplification: measure::directory_bytes(dir)? as f64 / (*live_bytes).max(1) as f64,
+        peak_memory_mib: measure::peak_memory_bytes()? as f64 / f64::from(1 << 20),
+        extra: outcome.extra.clone(),
+    })
+}

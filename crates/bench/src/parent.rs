@@ -1,0 +1,126 @@
+//! The process that was started by hand: it spawns the children, one at a time, and reports.
+//!
+//! Engines are interleaved: for each workload, round 1 of every engine, then round 2 of every
+//! engine. A machine that slows down or is shared for a while slows all engines of that round;
+//! ratios are taken within a round.
+
+use std::fs::OpenOptions;
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+use clap::Parser;
+
+use crate::Result;
+use crate::child::{Job, SUBCOMMAND};
+use crate::engines;
+use crate::record::Record;
+use crate::report;
+use crate::settings;
+use crate::workloads::{self, Workload};
+
+/// Runs what the command line asks for.
+pub fn main() -> Result<()> {
+    let command = settings::Command::parse();
+    if command.name == "list" {
+        for workload in workloads::ALL {
+            println!("{:18} {}", workload.name, workload.about);
+        }
+        return Ok(());
+    }
+    let selected = workloads::select(&command.name)?;
+    let engines = selected_engines(&command)?;
+    println!("{}", report::heading(&command));
+
+    let mut failures = 0;
+    let mut measured = Vec::new();
+    for workload in selected {
+        let mut records = Vec::new();
+        for round in 1..=command.rounds.max(1) {
+            for engine in &engines {
+                match run_child(&command, workload, engine, round) {
+                    Ok(record) => {
+                        eprintln!("{}", report::progress(&record));
+                        append_json(&command, &record)?;
+                        records.push(record);
+                    }
+                    Err(error) => {
+                        failures += 1;
+                        eprintln!("{engine} {} round {round}: {error}", workload.name);
+                    }
+                }
+            }
+        }
+        println!("{}", report::table(workload, &records, command.markdown));
+        measured.push((workload, records));
+    }
+    if measured.len() > 1 {
+        println!("{}", report::summary(&measured, command.markdown));
+    }
+    if engines.len() > 1 {
+        println!("{}", report::legend(&engines[0]));
+    }
+    if failures > 0 {
+        return Err(format!("{failures} measurements failed").into());
+    }
+    Ok(())
+}
+
+/// The engines that the command line names, or all.
+fn selected_engines(command: &settings::Command) -> Result<Vec<String>> {
+    if command.engines.is_empty() {
+        return Ok(engines::NAMES.iter().map(|&name| name.to_owned()).collect());
+    }
+    for name in &command.engines {
+        if !engines::NAMES.contains(&name.as_str()) {
+            let hint = if cfg!(feature = "peers") { "" } else { " (others: --features peers)" };
+            return Err(
+                format!("no engine {name} in this build: {:?}{hint}", engines::NAMES).into()
+            );
+        }
+    }
+    Ok(command.engines.clone())
+}
+
+/// Where stores are made unless the command line says otherwise: beside the executable, which is on
+/// a disk. `/tmp` may be memory, where nothing is ever written.
+fn default_dir() -> Result<PathBuf> {
+    let executable = std::env::current_exe()?;
+    Ok(executable.parent().ok_or("the executable has no directory")?.join("bench-stores"))
+}
+
+/// Runs one child in a directory of its own, and removes that.
+fn run_child(
+    command: &settings::Command,
+    workload: &Workload,
+    engine: &str,
+    round: u32,
+) -> Result<Record> {
+    let root = command.dir.clone().map_or_else(default_dir, Ok)?;
+    std::fs::create_dir_all(&root)?;
+    let dir = tempfile::Builder::new().prefix(&format!("{engine}-")).tempdir_in(&root)?;
+    let job = Job {
+        engine: engine.to_owned(),
+        workload: workload.name.to_owned(),
+        round,
+        dir: dir.path().to_owned(),
+        settings: command.settings.clone(),
+    };
+    let output = Command::new(std::env::current_exe()?)
+        .arg(SUBCOMMAND)
+        .arg(serde_json::to_string(&job)?)
+        .stderr(Stdio::inherit())
+        .output()?;
+    if !output.status.success() {
+        return Err(format!("the child ended with {}", output.status).into());
+    }
+    let text = String::from_utf8(output.stdout)?;
+    let line = text.lines().last().ok_or("the child printed nothing")?;
+    Ok(serde_json::from_str(line)?)
+}
+
+fn append_json(command: &settings::Command, record: &Record) -> Result<()> {
+    let Some(path) = &command.json else { return Ok(()) };
+    let mut file = OpenOptions::new().create(true).append(true).open(path)?;
+    Ok(writeln!(file, "{}", serde_json::to_string(record)?)?)
+}

@@ -1,0 +1,320 @@
+//! The workloads, and what they share: loading, warming, timing, settling.
+//!
+//! Every read workload goes through the same phases: load (all keys in random order, batches of
+//! 1000), settle (memtables written out, background work idle), warm (every file read ahead, memory
+//! touched, then untimed operations of the same kind), and only then the timed phase. A write
+//! workload touches memory, is timed, and is then settled, so that the bytes and the processor time
+//! of work put off are on its account.
+//!
+//! Each workload checks every answer: a rate over wrong answers is worth nothing.
+
+mod deletes;
+mod fill;
+mod ingest;
+mod mixed;
+mod read;
+mod scan;
+mod seek;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use crate::Result;
+use crate::engines::{Batch, Engine};
+use crate::keys::{Permutation, Values, key_of};
+use crate::measure::{self, Latencies, Usage, Used};
+use crate::settings::Settings;
+
+/// One workload.
+pub struct Workload {
+    /// Its name on the command line.
+    pub name: &'static str,
+    /// What it does, in half a sentence.
+    pub about: &'static str,
+    run: fn(&Run<'_>) -> Result<Outcome>,
+}
+
+/// All of them, in the order of the tables.
+pub const ALL: &[Workload] = &[
+    Workload {
+        name: "fillseq",
+        about: "every key in ascending order, one at a time",
+        run: |run| fill::fill(run, fill::Order::Ascending, 1),
+    },
+    Workload {
+        name: "fillseq-100",
+        about: "every key in ascending order, in batches of 100",
+        run: |run| fill::fill(run, fill::Order::Ascending, 100),
+    },
+    Workload {
+        name: "fillrandom",
+        about: "every key in random order, one at a time",
+        run: |run| fill::fill(run, fill::Order::Random, 1),
+    },
+    Workload {
+        name: "fillrandom-100",
+        about: "every key in random order, in batches of 100",
+        run: |run| fill::fill(run, fill::Order::Random, 100),
+    },
+    Workload {
+        name: "fillrandom-1000",
+        about: "every key in random order, in batches of 1000",
+        run: |run| fill::fill(run, fill::Order::Random, 1000),
+    },
+    Workload {
+        name: "overwrite",
+        about: "loaded; as many writes to random keys, one at a time",
+        run: fill::overwrite,
+    },
+    Workload {
+        name: "readrandom",
+        about: "loaded; lookups of uniformly random keys",
+        run: |run| read::read(run, read::Distribution::Uniform),
+    },
+    Workload {
+        name: "readrandom-zipf",
+        about: "loaded; lookups of keys drawn by Zipf's law, exponent 0.99, scattered",
+        run: |run| read::read(run, read::Distribution::Zipf),
+    },
+    Workload {
+        name: "readmissing",
+        about: "loaded; lookups of keys that lie between those that exist",
+        run: |run| read::read(run, read::Distribution::Missing),
+    },
+    Workload {
+        name: "seekrandom-10",
+        about: "loaded; a new iterator at a random key, 10 entries read",
+        run: |run| seek::seek(run, 10),
+    },
+    Workload {
+        name: "seekrandom-100",
+        about: "loaded; a new iterator at a random key, 100 entries read",
+        run: |run| seek::seek(run, 100),
+    },
+    Workload {
+        name: "scan",
+        about: "loaded; every entry in order, again and again",
+        run: scan::scan,
+    },
+    Workload {
+        name: "readwhilewriting",
+        about: "loaded; random lookups while one thread writes to random keys as fast as it can",
+        run: mixed::read_while_writing,
+    },
+    Workload {
+        name: "deletes",
+        about: "loaded; 90 % of the keys deleted in random order, one at a time",
+        run: deletes::deletes,
+    },
+    Workload {
+        name: "ingest",
+        about: "a click stream: nearly ordered events of 120 bytes in batches of 1000",
+        run: ingest::ingest,
+    },
+];
+
+/// The four that are held against the peers.
+pub const VERSUS: &[&str] = &["fillrandom", "fillrandom-1000", "readrandom", "seekrandom-10"];
+
+/// The workload called `name`.
+pub fn find(name: &str) -> Result<&'static Workload> {
+    let found = ALL.iter().find(|workload| workload.name == name);
+    found.ok_or_else(|| format!("no workload is called {name}: try `list`").into())
+}
+
+/// The workloads that `name` stands for.
+pub fn select(name: &str) -> Result<Vec<&'static Workload>> {
+    match name {
+        "all" => Ok(ALL.iter().collect()),
+        "versus" => VERSUS.iter().map(|name| find(name)).collect(),
+        name => Ok(vec![find(name)?]),
+    }
+}
+
+/// What a workload is given.
+pub struct Run<'a> {
+    /// The engine, open and empty.
+    pub engine: &'a dyn Engine,
+    /// Where its files are.
+    pub dir: &'a Path,
+    /// What was asked for.
+    pub settings: &'a Settings,
+}
+
+/// What a timed phase measured.
+#[derive(Debug)]
+pub struct Timed {
+    /// Operations done.
+    pub operations: u64,
+    /// Time and processor time.
+    pub used: Used,
+    /// Latencies of the calls.
+    pub latencies: Latencies,
+}
+
+/// What a workload measured.
+#[derive(Debug)]
+pub struct Outcome {
+    /// The timed phase.
+    pub timed: Timed,
+    /// What settling cost after it; nothing for a workload that only reads.
+    pub settled: Used,
+    /// Bytes of keys and values that the timed phase wrote.
+    pub user_bytes: u64,
+    /// Bytes written by the engine's own account, timed phase and settling.
+    pub own_written: Option<u64>,
+    /// Bytes of the entries that are live at the end.
+    pub live_bytes: u64,
+    /// Figures of this workload only.
+    pub extra: BTreeMap<String, f64>,
+}
+
+/// The memory touched for a run's working set besides its data.
+const TOUCH_BASE_BYTES: u64 = 512 << 20;
+
+/// Entries of a batch of the load.
+const LOAD_BATCH: usize = 1000;
+
+impl Workload {
+    /// Runs it.
+    pub fn run(&self, run: &Run<'_>) -> Result<Outcome> {
+        (self.run)(run)
+    }
+}
+
+impl Run<'_> {
+    /// The order in which random workloads visit the keys.
+    fn order(&self) -> Permutation {
+        Permutation::new(self.settings.keys, self.settings.seed)
+    }
+
+    /// Bytes of the entries that are live when every key is there.
+    fn live_bytes(&self) -> u64 {
+        self.settings.keys * self.settings.entry_bytes()
+    }
+
+    /// Writes every key in random order, untimed, and settles.
+    fn load(&self) -> Result<()> {
+        let order = self.order();
+        let mut values = Values::new(self.settings.value_bytes, self.settings.seed);
+        let mut batch = Batch::new(values.bytes());
+        for position in 0..self.settings.keys {
+            let number = order.at(position);
+            batch.put(key_of(number), |out| values.append(number, out));
+            if batch.len() == LOAD_BATCH || position + 1 == self.settings.keys {
+                self.engine.write(&batch)?;
+                batch.clear();
+            }
+        }
+        self.engine.settle()
+    }
+
+    /// Touches memory and reads the files ahead.
+    fn warm(&self) -> Result<()> {
+        let wanted = TOUCH_BASE_BYTES + 4 * self.live_bytes();
+        let bytes = match self.settings.touch_mib {
+            Some(mib) => mib << 20,
+            None => wanted.min(measure::available_memory_bytes()? / 2),
+        };
+        measure::touch_memory(bytes);
+        measure::read_ahead(self.dir)
+    }
+
+    /// Times `clients` threads, each doing `work(client, latencies)`, which returns its operations.
+    /// One client runs on the calling thread.
+    fn time(
+        &self,
+        clients: u32,
+        work: impl Fn(u32, &mut Latencies) -> Result<u64> + Sync,
+    ) -> Result<(Used, Vec<(u64, Latencies)>)> {
+        let client = |index: u32| -> Result<(u64, Latencies)> {
+            let mut latencies = Latencies::start()?;
+            let operations = work(index, &mut latencies)?;
+            Ok((operations, latencies))
+        };
+        measure::reset_peak_memory()?;
+        let before = Usage::now()?;
+        let done: Result<Vec<_>> = std::thread::scope(|scope| {
+            let others: Vec<_> =
+                (1..clients).map(|index| scope.spawn(move || client(index))).collect();
+            let mut done = vec![client(0)?];
+            for other in others {
+                done.push(other.join().map_err(|_| "a client thread panicked")??);
+            }
+            Ok(done)
+        });
+        let after = Usage::now()?;
+        Ok((before.until(&after), done?))
+    }
+
+    /// [`Run::time`] where all clients do the same work: their operations and latencies together.
+    fn time_alike(
+        &self,
+        clients: u32,
+        work: impl Fn(u32, &mut Latencies) -> Result<u64> + Sync,
+    ) -> Result<Timed> {
+        let (used, done) = self.time(clients.max(1), work)?;
+        let mut done = done.into_iter();
+        let (mut operations, mut latencies) = done.next().ok_or("no client ran")?;
+        for (more, others) in done {
+            operations += more;
+            latencies.merge(&others)?;
+        }
+        Ok(Timed { operations, used, latencies })
+    }
+
+    /// Settles, and says what that cost.
+    fn settle(&self) -> Result<Used> {
+        let before = Usage::now()?;
+        self.engine.settle()?;
+        Ok(before.until(&Usage::now()?))
+    }
+}
+
+impl Outcome {
+    /// The outcome of a workload that only read.
+    fn of_reads(run: &Run<'_>, timed: Timed) -> Outcome {
+        Outcome {
+            timed,
+            settled: Used::default(),
+            user_bytes: 0,
+            own_written: None,
+            live_bytes: run.live_bytes(),
+            extra: BTreeMap::new(),
+        }
+    }
+
+    /// Settles after a timed phase that wrote `user_bytes`, and puts both together.
+    /// `own_before` is the engine's account from before the timed phase.
+    fn of_writes(
+        run: &Run<'_>,
+        timed: Timed,
+        user_bytes: u64,
+        own_before: Option<u64>,
+    ) -> Result<Outcome> {
+        let settled = run.settle()?;
+        let own_after = run.engine.written_bytes();
+        Ok(Outcome {
+            timed,
+            settled,
+            user_bytes,
+            own_written: own_after.zip(own_before).map(|(after, before)| after - before),
+            live_bytes: run.live_bytes(),
+            extra: BTreeMap::new(),
+        })
+    }
+
+    /// Adds a figure of this workload only.
+    fn with(mut self, name: &str, figure: f64) -> Outcome {
+        self.extra.insert(name.to_owned(), figure);
+        self
+    }
+}
+
+/// The operations of client `index` out of `clients` that share `total`.
+fn share(total: u64, index: u32, clients: u32) -> u64 {
+    let (index, clients) = (u64::from(index), u64::from(clients.max(1)));
+    total / clients + u64::from(index < total % clients)
+}

@@ -1,0 +1,87 @@
+//! Point lookups.
+
+use super::{Outcome, Run, share};
+use crate::Result;
+use crate::engines::Reader;
+use crate::keys::{Permutation, Rng, Zipf, key_of, missing_key_of};
+use crate::measure::Latencies;
+
+/// Which keys are asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Distribution {
+    /// Each as likely as any other.
+    Uniform,
+    /// By Zipf's law; the frequent ones scattered over the key space.
+    Zipf,
+    /// Keys that are not there, uniformly.
+    Missing,
+}
+
+/// The exponent of YCSB.
+const ZIPF_EXPONENT: f64 = 0.99;
+
+/// The draws of one client. Clients and the warm-up have seeds of their own.
+pub struct Draws {
+    keys: u64,
+    distribution: Distribution,
+    rng: Rng,
+    zipf: Zipf,
+    scatter: Permutation,
+}
+
+impl Draws {
+    /// The draws that belong to `seed`.
+    pub fn new(run: &Run<'_>, distribution: Distribution, seed: u64) -> Draws {
+        let keys = run.settings.keys;
+        Draws {
+            keys,
+            distribution,
+            rng: Rng::new(run.settings.seed + 10_000 + seed),
+            zipf: Zipf::new(keys, ZIPF_EXPONENT),
+            scatter: Permutation::new(keys, run.settings.seed + 1),
+        }
+    }
+
+    /// Looks one key up and checks the answer.
+    #[inline]
+    pub fn look_up(&mut self, reader: &mut dyn Reader) -> Result<()> {
+        let (key, expected) = match self.distribution {
+            Distribution::Uniform => {
+                let number = self.rng.below(self.keys);
+                (key_of(number), Some(number))
+            }
+            Distribution::Zipf => {
+                let number = self.scatter.at(self.zipf.draw(&mut self.rng));
+                (key_of(number), Some(number))
+            }
+            Distribution::Missing => (missing_key_of(self.rng.below(self.keys)), None),
+        };
+        let got = reader.get(&key)?;
+        if got != expected {
+            return Err(format!("key {key:02x?}: got {got:?} instead of {expected:?}").into());
+        }
+        Ok(())
+    }
+}
+
+/// Loads, warms and reads.
+pub fn read(run: &Run<'_>, distribution: Distribution) -> Result<Outcome> {
+    run.load()?;
+    run.warm()?;
+    let reads = run.settings.reads.unwrap_or(run.settings.keys);
+    let clients = run.settings.threads;
+    let pass = |client: u32, count: u64, seed: u64, latencies: &mut Latencies| {
+        let mut reader = run.engine.reader()?;
+        let mut draws = Draws::new(run, distribution, seed + u64::from(client));
+        for _ in 0..count {
+            draws.look_up(&mut *reader)?;
+            latencies.lap();
+        }
+        Ok(count)
+    };
+    pass(0, reads / 2, 500, &mut Latencies::start()?)?;
+    let timed = run.time_alike(clients, |client, latencies| {
+        pass(client, share(reads, client, clients), 0, latencies)
+    })?;
+    Ok(Outcome::of_reads(run, timed))
+}

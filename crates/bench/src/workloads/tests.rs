@@ -1,0 +1,75 @@
+//! Every workload on every engine of the build, small: the workloads check their own answers.
+
+use super::*;
+use crate::child::{self, Job};
+use crate::engines;
+use crate::settings::{CodecName, DurabilityName};
+
+const KEYS: u64 = 3000;
+
+fn run(engine: &str, workload: &str, settings: Settings) -> crate::record::Record {
+    let executable = std::env::current_exe().unwrap();
+    let dir = tempfile::tempdir_in(executable.parent().unwrap()).unwrap();
+    let job = Job {
+        engine: engine.to_owned(),
+        workload: workload.to_owned(),
+        round: 1,
+        dir: dir.path().to_owned(),
+        settings,
+    };
+    child::run(&job).unwrap_or_else(|error| panic!("{engine} {workload}: {error}"))
+}
+
+#[test]
+fn every_workload_runs_on_every_engine_and_checks_its_answers() {
+    for &engine in engines::NAMES {
+        for workload in ALL {
+            let record = run(engine, workload.name, Settings::small(KEYS));
+            assert!(record.operations > 0 && record.rate > 0.0, "{record:?}");
+            assert!(record.p50_us <= record.max_us && record.space_amplification > 0.0);
+            let writes = ["fill", "over", "readwhile", "del", "ingest"];
+            let writes = writes.iter().any(|start| workload.name.starts_with(start));
+            assert_eq!(record.write_amplification.is_some(), writes, "{record:?}");
+        }
+    }
+}
+
+#[test]
+fn threads_share_the_operations() {
+    for &engine in engines::NAMES {
+        let settings = Settings { threads: 3, ..Settings::small(KEYS + 1) };
+        for workload in ["fillseq-100", "fillrandom", "overwrite", "readrandom", "seekrandom-10"] {
+            let record = run(engine, workload, settings.clone());
+            assert_eq!(record.operations, KEYS + 1, "{record:?}");
+        }
+    }
+}
+
+#[test]
+fn every_durability_and_codec_is_understood() {
+    for &engine in engines::NAMES {
+        for durability in [DurabilityName::Buffered, DurabilityName::Os, DurabilityName::Disk] {
+            for codec in [CodecName::None, CodecName::Lz4] {
+                let settings = Settings { durability, codec, ..Settings::small(50) };
+                run(engine, "fillrandom", settings.clone());
+                run(engine, "deletes", settings);
+            }
+        }
+    }
+}
+
+#[test]
+fn names_stand_for_workloads() {
+    assert_eq!(select("all").unwrap().len(), ALL.len());
+    assert_eq!(select("versus").unwrap().len(), 4);
+    assert_eq!(select("scan").unwrap().len(), 1);
+    assert!(select("scam").is_err());
+}
+
+#[test]
+fn shares_add_up() {
+    for (total, clients) in [(0, 1), (1, 3), (10, 3), (2_000_000, 7)] {
+        let sum: u64 = (0..clients).map(|index| share(total, index, clients)).sum();
+        assert_eq!(sum, total);
+    }
+}

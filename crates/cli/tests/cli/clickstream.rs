@@ -1,0 +1,161 @@
+//! `ingest`, `report`, `history` and `demo`, end to end on a made log.
+
+use std::fs;
+use std::path::Path;
+
+use serde_json::{Value, json};
+use tempfile::tempdir;
+
+use crate::clicks::{Clicks, Random};
+use crate::program::{Ran, command, run, run_with_input};
+
+fn clicks(lines: u64) -> Clicks {
+    Clicks::make(&mut Random(7), lines)
+}
+
+fn ingest(db: &Path, arguments: &[&str]) -> Ran {
+    run(db, [&["ingest"], arguments].concat())
+}
+
+fn text(path: &Path) -> &str {
+    path.to_str().expect("UTF-8")
+}
+
+fn report(db: &Path, arguments: &[&str]) -> Value {
+    let out = run(db, [&["report", "--json"], arguments].concat()).ok();
+    serde_json::from_str(&out).expect("JSON")
+}
+
+#[test]
+fn the_report_is_what_is_in_the_log() {
+    let dir = tempdir().expect("a directory");
+    let (db, log) = (dir.path().join("db"), dir.path().join("access.log"));
+    let rejects = dir.path().join("rejects");
+    let clicks = clicks(3000);
+    fs::write(&log, clicks.text()).expect("the log");
+
+    let said = ingest(&db, &["--reject-file", text(&rejects), text(&log)]).ok();
+    assert!(
+        said.contains(&format!(
+            "{},{:03} events",
+            clicks.events.len() / 1000,
+            clicks.events.len() % 1000
+        )),
+        "{said}"
+    );
+    assert!(said.contains(&format!("{} rejected", clicks.rejected)), "{said}");
+    assert_eq!(report(&db, &["--top", "5"]), clicks.expected(5));
+
+    let rejected = fs::read_to_string(&rejects).expect("the reject file");
+    for line in clicks.lines.iter().filter(|line| line.contains("no time at all")) {
+        assert!(rejected.contains(line.as_str()), "{line} is not in the reject file");
+    }
+
+    // The same again changes nothing.
+    ingest(&db, &[text(&log)]).ok();
+    assert_eq!(report(&db, &["--top", "5"]), clicks.expected(5));
+    run(&db, ["verify"]).ok();
+}
+
+#[test]
+fn a_history_is_in_time_order_and_ties_in_input_order() {
+    let dir = tempdir().expect("a directory");
+    let (db, log) = (dir.path().join("db"), dir.path().join("access.log"));
+    let clicks = clicks(3000);
+    fs::write(&log, clicks.text()).expect("the log");
+    ingest(&db, &[text(&log)]).ok();
+
+    let user = "10.0.0.0";
+    let expected = clicks.history(user);
+    assert!(expected.len() > 30, "the log has a busy user");
+    let json: Value =
+        serde_json::from_str(&run(&db, ["history", "--json", user]).ok()).expect("JSON");
+    let found: Vec<(String, String)> = json
+        .as_array()
+        .expect("an array")
+        .iter()
+        .map(|event| {
+            let field = |name: &str| event[name].as_str().expect("a text").to_owned();
+            (field("time"), field("path"))
+        })
+        .collect();
+    assert_eq!(found, expected);
+
+    let table = run(&db, ["history", user, "--limit", "3"]).ok();
+    for (_, path) in &expected[..3] {
+        assert!(table.contains(path.as_str()), "{table}");
+    }
+    let nobody = run(&db, ["history", "nobody"]).refused(1);
+    assert!(nobody.contains("nobody"), "{nobody}");
+}
+
+#[test]
+fn a_report_can_be_cut_to_a_range_and_printed_for_people() {
+    let dir = tempdir().expect("a directory");
+    let (db, log) = (dir.path().join("db"), dir.path().join("access.log"));
+    let clicks = clicks(3000);
+    fs::write(&log, clicks.text()).expect("the log");
+    ingest(&db, &[text(&log)]).ok();
+
+    let (from, to) = (3600, 7200);
+    let mut cut = clicks.clone();
+    cut.events.retain(|click| (from..to).contains(&click.second));
+    let found = report(&db, &["--from", "2015-05-01T01:00:00Z", "--to", "1430445600"]);
+    let expected = cut.expected(10);
+    for key in ["events", "first", "last", "hours", "top_users", "top_paths", "status", "bytes"] {
+        assert_eq!(found[key], expected[key], "{key}");
+    }
+
+    let page = run(&db, ["report", "--top", "3"]).ok();
+    for part in ["2015-05-01 01:00", "█", "/page/0?q=0", "10.0.0.0", "404"] {
+        assert!(page.contains(part), "{part} is not in\n{page}");
+    }
+    for line in page.lines() {
+        assert!(line.chars().count() <= 100, "too wide: {line}");
+        assert_eq!(line.trim_end(), line);
+    }
+}
+
+#[test]
+fn named_fields_and_standard_input_are_read() {
+    let dir = tempdir().expect("a directory");
+    let db = dir.path().join("db");
+    let lines = "{\"at\":1431857100000,\"who\":{\"id\":7},\"tag\":\"A\",\"id\":\"x\"}\n\
+                 {\"at\":1431857101000,\"who\":{\"id\":7},\"tag\":\"B\",\"id\":\"y\"}\n";
+    let mut arguments = vec!["ingest", "--db", text(&db), "--format", "ndjson", "--time", "at"];
+    arguments.extend(["--user", "who.id", "--path", "{tag}#{id}", "-"]);
+    run_with_input(&arguments, lines.as_bytes()).ok();
+    let report = report(&db, &[]);
+    assert_eq!(report["events"], 2);
+    assert_eq!(report["top_users"], json!([["7", 2]]));
+    assert_eq!(report["top_paths"], json!([["A#x", 1], ["B#y", 1]]));
+    assert_eq!(report["missing_bytes"], 2);
+}
+
+#[test]
+fn stop_on_error_keeps_what_came_before() {
+    let dir = tempdir().expect("a directory");
+    let (db, log) = (dir.path().join("db"), dir.path().join("access.log"));
+    let clicks = clicks(2000);
+    fs::write(&log, clicks.text()).expect("the log");
+    let sentence = ingest(&db, &["--on-error", "stop", text(&log)]).refused(1);
+    let first = clicks.lines.iter().position(|line| line.contains("no time")).expect("one");
+    assert!(sentence.contains(&format!("line {}", first + 1)), "{sentence}");
+    assert_eq!(report(&db, &[])["events"], first);
+    // And it can be picked up from there.
+    ingest(&db, &[text(&log)]).ok();
+    assert_eq!(report(&db, &[])["events"], clicks.events.len());
+}
+
+#[test]
+fn the_demo_makes_ingests_and_reports() {
+    let ran: Ran = command(["demo", "--events", "20000"]).output().expect("it starts").into();
+    let page = ran.ok();
+    for part in ["20,000 events", "events/s", "█", "Top users", "Top paths", "level"] {
+        assert!(page.to_lowercase().contains(&part.to_lowercase()), "{part} is not in\n{page}");
+    }
+    let dir = tempdir().expect("a directory");
+    let db = dir.path().join("kept");
+    run(&db, ["demo", "--events", "20000"]).ok();
+    assert_eq!(report(&db, &[])["events"], 20_000);
+}

@@ -1,0 +1,103 @@
+//! Sets of options that bend the engine towards its edges, each with a name for messages.
+//!
+//! Sizes are tiny so that a run of a few hundred operations flushes, compacts and rolls its log.
+
+use alluvium::{Codec, ColumnFamilyOptions, Durability, Options, PerLevel};
+
+/// A named set of options.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// For messages and for choosing one.
+    pub name: &'static str,
+    /// The options.
+    pub options: Options,
+}
+
+/// Small in everything: the common ground of all sets.
+#[must_use]
+pub fn tiny() -> Options {
+    Options {
+        durability: Durability::Disk,
+        block_cache_bytes: 64 << 10,
+        background_threads: 0,
+        wal_bytes_max: 64 << 10,
+        column_family: ColumnFamilyOptions {
+            memtable_bytes: 4 << 10,
+            block_bytes: 256,
+            restart_interval: 4,
+            codecs: PerLevel::new([Codec::None, Codec::Lz4]),
+            table_bytes: 4 << 10,
+            level1_bytes: 16 << 10,
+            level_ratio: 4,
+            ..ColumnFamilyOptions::default()
+        },
+        ..Options::default()
+    }
+}
+
+fn config(name: &'static str, change: impl FnOnce(&mut Options)) -> Config {
+    let mut options = tiny();
+    change(&mut options);
+    Config { name, options }
+}
+
+/// Every set there is.
+#[must_use]
+pub fn all() -> Vec<Config> {
+    let codec = |name, codec| {
+        config(name, move |o| o.column_family.codecs = PerLevel::all(codec))
+    };
+    vec![
+        config("tiny", |_| {}),
+        config("defaults", |o| *o = Options::default()),
+        config("memtable of 1 KiB", |o| o.column_family.memtable_bytes = 1 << 10),
+        config("one immutable memtable", |o| {
+            o.column_family.memtable_bytes = 1 << 10;
+            o.column_family.memtables_max = 1;
+        }),
+        config("restart interval 1", |o| o.column_family.restart_interval = 1),
+        config("restart interval 1000", |o| o.column_family.restart_interval = 1000),
+        config("blocks of 1 byte", |o| o.column_family.block_bytes = 1),
+        config("blocks of 64 bytes", |o| o.column_family.block_bytes = 64),
+        config("no filter", |o| o.column_family.filter_bits_per_key = 0),
+        config("filter of 1 bit", |o| o.column_family.filter_bits_per_key = 1),
+        config("no cache", |o| o.block_cache_bytes = 0),
+        config("few open tables", |o| {
+            o.open_tables_max = 8;
+            o.column_family.table_bytes = 1 << 10;
+        }),
+        codec("no codec", Codec::None),
+        codec("LZ4", Codec::Lz4),
+        codec("Zstd", Codec::Zstd),
+        codec("Snappy", Codec::Snappy),
+        config("compact at one table", |o| {
+            o.column_family.level0_tables_compact = 1;
+            o.column_family.level0_tables_slowdown = 2;
+            o.column_family.level0_tables_stop = 3;
+        }),
+        config("deep levels", |o| {
+            o.column_family.memtable_bytes = 1 << 10;
+            o.column_family.table_bytes = 1 << 10;
+            o.column_family.level1_bytes = 1 << 10;
+            o.column_family.level_ratio = 2;
+            o.column_family.level0_tables_compact = 2;
+        }),
+        config("log of 2 KiB", |o| o.wal_bytes_max = 2 << 10),
+        config("log of 1 byte", |o| o.wal_bytes_max = 1),
+        config("one worker", |o| o.background_threads = 1),
+        config("two workers", |o| {
+            o.background_threads = 2;
+            o.column_family.memtable_bytes = 1 << 10;
+            o.column_family.level0_tables_compact = 2;
+        }),
+        config("families of their own", |o| {
+            let mut own = o.column_family.clone();
+            own.memtable_bytes = 1 << 10;
+            own.codecs = PerLevel::all(Codec::Zstd);
+            own.restart_interval = 1;
+            own.filter_bits_per_key = 0;
+            o.column_families = vec![("beta".to_owned(), own)];
+        }),
+        config("durability Os", |o| o.durability = Durability::Os),
+    ]
+}

@@ -1,0 +1,96 @@
+//! The model test: a generated run against a store, with every answer compared; a failing run is
+//! made small and printed with the seed that replays it.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use alluvium::env::{Env, MemEnv};
+
+use crate::configs::Config;
+use crate::generator::{Generator, Mix};
+use crate::model::Model;
+use crate::operation::Operation;
+use crate::session::{Failure, Session};
+use crate::shrink::shrink;
+
+/// How often a failing run is tried again to make it small.
+const SHRINK_TRIES: usize = 2_000;
+
+/// Does `run` to a new store on `env`, then checks all of it, closes, reopens and checks again.
+///
+/// # Errors
+///
+/// The first answer that differs from the model's, any error of the store, or a panic.
+pub fn run_model(env: Arc<dyn Env>, config: &Config, run: &[Operation]) -> Result<(), String> {
+    let body = || -> Result<(), String> {
+        let mut session = Session::new(env, config.options.clone(), Model::default());
+        session.open().map_err(|failure| format!("opening: {failure}"))?;
+        for (index, operation) in run.iter().enumerate() {
+            session
+                .step(operation)
+                .map_err(|failure| format!("operation {index}, {operation:?}: {failure}"))?;
+        }
+        finish(&mut session).map_err(|failure| format!("at the end: {failure}"))
+    };
+    catch_unwind(AssertUnwindSafe(body)).unwrap_or_else(|panic| Err(panic_text(&*panic)))
+}
+
+fn finish(session: &mut Session) -> Result<(), Failure> {
+    session.check_all()?;
+    session.close()?;
+    session.open()?;
+    session.check_all()?;
+    let report = session.db().verify()?;
+    if let Some(damage) = report.damages.first() {
+        return Err(Failure::Mismatch(format!("verify finds damage: {damage}")));
+    }
+    session.close()
+}
+
+/// Runs the run of `seed` on an environment in memory, and panics with a small failing run and how
+/// to replay it where an answer differs.
+///
+/// # Panics
+///
+/// On any difference.
+pub fn check_seed(config: &Config, seed: u64, mix: Mix) {
+    let run = Generator::run(seed, mix);
+    let attempt = |run: &[Operation]| run_model(Arc::new(MemEnv::new()), config, run);
+    let Err(first) = attempt(&run) else { return };
+    let small = shrink(&run, SHRINK_TRIES, |run| attempt(run).is_err());
+    let message = attempt(&small).err().unwrap_or_else(|| "does not fail again".to_owned());
+    let listing: String = small.iter().map(|operation| format!("\n  {operation:?}")).collect();
+    panic!(
+        "options \"{}\", seed {seed} (replay: ALLUVIUM_SEED={seed}):\n{first}\nin short:{listing}\n\
+         {message}",
+        config.name
+    );
+}
+
+/// The text of a panic.
+#[must_use]
+pub fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
+    format!("a panic: {}", text.unwrap_or_else(|| "without a text".to_owned()))
+}
+
+/// The seeds to run: the one in `ALLUVIUM_SEED`, or as many as `ALLUVIUM_SEEDS` says, or `count`.
+#[must_use]
+pub fn seeds(count: u64) -> Vec<u64> {
+    if let Some(seed) = number("ALLUVIUM_SEED") {
+        return vec![seed];
+    }
+    (0..number("ALLUVIUM_SEEDS").unwrap_or(count)).collect()
+}
+
+/// A number from the environment.
+///
+/// # Panics
+///
+/// Where the variable is no number.
+#[must_use]
+pub fn number(variable: &str) -> Option<u64> {
+    let text = std::env::var(variable).ok()?;
+    Some(text.parse().unwrap_or_else(|_| panic!("{variable}={text} is not a number")))
+}

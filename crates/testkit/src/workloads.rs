@@ -1,0 +1,302 @@
+//! Small workloads for the crash sweep, each pinning one protocol. Short and swept at every operation
+//! finds more than long and random (the result of CrashMonkey, OSDI 2018); a few generated ones are
+//! added for what nobody thought of.
+
+use alluvium::{Durability, Options};
+
+use crate::configs::tiny;
+use crate::generator::{Generator, Mix};
+use crate::operation::{Change, DEFAULT_FAMILY, Operation};
+
+/// A named run from a directory that does not exist.
+#[derive(Debug, Clone)]
+pub struct Workload {
+    /// For messages and for choosing one.
+    pub name: String,
+    /// The store's options.
+    pub options: Options,
+    /// What is done, after opening and before closing.
+    pub run: Vec<Operation>,
+    /// Whether the store is closed at the end.
+    pub close: bool,
+}
+
+const SECOND: &str = "beta";
+
+/// Writes the pieces of a run, giving each write values of its own.
+#[derive(Default)]
+struct Script {
+    run: Vec<Operation>,
+    writes: usize,
+}
+
+impl Script {
+    fn write(mut self, keys: &[(&str, &str)], bytes: usize, durability: Durability) -> Script {
+        self.writes += 1;
+        let changes = keys
+            .iter()
+            .map(|(family, key)| {
+                let mut value = format!("{key}.{}", self.writes).into_bytes();
+                value.resize(bytes.max(value.len()), b'v');
+                Change {
+                    family: (*family).to_owned(),
+                    key: key.as_bytes().to_vec(),
+                    value: Some(value),
+                }
+            })
+            .collect();
+        self.run.push(Operation::Write { changes, durability });
+        self
+    }
+
+    /// Puts of single keys into the default family.
+    fn puts(mut self, keys: &[&str], bytes: usize, durability: Durability) -> Script {
+        for key in keys {
+            self = self.write(&[(DEFAULT_FAMILY, key)], bytes, durability);
+        }
+        self
+    }
+
+    fn delete(mut self, keys: &[(&str, &str)], durability: Durability) -> Script {
+        let change = |(family, key): &(&str, &str)| Change {
+            family: (*family).to_owned(),
+            key: key.as_bytes().to_vec(),
+            value: None,
+        };
+        let changes = keys.iter().map(change).collect();
+        self.run.push(Operation::Write { changes, durability });
+        self
+    }
+
+    fn then(mut self, operation: Operation) -> Script {
+        self.run.push(operation);
+        self
+    }
+
+    fn create(self, name: &str) -> Script {
+        self.then(Operation::CreateFamily { name: name.to_owned() })
+    }
+
+    fn flush(self) -> Script {
+        self.then(Operation::Flush { family: None })
+    }
+
+    fn compact(self) -> Script {
+        self.then(Operation::Compact { family: None })
+    }
+
+    fn named(self, name: &str) -> Workload {
+        Workload { name: name.to_owned(), options: tiny(), run: self.run, close: true }
+    }
+}
+
+impl Workload {
+    fn with(mut self, change: impl FnOnce(&mut Options)) -> Workload {
+        change(&mut self.options);
+        self
+    }
+
+    fn left_open(mut self) -> Workload {
+        self.close = false;
+        self
+    }
+}
+
+/// All named workloads.
+#[must_use]
+pub fn all() -> Vec<Workload> {
+    let mut all = log_workloads();
+    all.extend(table_workloads());
+    all.extend(family_workloads());
+    all
+}
+
+fn log_workloads() -> Vec<Workload> {
+    let (disk, os, buffered) = (Durability::Disk, Durability::Os, Durability::Buffered);
+    let script = Script::default;
+    vec![
+        script().named("first open"),
+        script().puts(&["a", "b", "a", "c", ""], 10, disk).named("plain puts").left_open(),
+        script()
+            .puts(&["a", "b"], 10, os)
+            .puts(&["c"], 10, disk)
+            .puts(&["d", "e"], 10, buffered)
+            .puts(&["f"], 10, os)
+            .puts(&["g"], 700, buffered)
+            .then(Operation::Sync)
+            .puts(&["h", "i"], 10, os)
+            .named("mixed durability")
+            .left_open(),
+        script()
+            .puts(&["a", "b", "c", "d", "e", "f"], 700, os)
+            .puts(&["g"], 10, disk)
+            .puts(&["h", "i", "j"], 700, os)
+            .named("log rolls by its bound")
+            .with(|o| o.wal_bytes_max = 1 << 10),
+        script()
+            .puts(&["a"], 10, disk)
+            .then(Operation::Reopen)
+            .puts(&["b"], 10, os)
+            .then(Operation::Reopen)
+            .puts(&["c"], 10, disk)
+            .named("reopen twice"),
+        script()
+            .puts(&["a"], 10, disk)
+            .puts(&["b"], 10, os)
+            .then(Operation::DropAndReopen)
+            .puts(&["c"], 10, os)
+            .then(Operation::DropAndReopen)
+            .puts(&["d"], 10, disk)
+            .named("dropped without closing")
+            .left_open(),
+        script()
+            .puts(&["a"], 9_000, disk)
+            .puts(&["b"], 40_000, os)
+            .puts(&["c"], 5_000, disk)
+            .flush()
+            .puts(&["d"], 9_000, os)
+            .named("big values"),
+        script()
+            .puts(&["a", "b"], 10, os)
+            .then(Operation::Sync)
+            .puts(&["c"], 10, os)
+            .named("sync and close"),
+    ]
+}
+
+fn table_workloads() -> Vec<Workload> {
+    let (disk, os) = (Durability::Disk, Durability::Os);
+    let script = Script::default;
+    let keys = ["a", "b", "c", "d", "e", "f"];
+    vec![
+        script()
+            .puts(&["a", "b"], 10, disk)
+            .flush()
+            .puts(&["b", "c"], 10, disk)
+            .named("flush")
+            .left_open(),
+        script().puts(&keys, 700, os).puts(&keys, 700, disk).puts(&keys, 700, os).named(
+            "flushes by size",
+        ),
+        script()
+            .puts(&keys, 300, disk)
+            .flush()
+            .puts(&keys[2..], 300, os)
+            .flush()
+            .puts(&keys[..3], 300, disk)
+            .flush()
+            .compact()
+            .puts(&["g"], 10, disk)
+            .named("flushes and a compaction"),
+        script()
+            .puts(&keys, 900, os)
+            .puts(&keys, 900, os)
+            .puts(&keys, 900, disk)
+            .puts(&keys, 900, os)
+            .named("compactions by themselves")
+            .with(|o| {
+                o.column_family.memtable_bytes = 1 << 10;
+                o.column_family.table_bytes = 1 << 10;
+                o.column_family.level1_bytes = 2 << 10;
+                o.column_family.level_ratio = 2;
+                o.column_family.level0_tables_compact = 2;
+            }),
+        script()
+            .puts(&keys, 10, disk)
+            .flush()
+            .delete(&[(DEFAULT_FAMILY, "a"), (DEFAULT_FAMILY, "b")], disk)
+            .flush()
+            .delete(&[(DEFAULT_FAMILY, "c")], os)
+            .compact()
+            .puts(&["a"], 10, disk)
+            .named("deletes"),
+        script()
+            .puts(&["k", "k", "k"], 10, disk)
+            .flush()
+            .puts(&["k", "k"], 10, os)
+            .flush()
+            .puts(&["k"], 10, disk)
+            .compact()
+            .named("overwrites of one key"),
+        script()
+            .puts(&keys, 10, disk)
+            .then(Operation::Snapshot { slot: 0 })
+            .puts(&keys[..3], 10, disk)
+            .flush()
+            .delete(&[(DEFAULT_FAMILY, "e")], disk)
+            .compact()
+            .then(Operation::CheckAll)
+            .then(Operation::Release { slot: 0 })
+            .compact()
+            .then(Operation::CheckAll)
+            .named("a snapshot held over a compaction"),
+    ]
+}
+
+fn family_workloads() -> Vec<Workload> {
+    let (disk, os) = (Durability::Disk, Durability::Os);
+    let script = Script::default;
+    let both = [(DEFAULT_FAMILY, "a"), (SECOND, "a"), (DEFAULT_FAMILY, "b"), (SECOND, "c")];
+    let drop_second = || Operation::DropFamily { name: SECOND.to_owned() };
+    vec![
+        script()
+            .create(SECOND)
+            .write(&both, 10, disk)
+            .write(&both, 10, os)
+            .delete(&both[1..3], disk)
+            .write(&both[2..], 10, os)
+            .named("batches over two families"),
+        script()
+            .create(SECOND)
+            .write(&both, 10, os)
+            .then(Operation::Flush { family: Some(SECOND.to_owned()) })
+            .write(&both, 10, os)
+            .then(Operation::Flush { family: Some(DEFAULT_FAMILY.to_owned()) })
+            .write(&both, 10, os)
+            .named("one family flushed, the other not")
+            .left_open(),
+        script()
+            .puts(&["a"], 10, disk)
+            .create(SECOND)
+            .write(&both, 10, disk)
+            .then(drop_second())
+            .write(&both[..1], 10, os)
+            .create(SECOND)
+            .write(&both, 10, os)
+            .named("a family created, dropped, created"),
+        script()
+            .create(SECOND)
+            .write(&both, 600, os)
+            .flush()
+            .then(drop_second())
+            .puts(&["c"], 10, disk)
+            .then(Operation::Reopen)
+            .create("gamma")
+            .write(&[("gamma", "a"), (DEFAULT_FAMILY, "d")], 10, disk)
+            .named("a family dropped with its tables"),
+        script()
+            .create(SECOND)
+            .write(&[(SECOND, "idle")], 10, os)
+            .puts(&["a", "b", "c", "d", "e", "f"], 600, os)
+            .puts(&["a", "b", "c", "d", "e", "f"], 600, disk)
+            .named("an idle family pins the log")
+            .with(|o| o.wal_bytes_max = 3 << 10),
+    ]
+}
+
+/// A generated workload.
+#[must_use]
+pub fn generated(seed: u64) -> Workload {
+    let run = Generator::run(seed, Mix { operations: 60, reads: false, value_bytes_max: 2_000 });
+    let options = [
+        tiny,
+        || {
+            let mut options = tiny();
+            options.column_family.memtable_bytes = 1 << 10;
+            options.column_family.level0_tables_compact = 2;
+            options
+        },
+        || Options { wal_bytes_max: 2 << 10, durability: Durability::Os, ..tiny() },
+    ][(seed % 3) as usize]();
+    Workload { name: format!("generated {seed}"), options, run, close: seed.is_multiple_of(2) }
+}
