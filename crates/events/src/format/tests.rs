@@ -283,6 +283,10 @@ fn kinds_have_their_own_names() {
     let names: std::collections::BTreeSet<&str> =
         RejectKind::ALL.iter().map(|kind| kind.name()).collect();
     assert_eq!(names.len(), RejectKind::ALL.len());
+    let document = include_str!("../../../../docs/events.md");
+    for name in names {
+        assert!(document.contains(&format!("`{name}`")), "docs/events.md does not name {name}");
+    }
 }
 
 fn parsers() -> Vec<LineParser> {
