@@ -69,7 +69,7 @@ struct FieldArgs {
 /// The flags on how events are written.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Writing")]
-pub struct WritingArgs {
+struct WritingArgs {
     /// What each write survives: buffered (nothing until the end), os (a kill), disk (a power cut)
     #[arg(long, value_name = "WHAT")]
     durability: Option<DurabilityArg>,
@@ -96,7 +96,7 @@ enum DurabilityArg {
 
 impl WritingArgs {
     /// The options for opening the store.
-    pub fn store_options(&self) -> Options {
+    fn store_options(&self) -> Options {
         let mut options = Options::default();
         if let Some(bytes) = self.memtable_bytes {
             options.column_family.memtable_bytes = bytes as usize;
@@ -105,7 +105,7 @@ impl WritingArgs {
     }
 
     /// The options for storing events.
-    pub fn ingest_options(&self) -> IngestOptions {
+    fn ingest_options(&self) -> IngestOptions {
         let mut options = IngestOptions::default();
         if let Some(events) = self.batch_events {
             options.batch_events = events as usize;
