@@ -43,7 +43,7 @@ fn the_report_is_what_is_in_the_log() {
         )),
         "{said}"
     );
-    assert!(said.contains(&format!("{} rejected", clicks.rejected)), "{said}");
+    assert!(said.contains(&format!("{} lines rejected", clicks.rejected)), "{said}");
     assert_eq!(report(&db, &["--top", "5"]), clicks.expected(5));
 
     let rejected = fs::read_to_string(&rejects).expect("the reject file");
