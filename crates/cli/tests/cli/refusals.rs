@@ -114,6 +114,14 @@ fn a_file_that_is_no_log_is_named() {
 }
 
 #[test]
+fn a_log_of_which_no_line_is_an_event_is_no_success() {
+    let place = Place::new();
+    let ran = run(&place.db, ["ingest", "--format", "common", place.log.to_str().expect("UTF-8")]);
+    assert_eq!(ran.code, 1, "{ran:?}");
+    assert!(ran.err.contains("holds no event: 500 lines malformed"), "{ran:?}");
+}
+
+#[test]
 fn a_missing_file_makes_no_store() {
     let dir = tempdir().expect("a directory");
     let db = dir.path().join("db");
