@@ -1,5 +1,7 @@
 //! Click streams on Alluvium: log formats in, events stored, reports out.
 
+pub mod demo;
+
 mod error;
 mod format;
 mod history;

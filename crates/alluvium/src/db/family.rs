@@ -2,9 +2,9 @@
 //!
 //! # Concurrency
 //!
-//! `current` is read without a lock. It is changed under `install`, by rotation (which holds the log
-//! lock) and by the installation of a version (which holds the version-set lock, so that versions are
-//! installed in the order in which the manifest has them).
+//! `current` is read without a lock. It is changed under `install`, by rotation (which holds the
+//! log lock) and by the installation of a version (which holds the version-set lock, so that
+//! versions are installed in the order in which the manifest has them).
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

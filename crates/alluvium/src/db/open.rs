@@ -6,8 +6,8 @@
 //! 2. Take the lock, and look again.
 //! 3. Read the manifest, replay the log into tables.
 //! 4. Begin a fresh log segment; both are durable, names too.
-//! 5. Write a fresh manifest that names the new tables and segment, and switch `CURRENT` to it. Before
-//!    this step the store is what it was, after it what it will be.
+//! 5. Write a fresh manifest that names the new tables and segment, and switch `CURRENT` to it.
+//!    Before this step the store is what it was, after it what it will be.
 //! 6. Remove what is not named any more.
 
 use std::collections::HashSet;

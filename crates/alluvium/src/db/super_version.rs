@@ -1,8 +1,8 @@
 //! What a reader needs of a column family, as one immutable value.
 //!
 //! A reader takes one `Arc` and is never blocked, and never blocks: rotation, flush and compaction
-//! build the next value and swap it in. What an old value names (memtables, tables) lives as long as
-//! a reader holds it.
+//! build the next value and swap it in. What an old value names (memtables, tables) lives as long
+//! as a reader holds it.
 //!
 //! # Order of a read
 //!
@@ -51,13 +51,15 @@ impl SuperVersion {
         immutables.push(Arc::new(closed));
         immutables.extend(self.immutables.iter().cloned());
         SuperVersion {
-            active: Arc::new(Memtable::new()),
+            // The family's next keys mostly begin like its last ones.
+            active: Arc::new(Memtable::with_common_prefix(&self.active.common_prefix())),
             immutables,
             version: Arc::clone(&self.version),
         }
     }
 
-    /// With `version` in place of the old one, and without the memtables that it now holds as tables.
+    /// With `version` in place of the old one, and without the memtables that it now holds as
+    /// tables.
     pub(crate) fn installed(
         &self,
         version: Arc<Version>,

@@ -148,11 +148,6 @@ impl Table {
         TableIterator::new(Arc::clone(self), purpose)
     }
 
-    /// The table's file number.
-    pub(crate) fn number(&self) -> FileNumber {
-        self.file.number
-    }
-
     /// The file's name in messages.
     pub(crate) fn name(&self) -> &str {
         &self.file.name

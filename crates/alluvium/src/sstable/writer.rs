@@ -18,7 +18,9 @@ use std::sync::Arc;
 use crate::base::checksum::{checksum, key_hash};
 use crate::base::error::{Error, Result};
 use crate::base::file::FileNumber;
-use crate::base::key::{SeqNo, user_key as user_key_of};
+use crate::base::key::SeqNo;
+#[cfg(test)]
+use crate::base::key::user_key as user_key_of;
 use crate::base::key::{TRAILER_BYTES, ValueKind, trailer_kind, trailer_seq, try_split};
 use crate::base::limits::{BLOCK_BYTES_MAX, KEY_BYTES_MAX, VALUE_BYTES_MAX};
 use crate::env::WritableFile;
@@ -197,11 +199,13 @@ impl TableWriter {
     }
 
     /// Entries added so far.
+    #[cfg(test)]
     pub(crate) fn entries(&self) -> u64 {
         self.properties.entries
     }
 
     /// The user key added last; `None` before the first.
+    #[cfg(test)]
     pub(crate) fn last_user_key(&self) -> Option<&[u8]> {
         (self.properties.entries > 0).then(|| user_key_of(&self.last))
     }

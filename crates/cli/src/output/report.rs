@@ -97,7 +97,7 @@ fn by_status(report: &Report) -> String {
     let largest = report.status.values().copied().max().unwrap_or(0);
     let mut lines = share_lines();
     for (status, &count) in &report.status {
-        lines.row(share_row(escaped(status), count, report.events, largest));
+        lines.row(share_row(escaped(status.as_bytes()), count, report.events, largest));
     }
     heading("Status") + &lines.text()
 }

@@ -151,7 +151,8 @@ pub(super) fn put_line(
 ) {
     put_escaped(out, source_name.as_bytes());
     out.extend_from_slice(format!("\t{number}\t{}\t", reject.kind.name()).as_bytes());
-    put_escaped(out, reject.detail.as_bytes());
+    // What it quotes is escaped already.
+    out.extend(reject.detail.bytes().map(|byte| if byte.is_ascii_control() { b' ' } else { byte }));
     out.push(b'\t');
     put_escaped(out, &line[..line.len().min(LINE_BYTES_KEPT)]);
     if line.len() > LINE_BYTES_KEPT {

@@ -7,8 +7,8 @@
 //!
 //! A CSV record goes on over line ends while one of its quotes is open. Where such a quote is not
 //! closed within the limit, or at all, the fault is the first line's alone
-//! ([`Fault::QuoteNeverClosed`]), and reading goes on with the second: one stray quote costs one
-//! line, not the rest of the file.
+//! ([`Fault::QuoteNeverClosed`]), and reading goes on with the second: a stray quote costs the lines
+//! up to the next quote at most, not the rest of the file.
 //!
 //! The last line of a stream counts although nothing ends it; [`Line::terminated`] says so, because
 //! its writer may not have finished it yet.

@@ -7,8 +7,8 @@
 //! [`GROUP`] nodes and searches for all of their places in turns: a search that is about to touch
 //! new memory asks for it and lets the others go on meanwhile. Measured, this makes four of one.
 //!
-//! Nodes are linked in the order of insertion, at the latest when the [`Writer`] is dropped. A place
-//! that was found may lack nodes of the same group, so linking looks forward from it again.
+//! Nodes are linked in the order of insertion, at the latest when the [`Writer`] is dropped. A
+//! place that was found may lack nodes of the same group, so linking looks forward from it again.
 
 use std::cmp::Ordering as Order;
 use std::sync::atomic::Ordering;
@@ -152,7 +152,9 @@ impl<'a> Writer<'a> {
     fn link_behind_finger(&mut self, node: NodePtr, prefix: u64, height: usize) -> bool {
         let state = &mut *self.state;
         // SAFETY: as `live` says.
-        let (node, last) = unsafe { (live(self.list, node), live(self.list, state.finger[0])) };
+        let node = unsafe { live(self.list, node) };
+        // SAFETY: as `live` says.
+        let last = unsafe { live(self.list, state.finger[0]) };
         let is_behind = match state.finger_prefix.cmp(&prefix) {
             Order::Less => true,
             Order::Equal => last.is_before(&node.target(prefix)),
@@ -166,7 +168,8 @@ impl<'a> Writer<'a> {
         for level in 0..height {
             // SAFETY: as `live` says.
             let before = unsafe { live(self.list, state.finger[level]) };
-            // SAFETY: the finger has a node of sufficient height on each level; `node` has `height`.
+            // SAFETY: the finger has a node of sufficient height on each level; `node` has
+            // `height`.
             unsafe { link(before, level, node, prefix) };
             state.finger[level] = node.address();
         }

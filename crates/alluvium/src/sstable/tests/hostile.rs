@@ -185,7 +185,10 @@ proptest! {
     }
 
     #[test]
-    fn any_bytes_as_properties(bytes in vec(any::<u8>(), 0..80), cut in any::<prop::sample::Index>()) {
+    fn any_bytes_as_properties(
+        bytes in vec(any::<u8>(), 0..80),
+        cut in any::<prop::sample::Index>(),
+    ) {
         drop(Properties::decode(&bytes));
         let (file, _) = write_table(&numbered(3), TableOptions::default());
         let sound = open(&file.bytes()).expect("own table opens").properties().encode();

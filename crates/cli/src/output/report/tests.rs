@@ -14,7 +14,7 @@ fn report() -> Report {
         distinct_paths: 1,
         top_users: named(&[("edams.ksc.nasa.gov", 1000), ("130.110.74.81\u{1b}[2J", 500)]),
         top_paths: named(&[(&"/a/very/long/path".repeat(5), 1500)]),
-        status: [(b"200".to_vec(), 1499), (b"404".to_vec(), 1)].into(),
+        status: [("200".to_owned(), 1499), ("404".to_owned(), 1)].into(),
         bytes: 1_234_567,
         missing_bytes: 3,
         sessions: 4,
