@@ -1,10 +1,10 @@
-//! Alluvium: an embedded, write-optimized key-value storage engine: a log-structured merge tree with
-//! the whole production set around it.
+//! Alluvium: an embedded, write-optimized key-value storage engine: a log-structured merge tree
+//! with the whole production set around it.
 //!
 //! A [`Db`] is a directory of ordered byte strings. Writes go to a log and to memory and are sorted
 //! into tables in the background; reads see them at once. Keys live in [`ColumnFamily`]s that share
-//! one log and one history, so that a [`WriteBatch`] over several is atomic. What survives a crash is
-//! said by [`Durability`], and the default is [`Durability::Disk`].
+//! one log and one history, so that a [`WriteBatch`] over several is atomic. What survives a crash
+//! is said by [`Durability`], and the default is [`Durability::Disk`].
 //!
 //! ```
 //! # fn main() -> alluvium::Result<()> {
@@ -56,3 +56,8 @@ pub use db::{
 pub use metrics::HistogramSnapshot;
 pub use options::{ColumnFamilyOptions, Durability, Options, PerLevel, ReadOptions, WriteOptions};
 pub use sstable::Codec;
+
+/// The examples of the README, compiled.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+struct Readme;

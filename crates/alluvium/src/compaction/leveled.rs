@@ -3,8 +3,8 @@
 //! # Scores
 //!
 //! Level 0: tables not busy ÷ the trigger. Level n: bytes not busy ÷ its target. The level with the
-//! highest score of 1.0 or more is served first. Level 0 counts before an equal score, because every
-//! table in it costs every read.
+//! highest score of 1.0 or more is served first. Level 0 counts before an equal score, because
+//! every table in it costs every read.
 //!
 //! # Which tables
 //!

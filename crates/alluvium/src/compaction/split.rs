@@ -29,8 +29,8 @@ impl Split {
         Split { table_bytes, grandparents, at: 0, overlapped_bytes: 0 }
     }
 
-    /// Whether to begin a new output before `user_key`, the first version of its key. `output_bytes`
-    /// is the size of the current output, 0 where there is none.
+    /// Whether to begin a new output before `user_key`, the first version of its key.
+    /// `output_bytes` is the size of the current output, 0 where there is none.
     ///
     /// An output that has reached half its target is also cut where a grandparent ends: the tables
     /// then line up, and moving one down later touches fewer below it.

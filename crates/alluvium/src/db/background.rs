@@ -9,9 +9,9 @@
 //! # Failing
 //!
 //! A job that fails leaves its inputs as they were. The error is kept, shown to writers that would
-//! otherwise wait for the job, and the job is tried again after a pause that grows to a second; a full
-//! disk therefore heals by itself. Damage in an input is not tried again: its tables are set aside,
-//! and everything else goes on. A panic stops all writes.
+//! otherwise wait for the job, and the job is tried again after a pause that grows to a second; a
+//! full disk therefore heals by itself. Damage in an input is not tried again: its tables are set
+//! aside, and everything else goes on. A panic stops all writes.
 //!
 //! # Without workers
 //!

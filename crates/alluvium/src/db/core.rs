@@ -7,8 +7,8 @@
 //! 3. `Family::install`, `Families::change`: swaps of one pointer.
 //! 4. `scheduler` state, `SnapshotList`, `Health`: leaves; nothing is called under them.
 //!
-//! `visible` is stored by the commit leader after its group is in the memtables (release) and loaded
-//! by readers after they took the super version (acquire).
+//! `visible` is stored by the commit leader after its group is in the memtables (release) and
+//! loaded by readers after they took the super version (acquire).
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};

@@ -23,8 +23,8 @@ use crate::options::{ColumnFamilyOptions, Durability, Options, ReadOptions, Writ
 /// An open store. Clones share it; it closes when [`Db::close`] is called or the last handle
 /// ([`Db`], [`ColumnFamily`], [`Snapshot`], [`Scan`], [`Cursor`]) is dropped.
 ///
-/// Keys are byte strings of at most 64 KiB in the order of their bytes; values are byte strings of at
-/// most 512 MiB.
+/// Keys are byte strings of at most 64 KiB in the order of their bytes; values are byte strings of
+/// at most 512 MiB.
 ///
 /// ```
 /// # fn main() -> alluvium::Result<()> {
@@ -81,10 +81,10 @@ impl Db {
     /// [`Options::create_if_missing`]).
     ///
     /// # Errors
-    /// [`Error::Locked`] when the store is open elsewhere, [`Error::StoreMissing`] when there is none
-    /// and it may not be made, [`Error::Corruption`] and [`Error::UnsupportedFormat`] naming the
-    /// file, [`Error::InvalidArgument`] for options that cannot work and for a directory that holds
-    /// other files.
+    /// [`Error::Locked`] when the store is open elsewhere, [`Error::StoreMissing`] when there is
+    /// none and it may not be made, [`Error::Corruption`] and [`Error::UnsupportedFormat`] naming
+    /// the file, [`Error::InvalidArgument`] for options that cannot work and for a directory that
+    /// holds other files.
     pub fn open(directory: impl AsRef<Path>, options: Options) -> Result<Db> {
         Db::open_env(Arc::new(PosixEnv::new(directory.as_ref())), options)
     }
@@ -221,8 +221,8 @@ impl Db {
         self.default_column_family().cursor()
     }
 
-    /// A view of the store, all column families, as of now. It costs nothing to keep but the space of
-    /// what is overwritten meanwhile.
+    /// A view of the store, all column families, as of now. It costs nothing to keep but the space
+    /// of what is overwritten meanwhile.
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {
         Snapshot::new(Arc::clone(&self.shared), Arc::clone(&self.shared.default))
@@ -241,7 +241,8 @@ impl Db {
     /// Options are not stored: at the next open they are those that [`Options`] has for the name.
     ///
     /// # Errors
-    /// [`Error::ColumnFamilyExists`]; [`Error::InvalidArgument`] for a name or options that cannot be.
+    /// [`Error::ColumnFamilyExists`]; [`Error::InvalidArgument`] for a name or options that cannot
+    /// be.
     pub fn create_column_family(
         &self,
         name: &str,
@@ -250,8 +251,8 @@ impl Db {
         column_family::create(self.shared(), name, options)
     }
 
-    /// Drops the column family `name` with everything in it. It is gone, whatever happens, once this
-    /// returns; its files go when the last reader has let go of them.
+    /// Drops the column family `name` with everything in it. It is gone, whatever happens, once
+    /// this returns; its files go when the last reader has let go of them.
     ///
     /// # Errors
     /// [`Error::ColumnFamilyMissing`]; [`Error::InvalidArgument`] for `default`.
@@ -305,6 +306,15 @@ impl Db {
     /// What keeps background work from getting on.
     pub fn wait_idle(&self) -> Result<()> {
         crate::db::jobs::wait_idle(self.core())
+    }
+
+    /// Reads the manifest back and compares it with the state of the open store; returns the bytes
+    /// read. A cheap watch over what everything else relies on, for an operator to run by the hour.
+    ///
+    /// # Errors
+    /// [`Error::Corruption`] naming the manifest where the two differ.
+    pub fn check_manifest(&self) -> Result<u64> {
+        self.core().versions.lock().verify()
     }
 
     /// What the store has done and holds. Its `Display` is the level table for people.

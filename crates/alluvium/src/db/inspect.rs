@@ -96,8 +96,8 @@ fn locate(path: &Path) -> Result<(PosixEnv, FileId)> {
 /// breaks off.
 ///
 /// # Errors
-/// What keeps the file from being read, or says that it is no log file of a store. Bytes that do not
-/// hold are an item.
+/// What keeps the file from being read, or says that it is no log file of a store. Bytes that do
+/// not hold are an item.
 pub fn log(path: &Path, mut visit: impl FnMut(LogItem) -> ControlFlow<()>) -> Result<()> {
     let (env, id) = locate(path)?;
     let (kind, number) = match id {

@@ -5,7 +5,8 @@
 //! 1. New tables are written and synced (`compaction::{flush, job}`); the version set makes their
 //!    names durable before it names them.
 //! 2. A flush makes the log segments that hold its data durable, where other families have data in
-//!    them too: else a power cut could keep the tables and lose the other families' half of a batch.
+//!    them too: else a power cut could keep the tables and lose the other families' half of a
+//!    batch.
 //! 3. The manifest takes the edit; the new version is swapped in under the same lock.
 //! 4. Only then old segments go. Old tables go when the last reader does.
 
@@ -15,7 +16,7 @@ use std::sync::atomic::Ordering;
 use crate::base::error::Result;
 use crate::base::file::{FileId, FileNumber};
 use crate::compaction::job::{JobContext, JobOutput};
-use crate::compaction::{self, Compaction};
+use crate::compaction::{self, Compaction, Reason};
 use crate::db::core::Core;
 use crate::db::family::Family;
 use crate::db::super_version::Immutable;
@@ -189,6 +190,11 @@ fn count_compaction(core: &Core, family: &Family, plan: &Compaction, output: &Jo
     family.traffic[plan.output_level].read.add(plan.input_bytes() - upper);
     family.traffic[plan.output_level].written.add(written);
     core.counters.compactions.add(1);
+    match plan.reason {
+        Reason::Level0Tables => core.counters.compactions_level0.add(1),
+        Reason::LevelSize => core.counters.compactions_size.add(1),
+        Reason::Manual => core.counters.compactions_manual.add(1),
+    }
     core.counters.compaction_read_bytes.add(plan.input_bytes());
     core.counters.compaction_write_bytes.add(written);
     core.counters.compaction_dropped_entries.add(output.entries_dropped);

@@ -1,6 +1,7 @@
 //! Floor 6: the store as its user sees it.
 //!
-//! [`Db`] is a table of contents: every method is short and hands on to the file that owns the thing.
+//! [`Db`] is a table of contents: every method is short and hands on to the file that owns the
+//! thing.
 //!
 //! | file | owns |
 //! |---|---|

@@ -6,8 +6,8 @@
 //! 2. Take the lock, and look again.
 //! 3. Read the manifest, replay the log into tables.
 //! 4. Begin a fresh log segment; both are durable, names too.
-//! 5. Write a fresh manifest that names the new tables and segment, and switch `CURRENT` to it. Before
-//!    this step the store is what it was, after it what it will be.
+//! 5. Write a fresh manifest that names the new tables and segment, and switch `CURRENT` to it.
+//!    Before this step the store is what it was, after it what it will be.
 //! 6. Remove what is not named any more.
 
 use std::collections::HashSet;
@@ -159,7 +159,7 @@ fn install(versions: &mut VersionSet, recovered: &Recovered, log: FileNumber) ->
 }
 
 fn build_families(versions: &VersionSet, options: &Options, log: FileNumber) -> Families {
-    let families = Families::default();
+    let families = Families::new(options.column_family.memtable_bytes);
     for state in versions.families().values() {
         families.insert(Arc::new(Family::new(
             state.id,
@@ -167,6 +167,7 @@ fn build_families(versions: &VersionSet, options: &Options, log: FileNumber) -> 
             options.family(&state.name).clone(),
             Arc::clone(&state.version),
             log,
+            Arc::clone(&families.pool),
         )));
     }
     families

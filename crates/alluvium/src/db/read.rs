@@ -36,7 +36,7 @@ pub(crate) fn get(
     seq: Option<SeqNo>,
     options: &ReadOptions,
 ) -> Result<Option<Bytes>> {
-    let timed = core.counters.gets.add_and_get(1) % TIMED_EVERY == 0;
+    let timed = core.counters.gets.add_and_get(1).is_multiple_of(TIMED_EVERY);
     let begun = if timed { crate::db::core::nanoseconds(core.env.as_ref()) } else { 0 };
     let current = family.peek();
     let seq = seq.unwrap_or_else(|| core.visible());

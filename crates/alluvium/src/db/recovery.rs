@@ -4,17 +4,17 @@
 //!
 //! The store becomes the model at one sequence number S: every batch up to S is there, none behind
 //! it. Segments are replayed in order up to the first place that does not hold. Such a place is a
-//! *torn tail* if nothing behind it had been made durable when it was written, and damage otherwise.
-//! Every batch frame says how far the log was durable when it was written, and an end frame says
-//! that all before it was; so the frames that survive behind the place decide. Where a later
-//! segment's header says that the segment ended before the place (a full disk cut it off), the place
-//! is no part of the log at all.
+//! *torn tail* if nothing behind it had been made durable when it was written, and damage
+//! otherwise. Every batch frame says how far the log was durable when it was written, and an end
+//! frame says that all before it was; so the frames that survive behind the place decide. Where a
+//! later segment's header says that the segment ended before the place (a full disk cut it off),
+//! the place is no part of the log at all.
 //!
 //! # Why what was replayed is written again
 //!
-//! After a crash of the process the log may be in the page cache only. Everything replayed goes into
-//! synced tables before the first new write is acknowledged, so that no later power cut can leave a
-//! hole between old and new. All families install in one edit.
+//! After a crash of the process the log may be in the page cache only. Everything replayed goes
+//! into synced tables before the first new write is acknowledged, so that no later power cut can
+//! leave a hole between old and new. All families install in one edit.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -142,8 +142,8 @@ impl Replay<'_> {
     }
 }
 
-/// Without the segments that were begun and given up before a frame was in them (the disk was full):
-/// the segment behind does not name them as the one before it.
+/// Without the segments that were begun and given up before a frame was in them (the disk was
+/// full): the segment behind does not name them as the one before it.
 fn leave_out_abandoned(mut segments: Vec<Segment>) -> Vec<Segment> {
     let mut chain = Vec::with_capacity(segments.len());
     while let Some(segment) = segments.pop() {
@@ -218,11 +218,8 @@ fn check_nothing_durable_behind(
 ) -> std::result::Result<(), Behind> {
     let mut from = Some(offset);
     for segment in segments {
-        let mut behind = match from.take() {
-            Some(offset) => offset,
-            // In a later segment a frame may begin right behind the header.
-            None => 0,
-        };
+        // In a later segment a frame may begin right behind the header.
+        let mut behind = from.take().unwrap_or(0);
         while let Some(found) = segment.reader.scan_for_valid_after(behind)? {
             let durable = match found.kind {
                 FrameKind::End => return Err(Behind::Durable),
@@ -312,8 +309,8 @@ impl State<'_> {
         self.spill_full()
     }
 
-    /// Writes memtables that have grown full, so that a long log needs no more memory than a running
-    /// store.
+    /// Writes memtables that have grown full, so that a long log needs no more memory than a
+    /// running store.
     fn spill_full(&mut self) -> Result<()> {
         let mut full = Vec::new();
         for (&id, memtable) in &self.memtables {

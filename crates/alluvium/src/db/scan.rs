@@ -1,8 +1,8 @@
 //! Cursors and scans: the iterator stack over one super version.
 //!
 //! A cursor takes the super version and the sequence number when it is made and keeps both: nothing
-//! that happens later changes what it sees, and the tables that it reads stay until it goes. It needs
-//! no place in the snapshot list for that.
+//! that happens later changes what it sees, and the tables that it reads stay until it goes. It
+//! needs no place in the snapshot list for that.
 
 use std::ops::{Bound, Range, RangeFrom, RangeFull, RangeInclusive, RangeTo, RangeToInclusive};
 use std::sync::Arc;
@@ -27,8 +27,8 @@ use crate::sstable::ReadPurpose;
 /// Two bounds over keys.
 pub(crate) type Bounds = (Bound<Vec<u8>>, Bound<Vec<u8>>);
 
-/// A range of keys: `..`, `a..`, `a..b`, `a..=b`, `..b`, `..=b` or a pair of [`Bound`]s, over anything
-/// that is bytes.
+/// A range of keys: `..`, `a..`, `a..b`, `a..=b`, `..b`, `..=b` or a pair of [`Bound`]s, over
+/// anything that is bytes.
 pub trait KeyRange {
     /// The lower and the upper bound.
     fn bounds(self) -> (Bound<Vec<u8>>, Bound<Vec<u8>>);
@@ -106,8 +106,8 @@ fn is_empty(bounds: &Bounds) -> bool {
 /// A position among the keys of a column family, as of the moment it was made. It keeps the store
 /// open, and can be sent to another thread.
 ///
-/// A new cursor stands on no entry: `seek` it first. A move that fails leaves it on no entry, and the
-/// error comes again until the next `seek`.
+/// A new cursor stands on no entry: `seek` it first. A move that fails leaves it on no entry, and
+/// the error comes again until the next `seek`.
 ///
 /// ```
 /// # fn main() -> alluvium::Result<()> {
@@ -191,7 +191,8 @@ impl Cursor {
         self.iterator.value()
     }
 
-    /// The value as a handle that outlives the position, without a copy where it comes from a table.
+    /// The value as a handle that outlives the position, without a copy where it comes from a
+    /// table.
     ///
     /// # Panics
     /// When the cursor is not [`Cursor::valid`].
@@ -296,8 +297,8 @@ fn sources(
     Ok(sources)
 }
 
-/// The entries of a range, from the front, from the back, or from both ends. As of the moment it was
-/// made; keeps the store open; can be sent to another thread.
+/// The entries of a range, from the front, from the back, or from both ends. As of the moment it
+/// was made; keeps the store open; can be sent to another thread.
 ///
 /// After an error it ends.
 #[derive(Debug)]
@@ -361,9 +362,9 @@ impl Scan {
         } else {
             let mut cursor = self.cursor()?;
             if forward {
-                cursor.seek_to_first()?
+                cursor.seek_to_first()?;
             } else {
-                cursor.seek_to_last()?
+                cursor.seek_to_last()?;
             }
             let end = if forward { &mut self.front } else { &mut self.back };
             *end = End::On(cursor);

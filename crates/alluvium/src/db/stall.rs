@@ -1,8 +1,8 @@
 //! When writers wait. A pure decision; the waiting around it is in `db::write`.
 //!
-//! Between the slowdown and the stop trigger of level 0 the rate allowed falls in a straight line, so
-//! that writers meet a slope and not a wall. At the stop trigger, or when a memtable is full and no
-//! more may queue for flushing, they wait until background work has made room.
+//! Between the slowdown and the stop trigger of level 0 the rate allowed falls in a straight line,
+//! so that writers meet a slope and not a wall. At the stop trigger, or when a memtable is full and
+//! no more may queue for flushing, they wait until background work has made room.
 
 use std::time::Duration;
 

@@ -41,6 +41,10 @@ pub struct FamilyStats {
     pub levels: Vec<LevelStats>,
     /// Bytes of its active memtable.
     pub active_memtable_bytes: usize,
+    /// Its entries.
+    pub active_memtable_entries: u64,
+    /// Tombstones among them.
+    pub active_memtable_tombstones: u64,
     /// Immutable memtables that wait to be flushed.
     pub immutable_memtables: usize,
     /// Bytes of those.
@@ -60,6 +64,8 @@ pub struct Stats {
     pub get_latency: HistogramSnapshot,
     /// Bytes of the log segments that exist.
     pub wal_bytes: u64,
+    /// Bytes of memory that memtables left to those that come after them.
+    pub memtable_pool_bytes: usize,
     /// Bytes in the block cache.
     pub block_cache_bytes: u64,
     /// Bytes of indexes and filters of open tables.
@@ -143,6 +149,7 @@ pub(crate) fn collect(core: &Arc<Core>) -> Stats {
         write_latency: core.latencies.write.snapshot(),
         get_latency: core.latencies.get.snapshot(),
         wal_bytes: core.wal.lock().total_bytes(),
+        memtable_pool_bytes: core.families.pool.bytes(),
         block_cache_bytes: core.tables.block_cache().bytes(),
         open_tables_bytes: core.tables.memory_bytes(),
         open_tables: core.tables.open_tables(),
@@ -177,6 +184,8 @@ fn family_stats(family: &Family) -> FamilyStats {
         name: family.name.clone(),
         levels,
         active_memtable_bytes: current.active.memory_bytes(),
+        active_memtable_entries: current.active.entries(),
+        active_memtable_tombstones: current.active.tombstones(),
         immutable_memtables: immutables.len(),
         immutable_memtable_bytes: immutables.iter().map(|one| one.memtable.memory_bytes()).sum(),
     }
@@ -228,8 +237,10 @@ fn write_family(f: &mut fmt::Formatter<'_>, family: &FamilyStats) -> fmt::Result
     }
     writeln!(
         f,
-        "  memtables: {} active, {} immutable ({})",
+        "  memtables: {} active ({} entries, {} tombstones), {} immutable ({})",
         bytes_text(family.active_memtable_bytes as u64),
+        family.active_memtable_entries,
+        family.active_memtable_tombstones,
         family.immutable_memtables,
         bytes_text(family.immutable_memtable_bytes as u64)
     )
@@ -270,9 +281,13 @@ impl fmt::Display for Stats {
         )?;
         writeln!(
             f,
-            "flushes {}, compactions {}, trivial moves {}, entries dropped {}",
+            "flushes {}, compactions {} ({} of level 0, {} for size, {} manual), trivial moves {}, \
+             entries dropped {}",
             self.counter("flushes"),
             self.counter("compactions"),
+            self.counter("compactions_level0"),
+            self.counter("compactions_size"),
+            self.counter("compactions_manual"),
             self.counter("trivial_moves"),
             self.counter("compaction_dropped_entries")
         )?;

@@ -2,8 +2,8 @@
 //!
 //! # What may be assumed
 //!
-//! - A segment's header says how many bytes of the segment before it count, so a segment is ended by
-//!   the birth of the next: nothing is written to it once it is *sealed*.
+//! - A segment's header says how many bytes of the segment before it count, so a segment is ended
+//!   by the birth of the next: nothing is written to it once it is *sealed*.
 //! - Nothing in the log counts as durable while an older segment has unsynced bytes: a `Disk` write
 //!   syncs the sealed segments first, then the directory (once a segment), then the current one.
 //! - A segment whose append or sync failed is never written or synced again.

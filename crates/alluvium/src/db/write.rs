@@ -249,8 +249,8 @@ fn throttle(core: &Arc<Core>, bytes: u64) -> Result<()> {
     }
 }
 
-/// Lets background work get on: by waiting, or by doing it where there are no workers. Fails when it
-/// cannot get on.
+/// Lets background work get on: by waiting, or by doing it where there are no workers. Fails when
+/// it cannot get on.
 fn wait_for_progress(core: &Arc<Core>) -> Result<()> {
     if let Some(error) = core.scheduler.background_error() {
         return Err(error);

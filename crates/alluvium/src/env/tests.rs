@@ -34,7 +34,7 @@ impl Trio {
 }
 
 /// An answer without what may differ: of an error, its kind.
-fn answer<T: std::fmt::Debug>(result: io::Result<T>) -> String {
+fn answer<T: Debug>(result: io::Result<T>) -> String {
     match result {
         Ok(value) => format!("{value:?}"),
         Err(error) => format!("error: {:?}", error.kind()),

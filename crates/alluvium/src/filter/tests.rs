@@ -1,3 +1,5 @@
+//! No key is lost, and the false-positive rate is what ten bits buy.
+
 use super::*;
 use crate::base::checksum::key_hash;
 use proptest::prelude::*;

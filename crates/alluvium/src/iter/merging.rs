@@ -2,11 +2,11 @@
 //!
 //! # Why this way
 //!
-//! A binary heap of `(first eight bytes of the user key, source)`: nearly every comparison is one of
-//! two integers and never touches a source. Moving the winner replaces the root and sifts it down,
-//! which costs one comparison when the same source wins again (runs of keys from one source are the
-//! common case). A loser tree does fewer comparisons for many sources with interleaved keys, and
-//! more for few with clustered ones; a store here has few.
+//! A binary heap of `(first eight bytes of the user key, source)`: nearly every comparison is one
+//! of two integers and never touches a source. Moving the winner replaces the root and sifts it
+//! down, which costs one comparison when the same source wins again (runs of keys from one source
+//! are the common case). A loser tree does fewer comparisons for many sources with interleaved
+//! keys, and more for few with clustered ones; a store here has few.
 //!
 //! # Invariants
 //!

@@ -1,7 +1,7 @@
 //! Floor 3: merging views. How many sorted sources become the one sequence that a user sees.
 //!
 //! ```text
-//! VisibleIterator      user keys: hides what is newer than the snapshot, older versions, tombstones
+//! VisibleIterator      user keys: hides what is newer than the snapshot, older, or deleted
 //!   MergingIterator    internal keys of all sources in one order
 //!     memtable iterators        one each, newest data
 //!     table iterators           one for each table of level 0

@@ -195,7 +195,8 @@ proptest! {
     }
 }
 
-/// A key with many versions is passed by seeking, in both directions, newer and older than the view.
+/// A key with many versions is passed by seeking, in both directions, newer and older than the
+/// view.
 #[test]
 fn very_many_versions_of_one_key_hide_nothing_else() {
     let mut writes: Vec<Write> = vec![(0, b"a".to_vec(), Some(1)), (1, b"c".to_vec(), Some(3))];

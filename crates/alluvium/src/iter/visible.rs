@@ -9,9 +9,9 @@
 //!
 //! # Two directions
 //!
-//! Versions of a key come newest first. Forwards, the first visible one decides and the cursor rests
-//! on it. Backwards, the newest visible one comes *last*, so the versions are walked until the key
-//! changes; the source then rests before the key, and key and value are kept in `saved`.
+//! Versions of a key come newest first. Forwards, the first visible one decides and the cursor
+//! rests on it. Backwards, the newest visible one comes *last*, so the versions are walked until
+//! the key changes; the source then rests before the key, and key and value are kept in `saved`.
 //!
 //! A key with very many versions is not walked over: after [`SKIPS_BEFORE_SEEK`] steps the source
 //! is asked to seek past them.

@@ -1,8 +1,8 @@
 //! A skip list in arenas: one writer at a time, readers without locks.
 //!
-//! Pugh's skip list (1990) in the form that LevelDB gave it: nodes are linked in one after the other
-//! and never unlinked, so a reader needs no more than acquire loads to walk a list that grows under
-//! it. Half of the nodes of a level are in the level above.
+//! Pugh's skip list (1990) in the form that LevelDB gave it: nodes are linked in one after the
+//! other and never unlinked, so a reader needs no more than acquire loads to walk a list that grows
+//! under it. Half of the nodes of a level are in the level above.
 //!
 //! # Prefixes
 //!
@@ -27,6 +27,7 @@ mod node;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
+use super::arena::ChunkPool;
 use crate::base::key;
 use crate::base::sync::Mutex;
 
@@ -48,8 +49,8 @@ pub(super) struct SkipList {
 }
 
 impl SkipList {
-    pub(super) fn new(anchor: &[u8]) -> SkipList {
-        let state = WriterState::new();
+    pub(super) fn new(anchor: &[u8], pool: Option<Arc<ChunkPool>>) -> SkipList {
+        let state = WriterState::new(pool);
         SkipList {
             head: state.head(),
             anchor: anchor.into(),
@@ -261,7 +262,8 @@ impl Cursor {
         self.at = self.node().next().map(Node::address);
     }
 
-    /// A search from the head: nodes have no links backwards. Panics when the cursor stands nowhere.
+    /// A search from the head: nodes have no links backwards. Panics when the cursor stands
+    /// nowhere.
     pub(super) fn prev(&mut self) {
         let (user_key, trailer) = self.node().parts();
         let target = Target { prefix: self.list.prefix_of(user_key), user_key, trailer };

@@ -1,1 +1,360 @@
+//! The memtable against a sorted map, and readers beside a writer.
 
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+use std::ops::Bound;
+use std::sync::atomic::AtomicBool;
+use std::thread;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::base::iterator::InternalIterator;
+use crate::base::key::{encode, pack_trailer, seek_trailer};
+
+/// What a memtable must agree with.
+type Model = BTreeMap<(Vec<u8>, Reverse<u64>), Vec<u8>>;
+
+fn put(writer: &mut MemtableWriter<'_>, seq: u64, key: &[u8], value: &[u8]) {
+    writer.insert(SeqNo::new(seq), ValueKind::Put, key, value);
+}
+
+fn lookup(key: &[u8], seq: u64) -> Vec<u8> {
+    encode(key, seek_trailer(SeqNo::new(seq)))
+}
+
+/// The position of `iterator` in the model's terms.
+fn position(iterator: &MemtableIterator) -> Option<((Vec<u8>, Reverse<u64>), Vec<u8>)> {
+    iterator.valid().then(|| {
+        let (user_key, trailer) = key::split(iterator.key());
+        ((user_key.to_vec(), Reverse(trailer)), iterator.value().to_vec())
+    })
+}
+
+/// Keys that are hard to tell apart: short, of few letters, zeros among them, and long common
+/// beginnings on both sides of 8 bytes.
+fn any_key() -> impl Strategy<Value = Vec<u8>> {
+    let letter = || prop::sample::select(vec![0u8, 1, b'a', 0xff]);
+    let common = prop::sample::select(vec![
+        &b""[..],
+        &b"abcdefg"[..],
+        &b"abcdefgh"[..],
+        &b"abcdefghijkl"[..],
+        &[0u8; 8][..],
+        &[0xffu8; 8][..],
+        &[0xffu8; 7][..],
+    ]);
+    (common, prop::collection::vec(letter(), 0..5))
+        .prop_map(|(common, rest)| [common, &rest[..]].concat())
+}
+
+fn any_value() -> impl Strategy<Value = Vec<u8>> {
+    prop_oneof![
+        8 => prop::collection::vec(any::<u8>(), 0..40),
+        1 => (0usize..20_000).prop_map(|length| vec![b'v'; length]),
+    ]
+}
+
+/// Batches of entries; a key comes up more than once. Half of the runs are sorted by key, so that
+/// the way in without a search is taken too.
+fn any_batches() -> impl Strategy<Value = Vec<Vec<(Vec<u8>, bool, Vec<u8>)>>> {
+    let batch = prop::collection::vec((any_key(), any::<bool>(), any_value()), 0..40);
+    (prop::collection::vec(batch, 0..6), any::<bool>()).prop_map(|(mut batches, sorted)| {
+        if sorted {
+            batches.iter_mut().for_each(|batch| batch.sort());
+        }
+        batches
+    })
+}
+
+fn build(batches: &[Vec<(Vec<u8>, bool, Vec<u8>)>], anchor: &[u8]) -> (Arc<Memtable>, Model) {
+    let memtable = Arc::new(Memtable::in_pool(&Arc::new(ChunkPool::new(0)), anchor));
+    let mut model = Model::new();
+    let mut seq = 0;
+    for batch in batches {
+        let mut writer = memtable.writer();
+        for (key, is_put, value) in batch {
+            seq += 1;
+            let kind = if *is_put { ValueKind::Put } else { ValueKind::Delete };
+            writer.insert(SeqNo::new(seq), kind, key, value);
+            let trailer = pack_trailer(SeqNo::new(seq), kind);
+            model.insert((key.clone(), Reverse(trailer)), value.clone());
+        }
+    }
+    (memtable, model)
+}
+
+fn check_against(memtable: &Arc<Memtable>, model: &Model, targets: &[(Vec<u8>, u64)]) {
+    let owned = |(key, value): (&(Vec<u8>, Reverse<u64>), &Vec<u8>)| (key.clone(), value.clone());
+    let mut iterator = memtable.iter();
+    assert!(!iterator.valid());
+
+    iterator.seek_to_first().unwrap();
+    for entry in model {
+        assert_eq!(position(&iterator), Some(owned(entry)));
+        iterator.next().unwrap();
+    }
+    assert!(!iterator.valid());
+    iterator.seek_to_last().unwrap();
+    for entry in model.iter().rev() {
+        assert_eq!(position(&iterator), Some(owned(entry)));
+        iterator.prev().unwrap();
+    }
+    assert!(!iterator.valid());
+
+    let of_entries = model.keys().map(|(key, Reverse(trailer))| (key.clone(), *trailer));
+    for (user_key, trailer) in targets.iter().cloned().chain(of_entries) {
+        let encoded = encode(&user_key, trailer);
+        let place = (user_key.clone(), Reverse(trailer));
+        let from = model.range(&place..).next();
+        iterator.seek(&encoded).unwrap();
+        assert_eq!(position(&iterator), from.map(owned), "seek {encoded:?}");
+        if iterator.valid() {
+            iterator.prev().unwrap();
+            let before = model.range::<(Vec<u8>, Reverse<u64>), _>((
+                Bound::Unbounded,
+                Bound::Excluded(from.unwrap().0),
+            ));
+            assert_eq!(position(&iterator), before.last().map(owned), "prev of {encoded:?}");
+        }
+        iterator.seek_for_prev(&encoded).unwrap();
+        assert_eq!(position(&iterator), model.range(..=&place).last().map(owned));
+
+        let expected = from.filter(|(key, _)| key.0 == user_key);
+        let expected = expected.map(|(key, value)| (key.1.0, &value[..]));
+        assert_eq!(memtable.get(&encoded), expected, "get {encoded:?}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn agrees_with_a_sorted_map(
+        batches in any_batches(),
+        anchor in prop_oneof![Just(Vec::new()), any_key()],
+        targets in prop::collection::vec((any_key(), 0u64..1 << 16), 0..40),
+    ) {
+        let (memtable, model) = build(&batches, &anchor);
+        prop_assert_eq!(memtable.entries(), model.len() as u64);
+        prop_assert_eq!(memtable.is_empty(), model.is_empty());
+        let deleted = batches.iter().flatten().filter(|(_, is_put, _)| !is_put).count();
+        prop_assert_eq!(memtable.tombstones(), deleted as u64);
+        let bytes: usize = batches.iter().flatten().map(|(k, _, v)| k.len() + 8 + v.len()).sum();
+        prop_assert!(memtable.memory_bytes() >= bytes);
+        check_against(&memtable, &model, &targets);
+    }
+
+    #[test]
+    fn the_common_prefix_is_that_of_all_keys(batches in any_batches()) {
+        let (memtable, model) = build(&batches, b"");
+        let common = memtable.common_prefix();
+        prop_assert!(model.keys().all(|(key, _)| key.starts_with(&common)));
+        let longer = model.keys().next().and_then(|(key, _)| key.get(..=common.len()));
+        let could_be_longer =
+            longer.is_some_and(|longer| model.keys().all(|(key, _)| key.starts_with(longer)));
+        prop_assert!(!could_be_longer);
+    }
+}
+
+#[test]
+fn many_random_keys_agree_with_a_sorted_map() {
+    let count = if cfg!(miri) { 300 } else { 20_000 };
+    let mut random = 1u64;
+    let mut batches = vec![Vec::new()];
+    for index in 0..count {
+        random =
+            random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        let key = (random >> 40).to_be_bytes();
+        // Every third stretch ascends, in the middle of others.
+        let key = if index / 100 % 3 == 0 { (index as u64).to_be_bytes() } else { key };
+        batches.last_mut().unwrap().push((key.to_vec(), index % 5 != 0, vec![1; index % 60]));
+        if random >> 60 == 0 {
+            batches.push(Vec::new());
+        }
+    }
+    let (memtable, model) = build(&batches, b"");
+    let all: Vec<_> = model.keys().cloned().collect();
+    let mut iterator = memtable.iter();
+    iterator.seek_to_first().unwrap();
+    for (key, value) in &model {
+        assert_eq!(position(&iterator).as_ref(), Some(&(key.clone(), value.clone())));
+        iterator.next().unwrap();
+    }
+    assert!(!iterator.valid());
+    let sample: Vec<_> = all.iter().step_by(37).map(|(key, _)| (key.clone(), 1 << 40)).collect();
+    for (user_key, trailer) in sample {
+        let expected = model.range((user_key.clone(), Reverse(trailer))..).next().unwrap();
+        let (found, value) = memtable.get(&encode(&user_key, trailer)).unwrap();
+        assert_eq!((found, value), (expected.0.1.0, &expected.1[..]));
+    }
+}
+
+#[test]
+fn an_empty_memtable_has_no_entries() {
+    let memtable = Arc::new(Memtable::new());
+    check_against(&memtable, &Model::new(), &[(Vec::new(), u64::MAX), (vec![0xff; 9], 0)]);
+    assert!(memtable.is_empty());
+    assert!(memtable.memory_bytes() <= 8 << 10, "{}", memtable.memory_bytes());
+}
+
+#[test]
+fn the_version_found_is_the_newest_that_the_lookup_may_see() {
+    let memtable = Memtable::new();
+    let mut writer = memtable.writer();
+    put(&mut writer, 3, b"k", b"three");
+    put(&mut writer, 9, b"k", b"nine");
+    writer.insert(SeqNo::new(6), ValueKind::Delete, b"k", b"");
+    put(&mut writer, 7, b"kk", b"other");
+    drop(writer);
+    let get = |seq| memtable.get(&lookup(b"k", seq));
+    assert_eq!(get(2), None);
+    assert_eq!(get(3), Some((pack_trailer(SeqNo::new(3), ValueKind::Put), &b"three"[..])));
+    assert_eq!(get(8), Some((pack_trailer(SeqNo::new(6), ValueKind::Delete), &b""[..])));
+    assert_eq!(get(100).map(|(_, value)| value), Some(&b"nine"[..]));
+    assert_eq!(memtable.get(&lookup(b"", 100)), None);
+    assert_eq!(memtable.get(&lookup(b"k\0", 100)), None);
+}
+
+#[test]
+fn keys_whose_prefixes_collide_keep_their_order() {
+    // All of one prefix of 8 bytes: padding with zeros must not make them equal.
+    let keys: [&[u8]; 9] = [
+        b"",
+        b"\0",
+        b"\0\0",
+        b"\0\0\0\0\0\0\0",
+        b"\0\0\0\0\0\0\0\0",
+        b"\0\0\0\0\0\0\0\0\0",
+        b"\0\0\0\0\0\0\0\0\x01",
+        b"\0\0\0\0\0\0\0\0\x01\0",
+        b"\0\0\0\0\0\0\0\0\xff",
+    ];
+    for anchor in [&b""[..], b"\0", b"\0\0\0\0\0\0\0\0", b"a"] {
+        let shuffled = [4, 0, 8, 2, 6, 1, 7, 3, 5].map(|i| (keys[i].to_vec(), true, Vec::new()));
+        let (memtable, model) = build(&[shuffled.to_vec()], anchor);
+        assert!(model.keys().map(|key| &key.0[..]).eq(keys));
+        check_against(&memtable, &model, &[]);
+    }
+}
+
+#[test]
+fn the_greatest_prefix_is_a_prefix_like_any_other() {
+    let entries = [vec![0xff; 8], vec![0xff; 7], vec![0xff; 300], vec![0xff; 9]];
+    let entries: Vec<_> = entries.map(|key| (key, true, b"v".to_vec())).into();
+    let (memtable, model) = build(&[entries], b"");
+    check_against(&memtable, &model, &[(vec![0xff; 400], 0), (vec![0xff; 10], 5)]);
+}
+
+#[test]
+fn large_keys_and_values_are_kept_whole() {
+    let memtable = Memtable::new();
+    let value = vec![b'v'; 3 << 20];
+    let key = vec![b'k'; 64 << 10];
+    let mut writer = memtable.writer();
+    put(&mut writer, 1, b"small", b"x");
+    put(&mut writer, 2, &key, &value);
+    put(&mut writer, 3, b"after", &value[..33]);
+    drop(writer);
+    assert_eq!(memtable.get(&lookup(&key, 9)).map(|(_, v)| v), Some(&value[..]));
+    assert_eq!(memtable.get(&lookup(b"after", 9)).map(|(_, v)| v), Some(&value[..33]));
+    assert_eq!(memtable.get(&lookup(b"small", 9)).map(|(_, v)| v), Some(&b"x"[..]));
+    assert!(memtable.memory_bytes() < (3 << 20) + (100 << 10));
+}
+
+#[test]
+fn an_iterator_keeps_the_memory_alive() {
+    let memtable = Arc::new(Memtable::new());
+    put(&mut memtable.writer(), 1, b"key", b"value");
+    let mut iterator = memtable.iter();
+    drop(memtable);
+    iterator.seek_to_first().unwrap();
+    assert_eq!((key::user_key(iterator.key()), iterator.value()), (&b"key"[..], &b"value"[..]));
+}
+
+#[test]
+fn a_dropped_writer_has_published_all_and_the_next_goes_on() {
+    let memtable = Memtable::new();
+    for seq in 1..100u64 {
+        let key = (seq * 77 % 101).to_be_bytes();
+        put(&mut memtable.writer(), seq, &key, b"");
+        assert!(memtable.get(&lookup(&key, seq)).is_some(), "{seq}");
+    }
+    assert_eq!(memtable.entries(), 99);
+}
+
+/// One writer inserts keys of several shapes in a known order and says how far it is; readers check
+/// that what was said to be there is there, in order, both ways.
+fn readers_beside_a_writer(shape: fn(u64) -> Vec<u8>) {
+    let count = if cfg!(miri) { 100 } else { 30_000u64 };
+    let memtable = Arc::new(Memtable::new());
+    let published = AtomicU64::new(0);
+    let done = AtomicBool::new(false);
+    let read = |from: u64| {
+        let mut rounds = from;
+        while !done.load(Ordering::Acquire) {
+            rounds += 1;
+            let visible = published.load(Ordering::Acquire);
+            if visible == 0 {
+                continue;
+            }
+            let index = rounds.wrapping_mul(0x9e37_79b9_7f4a_7c15) % visible + 1;
+            let (_, value) = memtable.get(&lookup(&shape(index), visible)).expect("published");
+            assert_eq!(value, &shape(index)[..]);
+            let mut iterator = memtable.iter();
+            iterator.seek(&lookup(&shape(index), visible)).unwrap();
+            assert_eq!(iterator.value(), &shape(index)[..], "seek lands on the entry");
+            for step in 0..40 {
+                let here = iterator.key().to_vec();
+                if step % 4 == 3 { iterator.prev() } else { iterator.next() }.unwrap();
+                if !iterator.valid() {
+                    break;
+                }
+                let order = key::compare(&here, iterator.key());
+                assert_eq!(order.is_lt(), step % 4 != 3, "out of order at step {step}");
+                assert_eq!(iterator.value(), key::user_key(iterator.key()));
+            }
+            if rounds.is_multiple_of(512) {
+                let mut seen = 0;
+                iterator.seek_to_first().unwrap();
+                while iterator.valid() {
+                    seen += u64::from(key::trailer(iterator.key()) <= visible << 8 | 0xff);
+                    iterator.next().unwrap();
+                }
+                assert_eq!(seen, visible, "every published entry is met once");
+            }
+        }
+    };
+    thread::scope(|scope| {
+        scope.spawn(|| read(0));
+        scope.spawn(|| read(1 << 32));
+        let mut seq = 0;
+        while seq < count {
+            let mut writer = memtable.writer();
+            for _ in 0..1 + seq % 50 {
+                seq += 1;
+                put(&mut writer, seq, &shape(seq), &shape(seq));
+            }
+            drop(writer);
+            published.store(seq, Ordering::Release);
+        }
+        done.store(true, Ordering::Release);
+    });
+}
+
+#[test]
+fn readers_see_every_published_entry_while_random_keys_are_inserted() {
+    readers_beside_a_writer(|index| {
+        (index.wrapping_mul(0x9e37_79b9_7f4a_7c15)).to_be_bytes().into()
+    });
+}
+
+#[test]
+fn readers_see_every_published_entry_while_ascending_keys_are_inserted() {
+    readers_beside_a_writer(|index| index.to_be_bytes().into());
+}
+
+#[test]
+fn readers_see_every_published_entry_while_keys_of_one_prefix_are_inserted() {
+    readers_beside_a_writer(|index| {
+        format!("one prefix {:08}", index.wrapping_mul(0x9e37_79b9) & 0x3ff_ffff).into()
+    });
+}

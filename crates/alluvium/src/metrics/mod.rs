@@ -1,7 +1,7 @@
 //! Floor 1: counters as plain atomics, and latency histograms.
 //!
-//! A [`Counters`] is shared by every part of one store. Counting is one relaxed addition; reading is
-//! a snapshot that is not atomic over all counters, which is what figures for people need.
+//! A [`Counters`] is shared by every part of one store. Counting is one relaxed addition; reading
+//! is a snapshot that is not atomic over all counters, which is what figures for people need.
 
 pub(crate) mod histogram;
 
@@ -92,6 +92,12 @@ counters! {
     flush_bytes,
     /// Compactions done, trivial moves not counted.
     compactions,
+    /// Compactions of level 0 because it held many tables.
+    compactions_level0,
+    /// Compactions of a deeper level because it was over its size.
+    compactions_size,
+    /// Compactions that somebody asked for.
+    compactions_manual,
     /// Tables moved to the next level without being rewritten.
     trivial_moves,
     /// Bytes of tables read by compactions.

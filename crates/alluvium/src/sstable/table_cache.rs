@@ -52,6 +52,7 @@ impl TableHandle {
     }
 
     /// The table's file number.
+    #[cfg(test)]
     pub(crate) fn number(&self) -> FileNumber {
         self.number
     }

@@ -1,12 +1,12 @@
 //! What is where: families, tables and counters, and the one place that says which edit may follow.
 //!
 //! Pure: no I/O. [`Catalog::check`] judges an edit against the state before it, [`Catalog::commit`]
-//! carries it out. The same two run when an edit is read from the manifest and when the engine makes
-//! one, so that nothing can be written that would not be read back.
+//! carries it out. The same two run when an edit is read from the manifest and when the engine
+//! makes one, so that nothing can be written that would not be read back.
 //!
 //! Versions are not part of it while a manifest is replayed: folding every edit into immutable
-//! versions would cost edits × tables. They are built once at the end ([`Catalog::build_versions`]);
-//! the version set then keeps them up to date edit by edit.
+//! versions would cost edits × tables. They are built once at the end
+//! ([`Catalog::build_versions`]); the version set then keeps them up to date edit by edit.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;

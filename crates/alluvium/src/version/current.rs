@@ -3,8 +3,8 @@
 //! # The switch
 //! Everything that the new line leads to is on disk before the line is: the manifest was synced by
 //! its writer; then the line is written to a `.tmp` file and synced, the directory is synced (the
-//! manifest's *name*, reliability bug m01), the file is renamed over `CURRENT`, and the directory is
-//! synced again (the rename). A crash anywhere leaves the old line or the new one, whole, and a
+//! manifest's *name*, reliability bug m01), the file is renamed over `CURRENT`, and the directory
+//! is synced again (the rename). A crash anywhere leaves the old line or the new one, whole, and a
 //! manifest for either.
 
 use std::io;
@@ -38,7 +38,8 @@ pub enum StoreState {
 /// Says whether `env` holds a store.
 ///
 /// # Errors
-/// A directory that cannot be listed, and corruption when there are tables or logs and no `CURRENT`.
+/// A directory that cannot be listed, and corruption when there are tables or logs and no
+/// `CURRENT`.
 pub fn store_exists(env: &dyn Env) -> Result<StoreState> {
     let files = list(env)?;
     if files.contains(&FileId::Current) {
@@ -86,8 +87,8 @@ pub(super) fn decode(bytes: &[u8], name: &str) -> Result<FileNumber> {
         return Err(damaged(sum_at, "the checksum does not match the line"));
     }
     // From here on the line is what somebody wrote; this form is kept by every version.
-    let fields = covered[BEGIN.len()..].split_once(MANIFEST);
-    let version = fields.and_then(|(version, _)| version.parse::<u32>().ok());
+    let fields = &covered[BEGIN.len()..];
+    let version = fields.split(' ').next().and_then(|version| version.parse::<u32>().ok());
     match version {
         None => return Err(damaged(BEGIN.len(), "the line has no format version")),
         Some(STORE_VERSION) => {}
@@ -96,8 +97,8 @@ pub(super) fn decode(bytes: &[u8], name: &str) -> Result<FileNumber> {
             return Err(Error::UnsupportedFormat { file, found, supported: STORE_VERSION });
         }
     }
-    let number = fields.and_then(|(_, number)| number.parse().ok()).map(FileNumber);
-    match number {
+    let number = fields.split_once(MANIFEST).and_then(|(_, number)| number.parse().ok());
+    match number.map(FileNumber) {
         Some(number) if number <= FileNumber::MAX && encode(number) == text => Ok(number),
         _ => Err(damaged(BEGIN.len(), "the line names no manifest")),
     }

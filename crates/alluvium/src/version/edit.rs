@@ -1,9 +1,9 @@
 //! A version edit: the difference between two states of the store, and the bytes that it is.
 //!
-//! An edit is a set of fields, each a tag and what the tag says (`docs/format.md`, "Manifest"). Order
-//! has no meaning within one: creations come before everything else, deletions of tables before
-//! additions, so that a table in both moves. Decoding trusts nothing, and checks what an edit can
-//! be by itself; whether it fits the state before it is the catalog's to say.
+//! An edit is a set of fields, each a tag and what the tag says (`docs/format.md`, "Manifest").
+//! Order has no meaning within one: creations come before everything else, deletions of tables
+//! before additions, so that a table in both moves. Decoding trusts nothing, and checks what an
+//! edit can be by itself; whether it fits the state before it is the catalog's to say.
 //!
 //! Unknown tags are refused, not skipped: the format's version goes up when one is added.
 
@@ -30,7 +30,8 @@ const TAG_DELETE_TABLE: u64 = 7;
 const TAG_NEXT_FAMILY: u64 = 8;
 const TAG_MORE_FOLLOWS: u64 = 9;
 
-/// The greatest "next file number" that a file may hold: counting on from it one by one cannot reach
+/// The greatest "next file number" that a file may hold: counting on from it one by one cannot
+/// reach
 /// [`FileNumber::MAX`].
 pub(super) const FILE_NUMBER_ON_DISK_MAX: FileNumber = FileNumber(FileNumber::MAX.0 / 2);
 
@@ -102,8 +103,8 @@ impl VersionEdit {
         out
     }
 
-    /// Gives the edit's bytes in parts of about `part_bytes` each, all but the last of which say that
-    /// more follows.
+    /// Gives the edit's bytes in parts of about `part_bytes` each, all but the last of which say
+    /// that more follows.
     pub(super) fn visit_parts(&self, part_bytes: usize, mut visit: impl FnMut(&[u8])) {
         let mut part = Vec::new();
         self.visit_encoded(&mut part, |part| {

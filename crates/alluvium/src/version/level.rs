@@ -7,9 +7,9 @@
 //!
 //! # Searching
 //! Every point lookup searches every sorted run, so the search is kept off the tables themselves: a
-//! key of a table lies two pointers away, and ten of them are ten cache misses. [`Fences`] keeps the
-//! eight bytes of each largest key that follow what all of them share, side by side; those decide
-//! nearly every comparison.
+//! key of a table lies two pointers away, and ten of them are ten cache misses. [`Fences`] keeps
+//! the eight bytes of each largest key that follow what all of them share, side by side; those
+//! decide nearly every comparison.
 //!
 //! The road not taken: pointers from each table to the part of the next level that it overlaps
 //! (fractional cascading) save more comparisons, but tie every version's levels together.
@@ -83,7 +83,8 @@ impl Level {
         (table.smallest_user_key() <= user_key).then_some(table)
     }
 
-    /// In a sorted run: the indexes of the tables that may hold keys between the two, both included.
+    /// In a sorted run: the indexes of the tables that may hold keys between the two, both
+    /// included.
     #[must_use]
     pub fn range(&self, smallest_user_key: &[u8], largest_user_key: &[u8]) -> Range<usize> {
         let first = self.first_ending_at_or_behind(smallest_user_key);

@@ -37,16 +37,17 @@ mod version_set;
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use crate::base::error::{Error, Result};
+use crate::base::error::Error;
+
 use crate::base::file::FileNumber;
 use crate::base::limits::LEVELS;
 
-pub use catalog::FamilyState;
 pub use current::{StoreState, store_exists};
-pub use edit::{AddedTable, DeletedTable, VersionEdit};
+pub use edit::VersionEdit;
+#[cfg(test)]
+use edit::{AddedTable, DeletedTable};
 pub use level::Level;
 pub use numbers::FileNumbers;
-pub use recovery::{RecoveryReport, TornTail};
 pub use table_meta::{ObsoleteTables, TableFacts, TableMeta};
 pub use version_set::VersionSet;
 
@@ -78,7 +79,7 @@ impl Breach {
 }
 
 /// The result of a check that knows nothing of files.
-type Checked<T> = std::result::Result<T, Breach>;
+type Checked<T> = Result<T, Breach>;
 
 /// The tables of one column family at one moment.
 #[derive(Debug, Clone)]
@@ -129,6 +130,7 @@ impl Version {
     }
 
     /// The number of tables.
+    #[cfg(test)]
     #[must_use]
     pub fn table_count(&self) -> usize {
         self.levels().map(|level| level.tables().len()).sum()
@@ -141,6 +143,7 @@ impl Version {
     }
 
     /// The bytes of all tables.
+    #[cfg(test)]
     #[must_use]
     pub fn bytes(&self) -> u64 {
         self.levels().map(Level::bytes).sum()
@@ -148,8 +151,8 @@ impl Version {
 
     /// The tables of `level` that may hold keys between the two user keys, both included.
     ///
-    /// Level 0 expands: a table that overlaps one that was found is found too, for whoever moves the
-    /// newer of two tables down must move the older along.
+    /// Level 0 expands: a table that overlaps one that was found is found too, for whoever moves
+    /// the newer of two tables down must move the older along.
     ///
     /// # Panics
     /// When `level` is not below [`LEVELS`].
@@ -185,16 +188,18 @@ impl Version {
     /// # Errors
     /// `InvalidArgument` when a deleted table is not there, an added one is there already or comes
     /// twice, a level does not exist, or tables of a sorted run would overlap.
+    #[cfg(test)]
     pub fn apply(
         &self,
         added: &[(usize, Arc<TableMeta>)],
         deleted: &[(usize, FileNumber)],
-    ) -> Result<Version> {
+    ) -> crate::base::error::Result<Version> {
         self.check_numbers(added, deleted)
             .and_then(|()| self.rebuild(added, deleted))
             .map_err(Breach::invalid)
     }
 
+    #[cfg(test)]
     fn check_numbers(
         &self,
         added: &[(usize, Arc<TableMeta>)],
@@ -261,6 +266,7 @@ impl Version {
     }
 }
 
+#[cfg(test)]
 fn twice(number: FileNumber) -> String {
     format!("table {number} is added and is there already")
 }

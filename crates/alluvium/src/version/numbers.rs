@@ -7,8 +7,8 @@ use crate::base::file::FileNumber;
 /// Gives out file numbers. Shared, so that a flush can take one without the version set's lock.
 ///
 /// A number counts as given out once it left here, whether a file came of it or not. The manifest
-/// remembers how far the counter was at the last edit, and a store that is opened looks at the names
-/// of its files too, so that no number comes back (reliability bugs m09, w18).
+/// remembers how far the counter was at the last edit, and a store that is opened looks at the
+/// names of its files too, so that no number comes back (reliability bugs m09, w18).
 #[derive(Debug)]
 pub struct FileNumbers(AtomicU64);
 

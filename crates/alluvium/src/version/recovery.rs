@@ -12,8 +12,8 @@
 //!   That is corruption: the edits behind it are not to be applied without it;
 //! - an end frame: the manifest was closed; anything behind it is corruption.
 //!
-//! The state that a manifest begins with was synced before `CURRENT` named it, so there it is always
-//! damage.
+//! The state that a manifest begins with was synced before `CURRENT` named it, so there it is
+//! always damage.
 
 use std::io;
 
@@ -23,7 +23,7 @@ use crate::env::Env;
 use crate::version::catalog::Catalog;
 use crate::version::current;
 use crate::version::edit::VersionEdit;
-use crate::wal::frame::FRAME_HEADER_BYTES;
+use crate::wal::frame::{FRAME_HEADER_BYTES, LOG_HEADER_BYTES};
 use crate::wal::{FrameKind, LogKind, LogOpen, LogReader, ReadFrame};
 
 /// What was found when the manifest was read.
@@ -31,7 +31,7 @@ use crate::wal::{FrameKind, LogKind, LogOpen, LogReader, ReadFrame};
 pub struct RecoveryReport {
     /// The manifest that `CURRENT` names.
     pub manifest: FileNumber,
-    /// Bytes of it that hold edits which count.
+    /// Bytes of it that count.
     pub bytes: u64,
     /// Edits read, the state that it begins with included as one.
     pub edits: u64,
@@ -92,8 +92,8 @@ enum Step {
 
 impl Replay {
     fn new(reader: LogReader, manifest: FileNumber) -> Replay {
-        let report =
-            RecoveryReport { manifest, bytes: 0, edits: 0, closed: false, torn_tail: None };
+        let bytes = LOG_HEADER_BYTES as u64;
+        let report = RecoveryReport { manifest, bytes, edits: 0, closed: false, torn_tail: None };
         Replay { reader, catalog: Catalog::default(), report }
     }
 

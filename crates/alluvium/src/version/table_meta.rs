@@ -1,9 +1,9 @@
 //! What the store knows of a table without opening it, and the end of a table's life.
 //!
 //! A table is live while a [`TableMeta`] of it is: versions share them by `Arc`, and whoever reads
-//! holds a version. When an edit removes a table, the version set marks it obsolete; the last holder
-//! to let go puts its number into [`ObsoleteTables`], and its file is removed exactly then. A table
-//! that nobody marked (the store was closed) leaves its file alone.
+//! holds a version. When an edit removes a table, the version set marks it obsolete; the last
+//! holder to let go puts its number into [`ObsoleteTables`], and its file is removed exactly then.
+//! A table that nobody marked (the store was closed) leaves its file alone.
 
 use std::fmt;
 use std::ops::Deref;

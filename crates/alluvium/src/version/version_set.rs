@@ -1,15 +1,15 @@
 //! The version set: the current state of the store, and the only writer of its manifest.
 //!
 //! # How an edit becomes true
-//! [`VersionSet::apply`]: check it (pure) -> make the names of new tables durable -> append it to the
-//! manifest and sync -> install it in memory. A reader sees the new state only when a crash can't
-//! take it back.
+//! [`VersionSet::apply`]: check it (pure) -> make the names of new tables durable -> append it to
+//! the manifest and sync -> install it in memory. A reader sees the new state only when a crash
+//! can't take it back.
 //!
 //! # When it fails
 //! - Before anything was written, nothing has changed.
 //! - When a write or a sync failed, nobody knows whether the edit is on disk. The manifest is given
-//!   up, the state in memory stays the old one, and the next edit (or [`VersionSet::roll`]) writes a
-//!   complete new manifest under a number never used and switches `CURRENT` to it. Until that is
+//!   up, the state in memory stays the old one, and the next edit (or [`VersionSet::roll`]) writes
+//!   a complete new manifest under a number never used and switches `CURRENT` to it. Until that is
 //!   done a crash may bring either state, so every file that either needs is kept: the old tables
 //!   are still in a version, and the new ones wait in `limbo`.
 //! - An edit that failed is over: its new tables are refused from then on, and their files go once
@@ -67,8 +67,8 @@ impl VersionSet {
     /// creation that failed are cleared away.
     ///
     /// # Errors
-    /// `InvalidArgument` when there is a store; an I/O failure, after which there is none or a whole
-    /// one.
+    /// `InvalidArgument` when there is a store; an I/O failure, after which there is none or a
+    /// whole one.
     pub fn create(env: Arc<dyn Env>, obsolete: Arc<ObsoleteTables>) -> Result<VersionSet> {
         let files = current::list(&*env)?;
         let of_store =
@@ -84,7 +84,8 @@ impl VersionSet {
     /// Reads the state of the store, and writes nothing.
     ///
     /// # Errors
-    /// `StoreMissing` without `CURRENT`; corruption that names file and offset; `UnsupportedFormat`.
+    /// `StoreMissing` without `CURRENT`; corruption that names file and offset;
+    /// `UnsupportedFormat`.
     pub fn recover(env: Arc<dyn Env>, obsolete: Arc<ObsoleteTables>) -> Result<VersionSet> {
         let recovery::Recovered { catalog, report } = recovery::read_store(&*env)?;
         let files = current::list(&*env)?;
@@ -132,8 +133,9 @@ impl VersionSet {
     /// The files of new tables must be synced before; their names are made durable here.
     ///
     /// # Errors
-    /// `InvalidArgument` for an edit that does not fit the state: nothing has changed. Anything else
-    /// is a failure of the disk: see the module's page; a crash may bring the old state or the new.
+    /// `InvalidArgument` for an edit that does not fit the state: nothing has changed. Anything
+    /// else is a failure of the disk: see the module's page; a crash may bring the old state or the
+    /// new.
     pub fn apply(&mut self, mut edit: VersionEdit) -> Result<()> {
         self.check_open()?;
         self.fill_in_counters(&mut edit);
@@ -315,8 +317,8 @@ impl VersionSet {
     /// Reads the manifest back and compares it with the state in memory; returns the bytes read.
     ///
     /// # Errors
-    /// As [`Self::recover`], and corruption when the two differ (reliability bug m11). After an edit
-    /// that failed its error, as long as no new manifest is in force.
+    /// As [`Self::recover`], and corruption when the two differ (reliability bug m11). After an
+    /// edit that failed its error, as long as no new manifest is in force.
     pub fn verify(&self) -> Result<u64> {
         if let Some(error) = &self.failure {
             return Err(error.clone());
@@ -387,12 +389,14 @@ impl VersionSet {
     }
 
     /// A number for a new file, never given out before.
+    #[cfg(test)]
     #[must_use]
     pub fn new_file_number(&self) -> FileNumber {
         self.numbers.take()
     }
 
     /// Gives out no number below `at_least` from now on.
+    #[cfg(test)]
     pub fn reserve_numbers_from(&self, at_least: FileNumber) {
         self.numbers.reserve_from(at_least);
     }

@@ -1,8 +1,8 @@
 //! The bytes of a log: its header and its frames, as `docs/format.md` draws them.
 //!
 //! Pure functions over slices; reading and writing files is next door. The first 48 bytes keep
-//! their form in every version of the format, so that a newer version (a header that checks) is told
-//! apart from a damaged header (one that does not).
+//! their form in every version of the format, so that a newer version (a header that checks) is
+//! told apart from a damaged header (one that does not).
 
 use crate::base::checksum::checksum;
 use crate::base::error::Error;

@@ -1,8 +1,8 @@
 //! Floor 2: log files: the framing that the write-ahead log and the manifest share.
 //!
-//! A log file is a header and frames behind it (`docs/format.md` draws the bytes). This module knows
-//! frames and nothing of what is in them: batches belong to `batch`, edits to `version`, and what a
-//! missing or damaged frame means to whoever recovers. What it promises them:
+//! A log file is a header and frames behind it (`docs/format.md` draws the bytes). This module
+//! knows frames and nothing of what is in them: batches belong to `batch`, edits to `version`, and
+//! what a missing or damaged frame means to whoever recovers. What it promises them:
 //!
 //! - **A frame is read whole and right, or not at all.** Its checksum covers kind, length and
 //!   payload, and is bound to the file's number and the frame's offset: bytes of another log, of an
@@ -24,8 +24,8 @@ pub mod reader;
 pub mod writer;
 
 pub use frame::{FrameKind, LogHeader, LogKind};
-pub use reader::{Found, LogOpen, LogReader, ReadFrame};
+pub use reader::{LogOpen, LogReader, ReadFrame};
 pub use writer::LogWriter;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -379,8 +379,8 @@ impl Window {
         skipped.map_or(0, |skip| self.bytes.len().saturating_sub(skip))
     }
 
-    /// Moves the window to begin at `offset` and to hold `count` bytes at least. Keeps what it holds
-    /// already.
+    /// Moves the window to begin at `offset` and to hold `count` bytes at least. Keeps what it
+    /// holds already.
     fn slide(&mut self, offset: u64, count: usize) -> Result<()> {
         let rest = self.length - offset;
         let size = count.max(rest.min(WINDOW_BYTES as u64) as usize);

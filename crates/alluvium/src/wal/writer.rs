@@ -12,8 +12,8 @@
 //!
 //! # Concurrency
 //! One writer at a time. A caller that wants to append while it syncs takes [`LogWriter::file`] and
-//! syncs that outside its lock; it then tells the writer what came of it: [`LogWriter::note_synced`]
-//! or [`LogWriter::fail`].
+//! syncs that outside its lock; it then tells the writer what came of it:
+//! [`LogWriter::note_synced`] or [`LogWriter::fail`].
 
 use std::sync::Arc;
 
@@ -108,6 +108,7 @@ impl LogWriter {
     }
 
     /// Takes note that the caller synced [`Self::file`] after the first `bytes` bytes were flushed.
+    #[cfg(test)]
     pub fn note_synced(&mut self, bytes: u64) {
         self.synced = self.synced.max(bytes.min(self.flushed));
     }
@@ -137,21 +138,10 @@ impl LogWriter {
     }
 
     /// The bytes known to survive a power cut.
+    #[cfg(test)]
     #[must_use]
     pub fn synced_bytes(&self) -> u64 {
         self.synced
-    }
-
-    /// The log's number.
-    #[must_use]
-    pub fn number(&self) -> FileNumber {
-        self.number
-    }
-
-    /// The log's name in messages.
-    #[must_use]
-    pub fn name(&self) -> &str {
-        &self.name
     }
 
     /// The file, to sync it without holding up appends.

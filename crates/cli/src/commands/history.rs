@@ -33,8 +33,9 @@ pub struct HistoryArgs {
 /// Prints the events; fails when the visitor has none.
 pub fn run(args: &HistoryArgs, out: &mut dyn Write) -> Result<(), Failure> {
     let store = open_events(&args.store)?;
+    let limit = args.limit.unwrap_or(usize::MAX);
     let mut events = 0_u64;
-    for event in store.history(args.user.as_bytes(), args.limit)? {
+    for event in store.events_of(args.user.as_bytes()).take(limit) {
         let event = event?;
         if args.json {
             let before = if events == 0 { "[" } else { ",\n " };

@@ -3,9 +3,9 @@
 //! Decided once per source, from its first bytes (the [`Head`]), before anything is stored, so that
 //! the answer is the same whenever the source is opened again. A source is one of the log formats
 //! when lines of its head are whole lines of it (the format with more of them wins); NDJSON when
-//! lines are JSON objects; TSV or CSV when the first record can be a header and nearly all others
-//! have as many fields. Anything else is refused with a sentence, unless the format was named: then
-//! only what is plainly no text is refused.
+//! lines are JSON objects; TSV or CSV when the first record can be a header and half of the others
+//! or more have as many fields. Anything else is refused with a sentence, unless the format was
+//! named: then only what is plainly no text is refused.
 
 use memchr::memchr;
 
@@ -184,7 +184,7 @@ fn is_table(head: Head<'_>, delimiter: u8) -> bool {
     let same =
         |row: &&&[u8]| header_names(row, delimiter).is_ok_and(|cells| cells.len() == names.len());
     let fitting = rows.iter().filter(same).count();
-    fitting * 10 >= rows.len() * 9
+    fitting * 2 >= rows.len()
 }
 
 /// The first whole records: lines, or for CSV as many lines as its quotes say.
@@ -202,20 +202,28 @@ fn records(head: Head<'_>, delimiter: u8) -> Vec<&[u8]> {
     records
 }
 
-/// The first record without its line ending, what is behind it, and its lines.
+/// The first record without its line ending, what is behind it, and its lines. Where a quote is
+/// never closed that is the first line, as for the reader.
 fn first_record(text: &[u8], whole: bool, delimiter: u8) -> Option<(&[u8], &[u8], u64)> {
     let (mut from, mut open, mut lines) = (0, false, 0);
-    while let Some(end) = memchr(b'\n', &text[from..]).map(|at| from + at) {
+    let mut first_line = None;
+    let trimmed = |end: usize| text[..end].strip_suffix(b"\r").unwrap_or(&text[..end]);
+    while from < text.len() {
+        let newline = memchr(b'\n', &text[from..]).map(|at| from + at);
+        if newline.is_none() && !whole {
+            return None;
+        }
+        let end = newline.unwrap_or(text.len());
+        let behind = &text[newline.map_or(text.len(), |at| at + 1)..];
         lines += 1;
         open = delimiter == b',' && open_after(&text[from..end], open);
         if !open {
-            let record = &text[..end];
-            let record = record.strip_suffix(b"\r").unwrap_or(record);
-            return Some((record, &text[end + 1..], lines));
+            return Some((trimmed(end), behind, lines));
         }
-        from = end + 1;
+        first_line.get_or_insert((trimmed(end), behind, 1));
+        from = text.len() - behind.len();
     }
-    (whole && !text.is_empty()).then_some((text, &[], lines + 1))
+    first_line.filter(|_| whole)
 }
 
 fn delimited(

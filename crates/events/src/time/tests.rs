@@ -1,3 +1,5 @@
+//! Times in every shape, with jiff as the oracle.
+
 use jiff::Timestamp;
 use proptest::prelude::*;
 
@@ -131,11 +133,11 @@ proptest! {
 
     #[test]
     fn any_bytes_are_read_or_refused(bytes in proptest::collection::vec(any::<u8>(), 0..40)) {
-        drop(parse_time(&bytes));
+        let _ = parse_time(&bytes);
     }
 
     #[test]
     fn anything_like_a_time_is_read_or_refused(text in "[0-9TZ:+./ e-]{0,30}") {
-        drop(parse_time(text.as_bytes()));
+        let _ = parse_time(text.as_bytes());
     }
 }

@@ -1,3 +1,5 @@
+//! Groups over threads: each request once, failures shared, nobody left waiting.
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;

@@ -107,7 +107,7 @@ fn errors_are_of_their_kind() {
     env.add(FaultRule::new(&[Operation::Create], When::Nth(1), Fault::DiskFull));
     env.add(FaultRule::new(&[Operation::Create], When::Nth(2), Fault::TooManyFiles));
     env.add(FaultRule::new(&[Operation::Create], When::Nth(3), Fault::Io));
-    let mut create = || env.create(wal(1)).map(drop).unwrap_err();
+    let create = || env.create(wal(1)).map(drop).unwrap_err();
     assert_eq!(create().kind(), io::ErrorKind::StorageFull);
     assert_eq!(create().raw_os_error(), Some(24));
     assert_eq!(create().kind(), io::ErrorKind::Other);
@@ -152,7 +152,7 @@ fn the_first_rule_that_fires_decides_and_all_count() {
     let file = env.create(wal(1)).unwrap();
     env.add(FaultRule::new(&[Operation::Append], When::Nth(1), Fault::DiskFull));
     env.add(FaultRule::new(&[Operation::Append], When::Window { first: 1, count: 2 }, Fault::Io));
-    let mut kind = || file.append(b"x").map_err(|error| error.kind());
+    let kind = || file.append(b"x").map_err(|error| error.kind());
     assert_eq!(kind(), Err(io::ErrorKind::StorageFull));
     assert_eq!(kind(), Err(io::ErrorKind::Other));
     assert_eq!(kind(), Ok(()));

@@ -402,3 +402,16 @@ fn damage_is_durable_and_seen_by_open_readers() {
     let expected = vec![(wal(1), b"x".to_vec()), (wal(2), b"y".to_vec())];
     assert_eq!(contents(&env.crash_image(CrashPolicy::DropUnsynced, 0)), expected);
 }
+
+#[test]
+fn a_removed_file_whose_name_is_still_durable_may_lend_its_own_bytes() {
+    let env = new_env();
+    let writer = durable(&env, wal(1), b"synced");
+    writer.append(b"and not").unwrap();
+    env.remove(wal(1)).unwrap();
+    for seed in 0..20 {
+        let image = env.crash_image(CrashPolicy::TornSectors, seed);
+        let bytes = image.file_bytes(wal(1));
+        assert!(bytes.is_none_or(|bytes| bytes.starts_with(b"synced")));
+    }
+}

@@ -159,8 +159,10 @@ impl<'a> Node<'a> {
         for level in 0..height {
             let link =
                 Link { prefix: AtomicU64::new(PREFIX_NONE), next: AtomicPtr::new(ptr::null_mut()) };
-            // SAFETY: `start` has room for `height` links, and is aligned for them.
-            unsafe { start.cast::<Link>().add(level).write(link) };
+            // SAFETY: `start` has room for `height` links.
+            let at = unsafe { start.cast::<Link>().add(level) };
+            // SAFETY: it is aligned for them.
+            unsafe { at.write(link) };
         }
         // SAFETY: the links are inside the allocation.
         let at = unsafe { start.add(height * LINK_BYTES) };

@@ -14,7 +14,7 @@ fn report() -> Report {
         distinct_paths: 1,
         top_users: named(&[("edams.ksc.nasa.gov", 1000), ("130.110.74.81\u{1b}[2J", 500)]),
         top_paths: named(&[(&"/a/very/long/path".repeat(5), 1500)]),
-        status: [(b"200".to_vec(), 1499), (b"404".to_vec(), 1)].into(),
+        status: [("200".to_owned(), 1499), ("404".to_owned(), 1)].into(),
         bytes: 1_234_567,
         missing_bytes: 3,
         sessions: 4,
@@ -30,7 +30,7 @@ Totals
   rejected lines          2
   distinct users          2
   distinct paths          1
-  sessions                4  30 minutes apart or more
+  sessions                4  more than 30 minutes apart
   bytes           1,234,567  1.18 MiB; 3 events have none
   1995-08-01 06:00:00 to 1995-08-01 08:45:00.250 UTC
 
