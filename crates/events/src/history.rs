@@ -7,7 +7,7 @@ use hashbrown::HashMap;
 use serde_json::{Value, json};
 
 use crate::error::EventsError;
-use crate::store::codec::{Position, put_user_prefix, take_details};
+use crate::store::codec::{Position, Status, put_user_prefix, take_details};
 use crate::store::state::SourceState;
 use crate::store::{EventStore, source_key};
 use crate::time::format_time;
@@ -101,7 +101,7 @@ impl History<'_> {
         Ok(Event {
             time_ms: position.time_ms,
             path: path.to_vec(),
-            status: details.status.map(|status| status.to_bytes()),
+            status: details.status.map(Status::to_bytes),
             bytes: details.bytes,
             method: details.method.map(<[u8]>::to_vec),
             source: self.source_name(position.source)?,

@@ -196,20 +196,20 @@ impl Counting {
             rejected,
             distinct_users: self.users.len() as u64,
             distinct_paths: self.paths.len() as u64,
-            top_users: top_of(self.users.iter().map(|(user, visitor)| (user, visitor.events)), top),
-            top_paths: top_of(self.paths.iter().map(|(path, events)| (path, *events)), top),
+            top_users: top_of(
+                self.users.iter().map(|(user, visitor)| (&**user, visitor.events)),
+                top,
+            ),
+            top_paths: top_of(self.paths.iter().map(|(path, events)| (&**path, *events)), top),
             ..self.report
         }
     }
 }
 
 /// The `top` keys with the highest counts; equal counts in byte order.
-fn top_of<'k>(
-    counts: impl Iterator<Item = (&'k Box<[u8]>, u64)>,
-    top: usize,
-) -> Vec<(Vec<u8>, u64)> {
-    let mut counts: Vec<(&Box<[u8]>, u64)> = counts.collect();
-    let order = |a: &(&Box<[u8]>, u64), b: &(&Box<[u8]>, u64)| b.1.cmp(&a.1).then(a.0.cmp(b.0));
+fn top_of<'k>(counts: impl Iterator<Item = (&'k [u8], u64)>, top: usize) -> Vec<(Vec<u8>, u64)> {
+    let mut counts: Vec<(&[u8], u64)> = counts.collect();
+    let order = |a: &(&[u8], u64), b: &(&[u8], u64)| b.1.cmp(&a.1).then(a.0.cmp(b.0));
     if top < counts.len() {
         counts.select_nth_unstable_by(top, order);
         counts.truncate(top);

@@ -203,11 +203,8 @@ fn take_fraction(text: &[u8]) -> Result<(i64, &[u8]), TimeError> {
     if count == 0 {
         return Err(TimeError::Malformed);
     }
-    let mut ms = 0;
-    for place in 0..3 {
-        let digit = if place < count { i64::from(rest[place] - b'0') } else { 0 };
-        ms = ms * 10 + digit;
-    }
+    let digits = rest[..count].iter().chain(b"00").take(3);
+    let ms = digits.fold(0, |ms, digit| ms * 10 + i64::from(digit - b'0'));
     Ok((ms, &rest[count..]))
 }
 

@@ -4,6 +4,7 @@
 //! variable `ALLUVIUM_DATA` names, else in `shared/data` beside the repository; a data set that is
 //! not there is skipped with a note.
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use alluvium_events::{
@@ -78,7 +79,9 @@ fn data_folder(set: &DataSet) -> Option<PathBuf> {
     if folder.join("expected.json").is_file() {
         return Some(folder);
     }
-    println!("skipped: {} is not there", folder.display());
+    // Not `eprintln!`: the test harness would keep it to itself.
+    let note = format!("skipped: {} is not there\n", folder.display());
+    std::io::stderr().write_all(note.as_bytes()).unwrap();
     None
 }
 

@@ -42,7 +42,7 @@ impl AliasTable {
     /// The number that 64 random bits stand for.
     #[inline]
     pub(super) fn draw(&self, random: u64) -> u32 {
-        let column = ((random >> 32) * self.columns.len() as u64 >> 32) as usize;
+        let column = (((random >> 32) * self.columns.len() as u64) >> 32) as usize;
         let Column { threshold, alias } = self.columns[column];
         if random as u32 <= threshold { column as u32 } else { alias }
     }

@@ -1,9 +1,10 @@
 //! A click stream out of nothing: the input of `alluvium demo`, and of tests.
 //!
-//! The stream is like that of a busy site: a few visitors and pages have most of the traffic (Zipf),
-//! visitors come in sessions of some eight clicks with pauses between, more by day than by night,
-//! and a few clicks in a hundred arrive some seconds late. It is a function of its seed: the same
-//! seed gives the same stream on every machine, and a longer stream begins with the shorter one.
+//! The stream is like that of a busy site: a few visitors and pages have most of the traffic
+//! (Zipf), visitors come in sessions of some eight clicks with pauses between, more by day than by
+//! night, and a few clicks in a hundred arrive some seconds late. It is a function of its seed: the
+//! same seed gives the same stream on every machine, and a longer stream begins with the shorter
+//! one.
 //!
 //! Making a click costs a few dozen nanoseconds and no allocation: names are written once and then
 //! pointed at, and skewed choices are drawn from alias tables (Vose 1991).

@@ -1,3 +1,5 @@
+//! That the stream is what it says it is.
+
 use std::collections::HashMap;
 
 use super::*;

@@ -6,8 +6,8 @@
 //! quote. Every record has exactly as many fields as the header. Empty cells are missing.
 //!
 //! The road not taken: the csv crate's automaton. It has no malformed input (an open quote takes
-//! the rest of the file with it), and here every fault needs its line and kind, and every record its
-//! place in the file.
+//! the rest of the file with it), and here every fault needs its line and kind, and every record
+//! its place in the file.
 
 use memchr::{memchr, memchr_iter};
 

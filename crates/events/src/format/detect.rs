@@ -3,9 +3,9 @@
 //! Decided once per source, from its first bytes (the [`Head`]), before anything is stored, so that
 //! the answer is the same whenever the source is opened again. A source is one of the log formats
 //! when lines of its head are whole lines of it (the format with more of them wins); NDJSON when
-//! lines are JSON objects; TSV or CSV when the first record can be a header and half of the others or
-//! more have as many fields. Anything else is refused with a sentence, unless the format was named: then
-//! only what is plainly no text is refused.
+//! lines are JSON objects; TSV or CSV when the first record can be a header and half of the others
+//! or more have as many fields. Anything else is refused with a sentence, unless the format was
+//! named: then only what is plainly no text is refused.
 
 use memchr::memchr;
 
@@ -202,8 +202,8 @@ fn records(head: Head<'_>, delimiter: u8) -> Vec<&[u8]> {
     records
 }
 
-/// The first record without its line ending, what is behind it, and its lines. Where a quote is never
-/// closed that is the first line, as for the reader.
+/// The first record without its line ending, what is behind it, and its lines. Where a quote is
+/// never closed that is the first line, as for the reader.
 fn first_record(text: &[u8], whole: bool, delimiter: u8) -> Option<(&[u8], &[u8], u64)> {
     let (mut from, mut open, mut lines) = (0, false, 0);
     let mut first_line = None;

@@ -12,8 +12,8 @@
 //! turns out to be something else counts as missing; one that was *named* makes the line malformed.
 //!
 //! Names become slot numbers once, when the source is opened; a line's values are gathered in an
-//! array of slots on the stack and borrow from the line. Only unescaped and joined texts are copied,
-//! into one scratch buffer that lives as long as the parser.
+//! array of slots on the stack and borrow from the line. Only unescaped and joined texts are
+//! copied, into one scratch buffer that lives as long as the parser.
 
 use std::ops::Range;
 

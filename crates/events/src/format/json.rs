@@ -2,12 +2,14 @@
 //!
 //! serde_json walks the whole line, so that a line which is no JSON is malformed even where the
 //! fault is in a field that nobody asked for; only the wanted values are kept, as slices of the
-//! line, and only those among them that hold an escape are ever copied. The wanted names form a small
-//! tree. A name with dots leads into nested objects, and matches a key that itself has dots as well
-//! (`{"request.path": ..}`), for writers which flatten. Of a key that stands twice the last counts.
+//! line, and only those among them that hold an escape are ever copied. The wanted names form a
+//! small tree. A name with dots leads into nested objects, and matches a key that itself has dots
+//! as well (`{"request.path": ..}`), for writers which flatten. Of a key that stands twice the last
+//! counts.
 //!
-//! The road not taken: a SIMD parser. sonic-rs finds the wanted values in about half the time, but
-//! the parser is not what bounds ingestion, and it brings a large unsafe district.
+//! The road not taken: a SIMD parser. Built for any x86-64, sonic-rs took 0.75 to 0.9 of the time
+//! on three real logs, overlooks faults behind the last wanted value, and brings a large unsafe
+//! district.
 
 use std::borrow::Cow;
 use std::fmt;

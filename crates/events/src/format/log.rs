@@ -1,7 +1,7 @@
 //! Apache and nginx access logs: the common format, and the combined one.
 //!
 //! ```text
-//! host ident authuser [17/May/2015:10:05:03 +0000] "GET /a?b HTTP/1.1" 200 203023 "referer" "agent"
+//! host ident authuser [17/May/2015:10:05:03 +0000] "GET /a?b HTTP/1.1" 200 2023 "referer" "agent"
 //! user                 time                         method path          status bytes
 //! ```
 //!

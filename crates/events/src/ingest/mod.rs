@@ -7,10 +7,10 @@
 //! **Exactly once.** A batch holds events together with the source's state behind them, so the
 //! store knows at every moment which lines it has; a run that was killed goes on right there. A
 //! source is the same when its name (the canonical path, or `-`) and its first bytes are the same;
-//! when it has grown, reading goes on at its old end. A file of the same name with another beginning
-//! (a log after rotation) is a new source. Rejected lines reach their file *before* the batch that
-//! counts them; what a killed run wrote there too much is cut off when the next one begins, so
-//! that file is exact as well.
+//! when it has grown, reading goes on at its old end. A file of the same name with another
+//! beginning (a log after rotation) is a new source. Rejected lines reach their file *before* the
+//! batch that counts them; what a killed run wrote there too much is cut off when the next one
+//! begins, so that file is exact as well.
 //!
 //! **Failure in the middle** (a read error, a truncated gzip file, a malformed line with
 //! [`OnError::Stop`]): everything before it is committed first, then the error is returned. The

@@ -8,8 +8,8 @@
 //! it belong to what is stored; the lines of a batch reach the file before the batch is committed.
 //! A run that was killed may have left lines behind that belong to nothing: the next one cuts them
 //! off before it writes. It does so only when the file is the same (it is as long as remembered,
-//! and begins the same) and the last run on it did not come to its end; otherwise whatever stands in
-//! the file is left alone.
+//! and begins the same) and the last run on it did not come to its end; otherwise whatever stands
+//! in the file is left alone.
 //!
 //! One thing is not taken back: when the malformed last line of a source had no line ending and
 //! turns out longer later, it stays listed as it was.

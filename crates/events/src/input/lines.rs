@@ -1,14 +1,14 @@
 //! Cutting a stream into lines, or CSV records, with the position of each.
 //!
-//! One buffer, refilled in large reads, gives out slices of itself: no copy and no allocation a line.
-//! It grows up to the longest line that is allowed. A longer one is skipped as it comes, only its
-//! beginning is kept, and it is given out as [`Fault::TooLong`]: memory stays bounded whatever the
-//! input is.
+//! One buffer, refilled in large reads, gives out slices of itself: no copy and no allocation a
+//! line. It grows up to the longest line that is allowed. A longer one is skipped as it comes, only
+//! its beginning is kept, and it is given out as [`Fault::TooLong`]: memory stays bounded whatever
+//! the input is.
 //!
 //! A CSV record goes on over line ends while one of its quotes is open. Where such a quote is not
 //! closed within the limit, or at all, the fault is the first line's alone
-//! ([`Fault::QuoteNeverClosed`]), and reading goes on with the second: a stray quote costs the lines
-//! up to the next quote at most, not the rest of the file.
+//! ([`Fault::QuoteNeverClosed`]), and reading goes on with the second: a stray quote costs the
+//! lines up to the next quote at most, not the rest of the file.
 //!
 //! The last line of a stream counts although nothing ends it; [`Line::terminated`] says so, because
 //! its writer may not have finished it yet.

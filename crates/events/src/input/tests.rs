@@ -1,3 +1,5 @@
+//! Packed, cut and damaged inputs.
+
 use std::io::Write;
 
 use flate2::Compression;

@@ -1,3 +1,5 @@
+//! Keys, values and states: that they order, come back, and survive any bytes.
+
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;
@@ -53,9 +55,9 @@ proptest! {
             time_ms: 0,
             user: b"",
             path: &path,
-            status: status.as_ref().map(|status| status.as_bytes()),
+            status: status.as_ref().map(String::as_bytes),
             bytes,
-            method: method.as_ref().map(|method| method.as_bytes()),
+            method: method.as_ref().map(String::as_bytes),
         };
         let mut value = Vec::new();
         put_details(&mut value, &event);

@@ -1,3 +1,5 @@
+//! Times in every shape, with jiff as the oracle.
+
 use jiff::Timestamp;
 use proptest::prelude::*;
 

@@ -1,3 +1,5 @@
+//! Lines and records at every boundary of the buffer.
+
 use proptest::prelude::*;
 
 use super::*;
