@@ -69,8 +69,8 @@ impl Bar {
             self.line.set_style(style("{prefix}  {bar:24} {percent:>3} %  {msg}  {left} left"));
             self.bounded = true;
         }
-        self.line.set_position(position.done);
         self.line.set_message(message());
+        self.line.set_position(position.done);
     }
 
     /// Says what is going on where there is nothing to count, and keeps the line moving by itself.

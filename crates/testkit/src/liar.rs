@@ -5,9 +5,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use alluvium::env::{
-    Env, FileId, FileKind, ReadableFile, StoreLock, WorkerThread, WritableFile,
-};
+use alluvium::env::{Env, FileId, FileKind, ReadableFile, StoreLock, WorkerThread, WritableFile};
 
 /// What the disk lies about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -175,9 +175,11 @@ fn table_workloads() -> Vec<Workload> {
             .puts(&["b", "c"], 10, disk)
             .named("flush")
             .left_open(),
-        script().puts(&keys, 700, os).puts(&keys, 700, disk).puts(&keys, 700, os).named(
-            "flushes by size",
-        ),
+        script()
+            .puts(&keys, 700, os)
+            .puts(&keys, 700, disk)
+            .puts(&keys, 700, os)
+            .named("flushes by size"),
         script()
             .puts(&keys, 300, disk)
             .flush()
@@ -199,6 +201,19 @@ fn table_workloads() -> Vec<Workload> {
                 o.column_family.table_bytes = 1 << 10;
                 o.column_family.level1_bytes = 2 << 10;
                 o.column_family.level_ratio = 2;
+                o.column_family.level0_tables_compact = 2;
+            }),
+        script()
+            .puts(&keys, 900, os)
+            .puts(&keys, 900, disk)
+            .puts(&keys, 900, os)
+            .flush()
+            .puts(&keys, 900, os)
+            .compact()
+            .named("two workers")
+            .with(|o| {
+                o.background_threads = 2;
+                o.column_family.memtable_bytes = 1 << 10;
                 o.column_family.level0_tables_compact = 2;
             }),
         script()
@@ -287,7 +302,7 @@ fn family_workloads() -> Vec<Workload> {
 /// A generated workload.
 #[must_use]
 pub fn generated(seed: u64) -> Workload {
-    let run = Generator::run(seed, Mix { operations: 60, reads: false, value_bytes_max: 2_000 });
+    let run = Generator::run(seed, Mix { operations: 40, reads: false, value_bytes_max: 2_000 });
     let options = [
         tiny,
         || {

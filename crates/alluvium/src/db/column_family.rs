@@ -162,7 +162,14 @@ pub(crate) fn create(
     let log = FileNumber(core.current_log.load(std::sync::atomic::Ordering::Acquire));
     let id = versions.create_family(name, log)?;
     let version = Arc::clone(&versions.families()[&id].version);
-    let family = Arc::new(Family::new(id, name.to_owned(), options, version, log));
+    let family = Arc::new(Family::new(
+        id,
+        name.to_owned(),
+        options,
+        version,
+        log,
+        Arc::clone(&core.families.pool),
+    ));
     core.families.insert(Arc::clone(&family));
     Ok(ColumnFamily::new(Arc::clone(shared), family))
 }

@@ -19,6 +19,7 @@ use crate::base::limits::LEVELS;
 use crate::base::sync::Mutex;
 use crate::batch::ColumnFamilyId;
 use crate::db::super_version::{Immutable, SuperVersion};
+use crate::memtable::ChunkPool;
 use crate::metrics::Counter;
 use crate::options::ColumnFamilyOptions;
 use crate::version::Version;
@@ -36,6 +37,8 @@ pub(crate) struct Family {
     pub(crate) id: ColumnFamilyId,
     pub(crate) name: String,
     pub(crate) options: ColumnFamilyOptions,
+    /// Memory that one memtable leaves to the next.
+    pool: Arc<ChunkPool>,
     current: ArcSwap<SuperVersion>,
     install: Mutex<()>,
     dropped: AtomicBool,
@@ -52,12 +55,14 @@ impl Family {
         options: ColumnFamilyOptions,
         version: Arc<Version>,
         active_log: FileNumber,
+        pool: Arc<ChunkPool>,
     ) -> Family {
         Family {
             id,
             name,
             options,
-            current: ArcSwap::from_pointee(SuperVersion::new(version)),
+            current: ArcSwap::from_pointee(SuperVersion::new(version, &pool)),
+            pool,
             install: Mutex::new(()),
             dropped: AtomicBool::new(false),
             active_log: AtomicU64::new(active_log.0),
@@ -79,7 +84,7 @@ impl Family {
     /// Closes the active memtable. The caller holds the log lock: no write is under way.
     pub(crate) fn rotate(&self, next_log: FileNumber, last_seq: SeqNo) {
         let _guard = self.install.lock();
-        let next = self.current.load().rotated(next_log, last_seq);
+        let next = self.current.load().rotated(next_log, last_seq, &self.pool);
         self.current.store(Arc::new(next));
     }
 
@@ -124,13 +129,24 @@ impl Family {
 }
 
 /// All column families by id. Read without a lock.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Families {
     map: ArcSwap<BTreeMap<ColumnFamilyId, Arc<Family>>>,
     change: Mutex<()>,
+    /// Memory that memtables leave to those that come after them, in any family.
+    pub(crate) pool: Arc<ChunkPool>,
 }
 
 impl Families {
+    /// No families yet; memtables leave `pool_bytes` at most to those that come after them.
+    pub(crate) fn new(pool_bytes: usize) -> Families {
+        Families {
+            map: ArcSwap::default(),
+            change: Mutex::new(()),
+            pool: Arc::new(ChunkPool::new(pool_bytes)),
+        }
+    }
+
     pub(crate) fn all(&self) -> Arc<BTreeMap<ColumnFamilyId, Arc<Family>>> {
         self.map.load_full()
     }

@@ -159,7 +159,7 @@ fn install(versions: &mut VersionSet, recovered: &Recovered, log: FileNumber) ->
 }
 
 fn build_families(versions: &VersionSet, options: &Options, log: FileNumber) -> Families {
-    let families = Families::default();
+    let families = Families::new(options.column_family.memtable_bytes);
     for state in versions.families().values() {
         families.insert(Arc::new(Family::new(
             state.id,
@@ -167,6 +167,7 @@ fn build_families(versions: &VersionSet, options: &Options, log: FileNumber) -> 
             options.family(&state.name).clone(),
             Arc::clone(&state.version),
             log,
+            Arc::clone(&families.pool),
         )));
     }
     families

@@ -64,6 +64,8 @@ pub struct Stats {
     pub get_latency: HistogramSnapshot,
     /// Bytes of the log segments that exist.
     pub wal_bytes: u64,
+    /// Bytes of memory that memtables left to those that come after them.
+    pub memtable_pool_bytes: usize,
     /// Bytes in the block cache.
     pub block_cache_bytes: u64,
     /// Bytes of indexes and filters of open tables.
@@ -147,6 +149,7 @@ pub(crate) fn collect(core: &Arc<Core>) -> Stats {
         write_latency: core.latencies.write.snapshot(),
         get_latency: core.latencies.get.snapshot(),
         wal_bytes: core.wal.lock().total_bytes(),
+        memtable_pool_bytes: core.families.pool.bytes(),
         block_cache_bytes: core.tables.block_cache().bytes(),
         open_tables_bytes: core.tables.memory_bytes(),
         open_tables: core.tables.open_tables(),

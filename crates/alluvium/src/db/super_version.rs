@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 use crate::base::file::FileNumber;
 use crate::base::key::SeqNo;
-use crate::memtable::Memtable;
+use crate::memtable::{ChunkPool, Memtable};
 use crate::version::Version;
 
 /// A memtable that takes no more writes and waits to be flushed.
@@ -40,19 +40,25 @@ pub(crate) struct SuperVersion {
 }
 
 impl SuperVersion {
-    pub(crate) fn new(version: Arc<Version>) -> SuperVersion {
-        SuperVersion { active: Arc::new(Memtable::new()), immutables: Vec::new(), version }
+    pub(crate) fn new(version: Arc<Version>, pool: &Arc<ChunkPool>) -> SuperVersion {
+        let active = Arc::new(Memtable::in_pool(pool, b""));
+        SuperVersion { active, immutables: Vec::new(), version }
     }
 
     /// With the active memtable closed and a fresh one in its place.
-    pub(crate) fn rotated(&self, next_log: FileNumber, last_seq: SeqNo) -> SuperVersion {
+    pub(crate) fn rotated(
+        &self,
+        next_log: FileNumber,
+        last_seq: SeqNo,
+        pool: &Arc<ChunkPool>,
+    ) -> SuperVersion {
         let closed = Immutable { memtable: Arc::clone(&self.active), next_log, last_seq };
         let mut immutables = Vec::with_capacity(self.immutables.len() + 1);
         immutables.push(Arc::new(closed));
         immutables.extend(self.immutables.iter().cloned());
         SuperVersion {
             // The family's next keys mostly begin like its last ones.
-            active: Arc::new(Memtable::with_common_prefix(&self.active.common_prefix())),
+            active: Arc::new(Memtable::in_pool(pool, &self.active.common_prefix())),
             immutables,
             version: Arc::clone(&self.version),
         }

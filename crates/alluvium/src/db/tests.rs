@@ -252,6 +252,7 @@ fn a_store_is_locked_missing_foreign_or_there() {
     db.close().unwrap();
     assert!(Db::open_env(Arc::new(env), strict).is_ok());
     let photos = MemEnv::new();
+    photos.create_directory().unwrap();
     photos.add_foreign("photo.jpg");
     let foreign = Db::open_env(Arc::new(photos.clone()), small());
     assert!(matches!(foreign, Err(Error::InvalidArgument { .. })), "{foreign:?}");

@@ -19,6 +19,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::base::key::{self, SeqNo, ValueKind};
+pub use arena::ChunkPool;
 pub use iter::MemtableIterator;
 use skiplist::{Cursor, SkipList, Writer};
 
@@ -39,14 +40,19 @@ impl Memtable {
     /// An empty memtable.
     #[must_use]
     pub fn new() -> Memtable {
-        Memtable::with_common_prefix(b"")
+        Memtable::with_list(SkipList::new(b"", None))
     }
 
-    /// An empty memtable for keys most of which begin with `common_prefix`: it is faster then than
-    /// one that was not told, and slower if it was told wrong. See [`Memtable::common_prefix`].
+    /// An empty memtable that takes memory from `pool`, and leaves it there, for keys most of which
+    /// begin with `common_prefix`. It is faster then than one that was not told so, and slower if
+    /// it was told wrong; see [`Memtable::common_prefix`].
     #[must_use]
-    pub fn with_common_prefix(common_prefix: &[u8]) -> Memtable {
-        Memtable { list: Arc::new(SkipList::new(common_prefix)), tombstones: AtomicU64::new(0) }
+    pub fn in_pool(pool: &Arc<ChunkPool>, common_prefix: &[u8]) -> Memtable {
+        Memtable::with_list(SkipList::new(common_prefix, Some(Arc::clone(pool))))
+    }
+
+    fn with_list(list: SkipList) -> Memtable {
+        Memtable { list: Arc::new(list), tombstones: AtomicU64::new(0) }
     }
 
     /// The right to insert. Waits for the writer before this one to be dropped.

@@ -27,6 +27,7 @@ mod node;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
+use super::arena::ChunkPool;
 use crate::base::key;
 use crate::base::sync::Mutex;
 
@@ -48,8 +49,8 @@ pub(super) struct SkipList {
 }
 
 impl SkipList {
-    pub(super) fn new(anchor: &[u8]) -> SkipList {
-        let state = WriterState::new();
+    pub(super) fn new(anchor: &[u8], pool: Option<Arc<ChunkPool>>) -> SkipList {
+        let state = WriterState::new(pool);
         SkipList {
             head: state.head(),
             anchor: anchor.into(),

@@ -68,7 +68,7 @@ fn any_batches() -> impl Strategy<Value = Vec<Vec<(Vec<u8>, bool, Vec<u8>)>>> {
 }
 
 fn build(batches: &[Vec<(Vec<u8>, bool, Vec<u8>)>], anchor: &[u8]) -> (Arc<Memtable>, Model) {
-    let memtable = Arc::new(Memtable::with_common_prefix(anchor));
+    let memtable = Arc::new(Memtable::in_pool(&Arc::new(ChunkPool::new(0)), anchor));
     let mut model = Model::new();
     let mut seq = 0;
     for batch in batches {

@@ -1,12 +1,16 @@
-//! A block in memory: entries with prefix-compressed keys, and the restart points into them.
+//! A block in memory: values, entries with prefix-compressed keys, restart points into both.
 //!
-//! Drawn in docs/format.md ("Data block and index block"). Prefixes are shared between *user keys*
-//! and the trailer stands whole behind each, for two reasons: at a restart point the encoded
-//! internal key lies in the block in one piece, and a search can follow the sharing: with `matched`
-//! the bytes that the target has in common with the entry before (which is below the target), an
-//! entry that shares more than that is below it as well, one that shares less is above it, and only
-//! one that shares exactly as much is looked at, from there on. No key is put together on the way.
-//! That needs `shared` to be the *whole* common prefix, which the writer keeps and `verify` checks.
+//! Drawn in docs/format.md ("Data block and index block"). Values stand apart from keys, so that a
+//! search reads a few neighbouring cache lines of keys and then one value, in place of a line or
+//! two for each entry that it passes: a block in the cache is seldom in the processor's.
+//!
+//! Prefixes are shared between *user keys* and the trailer stands whole behind each, for two
+//! reasons. At a restart point the encoded internal key lies in the block in one piece. And a
+//! search can follow the sharing: with `matched` the bytes that the target has in common with the
+//! entry before (which is below the target), an entry that shares more than that is below it as
+//! well, one that shares less is above it, and only one that shares exactly as much is looked at,
+//! from there on. No key is put together on the way. That needs `shared` to be the *whole* common
+//! prefix, which the writer keeps and `verify` checks.
 //!
 //! Blocks come here with their checksum checked, which says that they are what was written, not
 //! that the writer meant well: every length is held against the block's end before it is used.
@@ -21,20 +25,23 @@ use crate::base::key::{TRAILER_BYTES, trailer_kind};
 use crate::sstable::format::Malformed;
 use crate::sstable::separator::common_prefix;
 
-const RESTART_BYTES: usize = 4;
+const RESTART_BYTES: usize = 8;
+/// Behind the restart points: the length of the values, the count of restart points.
+const TAIL_BYTES: usize = 8;
 const NO_ENTRY: Malformed = Malformed("an entry does not fit its block");
+const BAD_RESTARTS: Malformed = Malformed("the restart points do not fit their block");
 
-/// One entry as it stands in a block: offsets into its entries.
+/// One entry as it stands among a block's entries. Its value follows that of the entry before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Entry {
     /// Bytes of the user key shared with that of the entry before.
     pub(super) shared: usize,
     /// Where the rest of the user key begins. The trailer follows it.
     pub(super) key_start: usize,
-    /// Where the value begins: right behind the trailer.
-    pub(super) value_start: usize,
-    /// Where the value ends and the next entry begins.
+    /// Where the trailer ends and the next entry begins.
     pub(super) end: usize,
+    /// Bytes of the value.
+    pub(super) value_bytes: usize,
 }
 
 impl Entry {
@@ -45,45 +52,49 @@ impl Entry {
         let Some((head, _)) = entries[at..].split_first_chunk::<3>() else {
             return Err(NO_ENTRY);
         };
-        let [shared, unshared, value] = *head;
-        if shared | unshared | value >= 0x80 {
+        let [shared, unshared, value_bytes] = *head;
+        if shared | unshared | value_bytes >= 0x80 {
             return Entry::decode_long(entries, at);
         }
         let key_start = at + 3;
-        let value_start = key_start + unshared as usize + TRAILER_BYTES;
-        let end = value_start + value as usize;
+        let end = key_start + usize::from(unshared) + TRAILER_BYTES;
         if end > entries.len() {
             return Err(NO_ENTRY);
         }
-        Ok(Entry { shared: shared as usize, key_start, value_start, end })
+        let (shared, value_bytes) = (usize::from(shared), usize::from(value_bytes));
+        Ok(Entry { shared, key_start, end, value_bytes })
     }
 
-    #[cold]
     #[inline(never)]
     fn decode_long(entries: &[u8], at: usize) -> Result<Entry, Malformed> {
         let decode = || {
             let mut input = &entries[at..];
             let shared = take_varint32(&mut input)? as usize;
             let unshared = take_varint32(&mut input)? as usize;
-            let value = usize::try_from(take_varint(&mut input)?).ok()?;
+            let value_bytes = usize::try_from(take_varint(&mut input)?).ok()?;
             let key_start = entries.len() - input.len();
-            let value_start = key_start.checked_add(unshared)?.checked_add(TRAILER_BYTES)?;
-            let end = value_start.checked_add(value)?;
-            (end <= entries.len()).then_some(Entry { shared, key_start, value_start, end })
+            let end = key_start.checked_add(unshared)?.checked_add(TRAILER_BYTES)?;
+            (end <= entries.len()).then_some(Entry { shared, key_start, end, value_bytes })
         };
         decode().ok_or(NO_ENTRY)
     }
 
-    /// The unshared end of the user key, of an entry decoded from `entries`.
+    /// The unshared end of the key with its trailer, of an entry decoded from `entries`.
     #[inline]
-    fn suffix(self, entries: &[u8]) -> &[u8] {
-        &entries[self.key_start..self.value_start - TRAILER_BYTES]
+    pub(super) fn suffix(self, entries: &[u8]) -> &[u8] {
+        &entries[self.key_start..self.end]
+    }
+
+    /// The unshared end of the user key.
+    #[inline]
+    fn user_suffix(self, entries: &[u8]) -> &[u8] {
+        &entries[self.key_start..self.end - TRAILER_BYTES]
     }
 
     /// The trailer. Fails on a kind of write that this version does not know.
     #[inline]
     pub(super) fn trailer(self, entries: &[u8]) -> Result<u64, Malformed> {
-        let bytes = entries[..self.value_start].last_chunk::<TRAILER_BYTES>();
+        let bytes = entries[..self.end].last_chunk::<TRAILER_BYTES>();
         let trailer = u64::from_le_bytes(*bytes.ok_or(NO_ENTRY)?);
         if trailer_kind(trailer).is_none() {
             return Err(Malformed("an entry of a kind that this version does not know"));
@@ -92,20 +103,36 @@ impl Entry {
     }
 }
 
+/// Where a restart point leads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Restart {
+    /// Where the entry begins among the entries.
+    pub(super) at: usize,
+    /// Where its value begins among the values.
+    pub(super) value_start: usize,
+}
+
 /// The first entry at or behind a target.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Found {
     pub(super) entry: Entry,
     /// Where the entry begins.
     pub(super) at: usize,
+    /// Its value's bytes in the block.
+    pub(super) value_start: usize,
+    pub(super) value_end: usize,
+    pub(super) trailer: u64,
     /// Whether its user key is the target's.
     pub(super) same_user_key: bool,
 }
 
-/// A block: its bytes, and where its entries end.
-#[derive(Debug, Clone, Default)]
+/// A block: its bytes, and where their parts are.
+#[derive(Clone, Default)]
 pub(super) struct Block {
     data: Bytes,
+    /// The values end and the entries begin here.
+    values_end: usize,
+    /// The entries end and the restart points begin here.
     entries_end: usize,
     restarts: usize,
 }
@@ -114,30 +141,54 @@ impl Block {
     /// Takes the bytes of a block that was checked before, as when it entered the block cache.
     #[inline]
     pub(super) fn new(data: Bytes) -> Result<Block, Malformed> {
-        let damaged = Malformed("the restart points do not fit their block");
-        let count = data.last_chunk::<RESTART_BYTES>().ok_or(damaged)?;
-        let restarts = u32::from_le_bytes(*count) as usize;
-        let table = restarts.checked_add(1).and_then(|words| words.checked_mul(RESTART_BYTES));
-        let entries_end = table.and_then(|table| data.len().checked_sub(table)).ok_or(damaged)?;
-        Ok(Block { data, entries_end, restarts })
+        let (rest, tail) = data.split_last_chunk::<TAIL_BYTES>().ok_or(BAD_RESTARTS)?;
+        let (values_end, restarts) = two_words(*tail);
+        let table = restarts.checked_mul(RESTART_BYTES).ok_or(BAD_RESTARTS)?;
+        let entries_end = rest.len().checked_sub(table).ok_or(BAD_RESTARTS)?;
+        if values_end > entries_end {
+            return Err(BAD_RESTARTS);
+        }
+        Ok(Block { data, values_end, entries_end, restarts })
     }
 
     /// Takes the bytes of a block as they left the disk: the restart points are checked too. The
     /// entries are as they are decoded.
     pub(super) fn from_disk(data: Bytes) -> Result<Block, Malformed> {
         let block = Block::new(data)?;
-        let offsets = || (0..block.restarts).map(|index| block.restart(index));
+        let points = || (0..block.restarts).map(|index| block.restart(index));
         let sound = block.restarts > 0
-            && block.restart(0) == 0
-            && offsets().is_sorted_by(|a, b| a < b)
-            && offsets().all(|offset| offset < block.entries_end);
-        sound.then_some(block).ok_or(Malformed("the restart points do not fit their block"))
+            && block.restart(0) == Restart { at: 0, value_start: 0 }
+            && points().is_sorted_by(|a, b| a.at < b.at && a.value_start <= b.value_start)
+            && points().all(|point| {
+                point.at < block.entries().len() && point.value_start <= block.values_end
+            });
+        sound.then_some(block).ok_or(BAD_RESTARTS)
     }
 
-    /// The entries, without the restart points.
+    /// The whole block, sharing its memory.
+    pub(super) fn contents(&self) -> Bytes {
+        self.data.clone()
+    }
+
+    /// The entries: keys, without values.
     #[inline]
     pub(super) fn entries(&self) -> &[u8] {
-        &self.data[..self.entries_end]
+        &self.data[self.values_end..self.entries_end]
+    }
+
+    /// The values. They begin where the block does.
+    #[inline]
+    pub(super) fn values(&self) -> &[u8] {
+        &self.data[..self.values_end]
+    }
+
+    /// Where a value ends that begins at `start`.
+    #[inline]
+    pub(super) fn value_end(&self, start: usize, value_bytes: usize) -> Result<usize, Malformed> {
+        match start.checked_add(value_bytes) {
+            Some(end) if end <= self.values_end => Ok(end),
+            _ => Err(NO_ENTRY),
+        }
     }
 
     /// The number of restart points.
@@ -145,21 +196,22 @@ impl Block {
         self.restarts
     }
 
-    /// The offset that restart point `index` names.
+    /// Restart point `index`.
     #[inline]
-    pub(super) fn restart(&self, index: usize) -> usize {
-        let (offsets, _) = self.data[self.entries_end..].as_chunks::<RESTART_BYTES>();
-        u32::from_le_bytes(offsets[index]) as usize
+    pub(super) fn restart(&self, index: usize) -> Restart {
+        let (points, _) = self.data[self.entries_end..].as_chunks::<RESTART_BYTES>();
+        let (at, value_start) = two_words(points[index]);
+        Restart { at, value_start }
     }
 
-    /// The part of the block's memory in `range`, sharing it.
-    pub(super) fn slice(&self, range: Range<usize>) -> Bytes {
+    /// The value in `range`, sharing the block's memory.
+    pub(super) fn value_handle(&self, range: Range<usize>) -> Bytes {
         self.data.slice(range)
     }
 
-    /// As [`Self::slice`], giving up the rest: one count of references fewer.
+    /// As [`Self::value_handle`], giving up the rest: one count of references fewer.
     #[inline]
-    pub(super) fn into_slice(self, range: Range<usize>) -> Bytes {
+    pub(super) fn into_value(self, range: Range<usize>) -> Bytes {
         let mut data = self.data;
         data.truncate(range.end);
         data.advance(range.start);
@@ -168,16 +220,17 @@ impl Block {
 
     /// The entry that restart point `index` names.
     #[inline]
-    fn restart_entry(&self, index: usize) -> Result<(usize, Entry), Malformed> {
-        let at = self.restart(index);
-        if at >= self.entries_end {
+    fn restart_entry(&self, index: usize) -> Result<(Restart, Entry), Malformed> {
+        let point = self.restart(index);
+        let entries = self.entries();
+        if point.at >= entries.len() {
             return Err(NO_ENTRY);
         }
-        let entry = Entry::decode(self.entries(), at)?;
+        let entry = Entry::decode(entries, point.at)?;
         if entry.shared != 0 {
             return Err(Malformed("the entry at a restart point shares its key's front"));
         }
-        Ok((at, entry))
+        Ok((point, entry))
     }
 
     /// The first entry at or behind the internal key of `user_key` and `trailer`; `None` when all
@@ -190,43 +243,45 @@ impl Block {
         while low < high {
             let middle = low + (high - low) / 2;
             let (_, entry) = self.restart_entry(middle)?;
-            if self.is_before(entry, user_key, trailer)? {
+            if is_before(entries, entry, user_key, trailer)? {
                 low = middle + 1;
             } else {
                 high = middle;
             }
         }
-        let limit = if low < self.restarts { self.restart(low) } else { self.entries_end };
-        if low > 0
-            && let Some(found) = self.scan(self.restart(low - 1), limit, user_key, trailer)?
-        {
-            return Ok(Some(found));
+        if low > 0 {
+            let limit = if low < self.restarts { self.restart(low).at } else { entries.len() };
+            let found = self.scan(self.restart(low - 1), limit, user_key, trailer)?;
+            if found.is_some() {
+                return Ok(found);
+            }
         }
         if low == self.restarts {
             return Ok(None);
         }
-        let (at, entry) = self.restart_entry(low)?;
-        entry.trailer(entries)?;
-        Ok(Some(Found { entry, at, same_user_key: entry.suffix(entries) == user_key }))
+        let (point, entry) = self.restart_entry(low)?;
+        let same_user_key = entry.user_suffix(entries) == user_key;
+        self.found(entry, point, same_user_key).map(Some)
     }
 
-    /// Whether an entry at a restart point stands before the target.
     #[inline]
-    fn is_before(&self, entry: Entry, user_key: &[u8], trailer: u64) -> Result<bool, Malformed> {
-        let entries = self.entries();
-        match entry.suffix(entries).cmp(user_key) {
-            Ordering::Less => Ok(true),
-            Ordering::Greater => Ok(false),
-            Ordering::Equal => Ok(entry.trailer(entries)? > trailer),
-        }
+    fn found(&self, entry: Entry, place: Restart, same: bool) -> Result<Found, Malformed> {
+        Ok(Found {
+            entry,
+            at: place.at,
+            value_start: place.value_start,
+            value_end: self.value_end(place.value_start, entry.value_bytes)?,
+            trailer: entry.trailer(self.entries())?,
+            same_user_key: same,
+        })
     }
 
-    /// The first entry at or behind the target among those from `at` (a restart point before the
-    /// target) up to `limit`.
+    /// The first entry at or behind the target among those from `place` (a restart point before
+    /// the target) up to `limit`.
     #[inline]
     fn scan(
         &self,
-        mut at: usize,
+        mut place: Restart,
         limit: usize,
         user_key: &[u8],
         trailer: u64,
@@ -234,33 +289,53 @@ impl Block {
         let entries = self.entries();
         // Bytes that the target has in common with the entry before.
         let mut matched = 0;
-        while at < limit {
-            let entry = Entry::decode(entries, at)?;
+        while place.at < limit {
+            let entry = Entry::decode(entries, place.at)?;
             if entry.shared < matched {
-                entry.trailer(entries)?;
-                return Ok(Some(Found { entry, at, same_user_key: false }));
+                return self.found(entry, place, false).map(Some);
             }
             if entry.shared == matched {
-                let suffix = entry.suffix(entries);
+                let suffix = entry.user_suffix(entries);
                 let rest = &user_key[matched..];
                 let common = common_prefix(suffix, rest);
-                let order = suffix.get(common).cmp(&rest.get(common));
-                let same_user_key = order == Ordering::Equal;
-                let reached = match order {
-                    Ordering::Less => false,
-                    Ordering::Equal => entry.trailer(entries)? <= trailer,
-                    Ordering::Greater => {
-                        entry.trailer(entries)?;
-                        true
-                    }
-                };
-                if reached {
-                    return Ok(Some(Found { entry, at, same_user_key }));
+                match suffix.get(common).cmp(&rest.get(common)) {
+                    Ordering::Less => {}
+                    Ordering::Equal if entry.trailer(entries)? > trailer => {}
+                    order => return self.found(entry, place, order.is_eq()).map(Some),
                 }
                 matched += common;
             }
-            at = entry.end;
+            place.at = entry.end;
+            // Sums that leave the block are refused when they are used.
+            place.value_start = place.value_start.saturating_add(entry.value_bytes);
         }
         Ok(None)
     }
+}
+
+impl std::fmt::Debug for Block {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Block({} bytes, {} restart points)", self.data.len(), self.restarts)
+    }
+}
+
+/// Whether an entry at a restart point stands before the target.
+#[inline]
+fn is_before(
+    entries: &[u8],
+    entry: Entry,
+    user_key: &[u8],
+    trailer: u64,
+) -> Result<bool, Malformed> {
+    match entry.user_suffix(entries).cmp(user_key) {
+        Ordering::Less => Ok(true),
+        Ordering::Greater => Ok(false),
+        Ordering::Equal => Ok(entry.trailer(entries)? > trailer),
+    }
+}
+
+#[inline]
+fn two_words(bytes: [u8; 8]) -> (usize, usize) {
+    let words = u64::from_le_bytes(bytes);
+    (words as u32 as usize, (words >> 32) as usize)
 }

@@ -8,14 +8,14 @@
 use bytes::Bytes;
 
 use crate::base::key::TRAILER_BYTES;
-use crate::sstable::block::{Block, Entry};
+use crate::sstable::block::{Block, Entry, Restart};
 use crate::sstable::format::Malformed;
 
 /// A stack of passed entries is let go when its keys exceed this: a stranger's block could make
 /// them many times its own size.
 const PASSED_BYTES_MAX: usize = 1 << 20;
 
-/// An entry on the stack. It ends where the one above it begins.
+/// An entry on the stack. It and its value end where those of the one above it begin.
 #[derive(Debug, Clone, Copy)]
 struct Passed {
     at: usize,
@@ -29,9 +29,11 @@ pub(super) struct BlockIter {
     block: Block,
     valid: bool,
     key: Vec<u8>,
+    /// Where the current entry begins, where it ends, and the same of its value.
     at: usize,
-    value_start: usize,
     end: usize,
+    value_start: usize,
+    value_end: usize,
     /// The entries right before the current one, the nearest on top.
     passed: Vec<Passed>,
     passed_keys: Vec<u8>,
@@ -68,23 +70,23 @@ impl BlockIter {
 
     #[inline]
     pub(super) fn value(&self) -> &[u8] {
-        &self.block.entries()[self.value_start..self.end]
+        &self.block.values()[self.value_start..self.value_end]
     }
 
     pub(super) fn value_handle(&self) -> Bytes {
-        self.block.slice(self.value_start..self.end)
+        self.block.value_handle(self.value_start..self.value_end)
     }
 
     pub(super) fn seek_to_first(&mut self) -> Result<(), Malformed> {
         self.invalidate();
         self.key.clear();
-        self.end = 0;
+        (self.end, self.value_end) = (0, 0);
         self.step()
     }
 
     pub(super) fn seek_to_last(&mut self) -> Result<(), Malformed> {
         self.invalidate();
-        self.at = self.block.entries().len();
+        (self.at, self.value_start) = (self.block.entries().len(), self.block.values().len());
         self.step_back()
     }
 
@@ -94,15 +96,15 @@ impl BlockIter {
         let Some(found) = self.block.seek(user_key, trailer)? else {
             return Ok(());
         };
-        let entry = found.entry;
         // The search left the target where it parts from the entry: what the entry shares with the
         // one before it, it shares with the target too.
+        let entry = found.entry;
         let front = user_key.get(..entry.shared).ok_or(Malformed("an entry shares too much"))?;
         self.key.clear();
         self.key.extend_from_slice(front);
-        let entries = self.block.entries();
-        self.key.extend_from_slice(&entries[entry.key_start..entry.value_start]);
-        (self.at, self.value_start, self.end) = (found.at, entry.value_start, entry.end);
+        self.key.extend_from_slice(entry.suffix(self.block.entries()));
+        (self.at, self.end) = (found.at, entry.end);
+        (self.value_start, self.value_end) = (found.value_start, found.value_end);
         self.valid = true;
         Ok(())
     }
@@ -136,8 +138,10 @@ impl BlockIter {
             return Ok(());
         }
         let entry = Entry::decode(entries, self.end)?;
+        let value_end = self.block.value_end(self.value_end, entry.value_bytes)?;
         extend_key(&mut self.key, entries, entry)?;
-        (self.at, self.value_start, self.end) = (self.end, entry.value_start, entry.end);
+        (self.at, self.end) = (self.end, entry.end);
+        (self.value_start, self.value_end) = (self.value_end, value_end);
         self.valid = true;
         Ok(())
     }
@@ -149,7 +153,7 @@ impl BlockIter {
             return Ok(());
         }
         if self.passed.is_empty() {
-            self.pass_up_to(self.at)?;
+            self.pass_up_to_current()?;
         }
         let Some(before) = self.passed.pop() else {
             return Err(Malformed("no entry ends where another begins"));
@@ -157,46 +161,50 @@ impl BlockIter {
         self.key.clear();
         self.key.extend_from_slice(&self.passed_keys[before.key_start..]);
         self.passed_keys.truncate(before.key_start);
-        (self.end, self.at, self.value_start) = (self.at, before.at, before.value_start);
+        (self.at, self.end) = (before.at, self.at);
+        (self.value_start, self.value_end) = (before.value_start, self.value_start);
         self.valid = true;
         Ok(())
     }
 
-    /// Puts the entries from the restart point before `limit` up to it on the stack.
-    fn pass_up_to(&mut self, limit: usize) -> Result<(), Malformed> {
+    /// Puts the entries from the restart point before the current one up to it on the stack.
+    fn pass_up_to_current(&mut self) -> Result<(), Malformed> {
         let entries = self.block.entries();
-        let mut at = self.restart_before(limit);
+        let Restart { mut at, mut value_start } = self.restart_before(self.at);
         self.key.clear();
-        while at < limit {
+        while at < self.at {
             let entry = Entry::decode(entries, at)?;
             extend_key(&mut self.key, entries, entry)?;
             if self.passed_keys.len() > PASSED_BYTES_MAX {
                 self.passed.clear();
                 self.passed_keys.clear();
             }
-            let key_start = self.passed_keys.len();
+            self.passed.push(Passed { at, value_start, key_start: self.passed_keys.len() });
             self.passed_keys.extend_from_slice(&self.key);
-            self.passed.push(Passed { at, value_start: entry.value_start, key_start });
             at = entry.end;
+            value_start = self.block.value_end(value_start, entry.value_bytes)?;
         }
-        if at != limit {
+        if at != self.at || value_start != self.value_start {
             return Err(Malformed("no entry ends where another begins"));
         }
         Ok(())
     }
 
-    /// The offset of the last restart point below `limit`.
-    fn restart_before(&self, limit: usize) -> usize {
+    /// The last restart point below `limit`.
+    fn restart_before(&self, limit: usize) -> Restart {
         let (mut low, mut high) = (0, self.block.restarts());
         while low < high {
             let middle = low + (high - low) / 2;
-            if self.block.restart(middle) < limit {
+            if self.block.restart(middle).at < limit {
                 low = middle + 1;
             } else {
                 high = middle;
             }
         }
-        if low == 0 { 0 } else { self.block.restart(low - 1) }
+        match low {
+            0 => Restart { at: 0, value_start: 0 },
+            _ => self.block.restart(low - 1),
+        }
     }
 }
 
@@ -209,6 +217,6 @@ fn extend_key(key: &mut Vec<u8>, entries: &[u8], entry: Entry) -> Result<(), Mal
     }
     entry.trailer(entries)?;
     key.truncate(entry.shared);
-    key.extend_from_slice(&entries[entry.key_start..entry.value_start]);
+    key.extend_from_slice(entry.suffix(entries));
     Ok(())
 }

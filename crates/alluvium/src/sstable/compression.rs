@@ -12,6 +12,7 @@ use std::cell::RefCell;
 
 use crate::base::coding::{put_varint, take_varint};
 use crate::base::limits::BLOCK_BYTES_MAX;
+use crate::sstable::block_builder::KEPT_BYTES_MAX;
 use crate::sstable::format::Malformed;
 
 /// Compression level of Zstd: the middle of its quick range.
@@ -96,10 +97,14 @@ impl Compressor {
 
     /// The bytes to store for a block of these `contents`, and their codec: `contents` itself where
     /// compressing does not save an eighth.
-    pub(super) fn compress<'a>(&'a mut self, contents: &'a [u8]) -> (&'a [u8], Codec) {
+    pub(super) fn compress<'a>(
+        &'a mut self,
+        contents: &'a mut Vec<u8>,
+    ) -> (&'a mut Vec<u8>, Codec) {
         match self.try_compress(contents) {
             Some(length) if length <= contents.len() - contents.len() / 8 => {
-                (&self.out[..length], self.codec)
+                self.out.truncate(length);
+                (&mut self.out, self.codec)
             }
             _ => (contents, Codec::None),
         }
@@ -109,6 +114,9 @@ impl Compressor {
     /// not be allocated) is no error: the block is stored as it is.
     fn try_compress(&mut self, contents: &[u8]) -> Option<usize> {
         let out = &mut self.out;
+        if out.capacity() > KEPT_BYTES_MAX {
+            *out = Vec::new();
+        }
         out.clear();
         put_varint(out, contents.len() as u64);
         let start = out.len();

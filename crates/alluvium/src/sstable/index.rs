@@ -11,12 +11,11 @@
 use std::cmp::Ordering;
 
 use crate::base::key::{compare, split};
-use crate::sstable::block::{Block, Entry};
+use crate::sstable::block::{Block, Entry, Restart};
 use crate::sstable::format::{BlockHandle, Malformed};
 use crate::sstable::separator::common_prefix;
 
 /// Separators and places of the data blocks, in their order.
-#[derive(Debug)]
 pub(super) struct Index {
     /// The separators, encoded internal keys, back to back.
     keys: Box<[u8]>,
@@ -38,23 +37,25 @@ impl Index {
         let mut keys = Vec::with_capacity(entries.len());
         let mut key_ends = Vec::with_capacity(count);
         let mut offsets = Vec::with_capacity(count + 1);
-        let (mut at, mut offset) = (0, 0);
+        let (mut at, mut value_start, mut offset) = (0, 0, 0);
         for position in 0..count {
             let entry = Entry::decode(entries, at)?;
-            if entry.shared != 0 || block.restart(position) != at {
+            if entry.shared != 0 || block.restart(position) != (Restart { at, value_start }) {
                 return Err(Malformed("an index entry is no restart point"));
             }
-            keys.extend_from_slice(&entries[entry.key_start..entry.value_start]);
+            keys.extend_from_slice(entry.suffix(entries));
             key_ends.push(keys.len() as u32);
-            let handle = decode_handle(&entries[entry.value_start..entry.end])?;
+            let value_end = block.value_end(value_start, entry.value_bytes)?;
+            let handle = decode_handle(&block.values()[value_start..value_end])?;
             if handle.offset != offset || handle.end() > data_end {
                 return Err(Malformed("the data blocks do not follow each other"));
             }
             offsets.push(offset);
             offset = handle.end();
-            at = entry.end;
+            (at, value_start) = (entry.end, value_end);
         }
-        if count == 0 || at != entries.len() || offset != data_end {
+        let ends_meet = at == entries.len() && value_start == block.values().len();
+        if count == 0 || !ends_meet || offset != data_end {
             return Err(Malformed("the index does not cover the file"));
         }
         offsets.push(offset);
@@ -150,6 +151,12 @@ impl Index {
             + size_of_val(&*self.key_ends)
             + size_of_val(&*self.offsets)
             + size_of_val(&*self.prefixes)
+    }
+}
+
+impl std::fmt::Debug for Index {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Index({} blocks, {} common bytes)", self.blocks(), self.common)
     }
 }
 

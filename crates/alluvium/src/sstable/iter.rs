@@ -49,10 +49,7 @@ impl TableIterator {
     pub(super) fn new(table: Arc<Table>, purpose: ReadPurpose) -> TableIterator {
         let ahead = match purpose {
             ReadPurpose::User { .. } => ReadAhead::adaptive(),
-            ReadPurpose::Compaction => {
-                table.file.advise_sequential();
-                ReadAhead::sequential()
-            }
+            ReadPurpose::Compaction => ReadAhead::sequential(),
         };
         TableIterator {
             table,
@@ -111,6 +108,17 @@ impl TableIterator {
     fn damaged(&self, malformed: Malformed) -> Error {
         let offset = self.position.map_or(0, |position| self.table.index.handle(position).offset);
         self.table.file.damaged(offset, malformed)
+    }
+
+    /// Ends a step forwards that did not land on an entry of the current block.
+    #[cold]
+    #[inline(never)]
+    fn leave_block(&mut self, stepped: std::result::Result<(), Malformed>) -> Result<()> {
+        let moved = match stepped {
+            Ok(()) => self.enter_next_block(),
+            Err(malformed) => Err(self.damaged(malformed)),
+        };
+        self.settle(moved)
     }
 
     /// Makes a move from the block's end land on the first entry behind, where there is one.
@@ -232,17 +240,11 @@ impl InternalIterator for TableIterator {
     #[inline]
     fn next(&mut self) -> Result<()> {
         if self.block.valid() {
-            match self.block.next() {
-                Ok(()) if self.block.valid() => return Ok(()),
-                Ok(()) => {
-                    let moved = self.enter_next_block();
-                    return self.settle(moved);
-                }
-                Err(malformed) => {
-                    let error = self.damaged(malformed);
-                    return self.settle(Err(error));
-                }
+            let stepped = self.block.next();
+            if stepped.is_ok() && self.block.valid() {
+                return Ok(());
             }
+            return self.leave_block(stepped);
         }
         self.error.clone().map_or(Ok(()), Err)
     }

@@ -4,8 +4,8 @@
 //! of [`crate::base::key::compare`], and finishes it: the file is complete, synced and never
 //! changed again. What the writer returns, a [`TableSummary`], goes into the manifest, the footer's
 //! checksum included. A reader asks the [`TableCache`] for it by its [`TableHandle`] and gets a
-//! [`Table`], with index, filter and properties in memory, for point lookups and
-//! [`TableIterator`]s. When no version names the table any longer, the file is removed.
+//! [`Table`]: index, filter and properties in memory, for point lookups and [`TableIterator`]s.
+//! When no version names the table any longer, the file is removed.
 //!
 //! Every byte is drawn in docs/format.md ("Tables"). From the bottom up:
 //!

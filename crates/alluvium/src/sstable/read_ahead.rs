@@ -6,6 +6,9 @@
 //! time, up to the same 256 KiB. A user's block is copied out of the chunk: a value that the user
 //! keeps must not keep a quarter of a mebibyte.
 //!
+//! The road not taken: telling the operating system that the file is read in order. The hint sticks
+//! to the open file, which point lookups share.
+//!
 //! One owner, no sharing. What lies in the chunk is not checked yet.
 
 use bytes::{Bytes, BytesMut};

@@ -97,9 +97,7 @@ impl Table {
         let damaged = |malformed| self.file.damaged(handle.offset, malformed);
         match block.seek(user_key, trailer).map_err(damaged)? {
             Some(found) if found.same_user_key => {
-                let trailer = found.entry.trailer(block.entries()).map_err(damaged)?;
-                let value = block.into_slice(found.entry.value_start..found.entry.end);
-                Ok(Some((trailer, value)))
+                Ok(Some((found.trailer, block.into_value(found.value_start..found.value_end))))
             }
             _ => Ok(None),
         }
@@ -135,10 +133,10 @@ impl Table {
         contents: Bytes,
         fill_cache: bool,
     ) -> Result<Block> {
-        let block = Block::from_disk(contents.clone())
+        let block = Block::from_disk(contents)
             .map_err(|malformed| self.file.damaged(handle.offset, malformed))?;
         if fill_cache {
-            self.cache.insert(self.file.number, handle.offset, contents);
+            self.cache.insert(self.file.number, handle.offset, block.contents());
         }
         Ok(block)
     }

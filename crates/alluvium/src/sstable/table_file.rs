@@ -53,11 +53,6 @@ impl TableFile {
         Ok(())
     }
 
-    /// Says that the file will be read from front to back.
-    pub(super) fn advise_sequential(&self) {
-        self.file.advise_sequential();
-    }
-
     /// Reads the contents of a block. The handle is sane; whether it lies in the file is found out
     /// before anything is allocated for it.
     pub(super) fn read_block(&self, handle: BlockHandle) -> Result<Bytes> {

@@ -10,7 +10,7 @@ use crate::base::checksum::key_hash;
 use crate::base::error::Error;
 use crate::base::key::{SeqNo, ValueKind, compare, split, trailer_kind, trailer_seq, user_key};
 use crate::base::limits::{KEY_BYTES_MAX, VALUE_BYTES_MAX};
-use crate::sstable::block::{Block, Entry};
+use crate::sstable::block::{Block, Entry, Restart};
 use crate::sstable::format::{BlockHandle, Malformed};
 use crate::sstable::properties::Properties;
 use crate::sstable::read_ahead::ReadAhead;
@@ -121,18 +121,20 @@ impl Walk<'_> {
     /// Takes in the block at `position` of the index.
     fn block(&mut self, block: &Block, position: usize) -> Result<(), Malformed> {
         let entries = block.entries();
-        let (mut at, mut restart) = (0, 0);
+        let (mut at, mut value_start, mut restart) = (0, 0, 0);
         self.key.clear();
         while at < entries.len() {
             let entry = Entry::decode(entries, at)?;
-            let is_restart = restart < block.restarts() && block.restart(restart) == at;
+            let is_restart =
+                restart < block.restarts() && block.restart(restart) == Restart { at, value_start };
             restart += usize::from(is_restart);
             self.rebuild_key(entries, entry, is_restart)?;
-            self.entry(entry.trailer(entries)?, entry.end - entry.value_start)?;
+            self.entry(entry.trailer(entries)?, entry.value_bytes)?;
             at = entry.end;
+            value_start = block.value_end(value_start, entry.value_bytes)?;
         }
-        if restart != block.restarts() {
-            return Err(Malformed("a restart point names no entry"));
+        if restart != block.restarts() || value_start != block.values().len() {
+            return Err(Malformed("a restart point names no entry, or a value has none"));
         }
         let index = &self.table.index;
         if compare(&self.last, index.key(position)) == Ordering::Greater {
@@ -140,8 +142,7 @@ impl Walk<'_> {
         }
         let below = |separator: &[u8]| {
             let first = Entry::decode(entries, 0)?;
-            let first = &entries[first.key_start..first.value_start];
-            Ok(compare(separator, first) == Ordering::Less)
+            Ok(compare(separator, first.suffix(entries)) == Ordering::Less)
         };
         if position > 0 && !below(index.key(position - 1))? {
             return Err(Malformed("the block's first key is before the separator before it"));
@@ -156,7 +157,7 @@ impl Walk<'_> {
         entry: Entry,
         is_restart: bool,
     ) -> Result<(), Malformed> {
-        let rest = &entries[entry.key_start..entry.value_start];
+        let rest = entry.suffix(entries);
         let common = if self.key.is_empty() || is_restart {
             0
         } else {

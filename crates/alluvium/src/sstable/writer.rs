@@ -18,10 +18,7 @@ use std::sync::Arc;
 use crate::base::checksum::{checksum, key_hash};
 use crate::base::error::{Error, Result};
 use crate::base::file::FileNumber;
-use crate::base::key::SeqNo;
-#[cfg(test)]
-use crate::base::key::user_key as user_key_of;
-use crate::base::key::{TRAILER_BYTES, ValueKind, trailer_kind, trailer_seq, try_split};
+use crate::base::key::{SeqNo, TRAILER_BYTES, ValueKind, trailer_kind, trailer_seq, try_split};
 use crate::base::limits::{BLOCK_BYTES_MAX, KEY_BYTES_MAX, VALUE_BYTES_MAX};
 use crate::env::WritableFile;
 use crate::filter::FilterBuilder;
@@ -207,7 +204,7 @@ impl TableWriter {
     /// The user key added last; `None` before the first.
     #[cfg(test)]
     pub(crate) fn last_user_key(&self) -> Option<&[u8]> {
-        (self.properties.entries > 0).then(|| user_key_of(&self.last))
+        try_split(&self.last).map(|(user_key, _)| user_key)
     }
 
     /// Writes what is left and syncs the file (not its name in the directory). A table without
@@ -229,13 +226,13 @@ impl TableWriter {
             return Err(Error::invalid("a table of so many blocks: its index would be too large"));
         }
         self.properties.largest = std::mem::take(&mut self.last);
-        let filter = self.filter.finish();
+        let mut filter = self.filter.finish();
         let filter = if filter.is_empty() {
             BlockHandle::ABSENT
         } else {
-            self.output.block(&filter, Codec::None)?
+            self.output.block(&mut filter, Codec::None)?
         };
-        let properties = self.output.block(&self.properties.encode(), Codec::None)?;
+        let properties = self.output.block(&mut self.properties.encode(), Codec::None)?;
         let (stored, codec) = self.compressor.compress(self.index.finish());
         let index = self.output.block(stored, codec)?;
         let footer_checksum = self.output.footer(Footer { index, filter, properties })?;
@@ -300,17 +297,20 @@ impl Output {
         self.appended + self.buffer.len() as u64
     }
 
-    /// Writes a block and its trailer.
-    fn block(&mut self, stored: &[u8], codec: Codec) -> Result<BlockHandle> {
+    /// Writes a block; its trailer is appended to `stored` on the way.
+    fn block(&mut self, stored: &mut Vec<u8>, codec: Codec) -> Result<BlockHandle> {
         let handle = BlockHandle { offset: self.offset(), length: stored.len() as u64 };
-        self.buffer.reserve(stored.len() + BLOCK_TRAILER_BYTES);
-        let start = self.buffer.len();
-        self.buffer.extend_from_slice(stored);
-        self.buffer.push(codec.tag());
-        let sum = checksum(&self.buffer[start..], self.number.0, handle.offset);
-        self.buffer.extend_from_slice(&sum.to_le_bytes());
-        if self.buffer.len() >= APPEND_BYTES {
-            self.append()?;
+        stored.push(codec.tag());
+        let sum = checksum(stored, self.number.0, handle.offset);
+        stored.extend_from_slice(&sum.to_le_bytes());
+        if stored.len() >= APPEND_BYTES {
+            self.append_buffered()?;
+            self.append(stored)?;
+        } else {
+            self.buffer.extend_from_slice(stored);
+            if self.buffer.len() >= APPEND_BYTES {
+                self.append_buffered()?;
+            }
         }
         Ok(handle)
     }
@@ -319,15 +319,24 @@ impl Output {
     fn footer(&mut self, footer: Footer) -> Result<u64> {
         let (bytes, sum) = footer.encode(self.number, self.offset());
         self.buffer.extend_from_slice(&bytes);
-        self.append()?;
+        self.append_buffered()?;
         Ok(sum)
     }
 
-    fn append(&mut self) -> Result<()> {
-        let appended = self.file.append(&self.buffer);
+    fn append_buffered(&mut self) -> Result<()> {
+        if !self.buffer.is_empty() {
+            let buffer = std::mem::take(&mut self.buffer);
+            self.append(&buffer)?;
+            self.buffer = buffer;
+            self.buffer.clear();
+        }
+        Ok(())
+    }
+
+    fn append(&mut self, bytes: &[u8]) -> Result<()> {
+        let appended = self.file.append(bytes);
         appended.map_err(|source| self.fail("append to", source))?;
-        self.appended += self.buffer.len() as u64;
-        self.buffer.clear();
+        self.appended += bytes.len() as u64;
         Ok(())
     }
 

@@ -7,11 +7,10 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::time::Instant;
 
-use alluvium::Db;
+use alluvium::{Db, Options};
 use alluvium_events::{EventStore, ReportOptions};
 use clap::Args;
 
-use super::ingest::WritingArgs;
 use crate::failure::Failure;
 use crate::output::numbers::{counted, duration, rate};
 use crate::output::report;
@@ -30,8 +29,6 @@ pub struct DemoArgs {
     /// Another number makes another stream
     #[arg(long, value_name = "N", default_value_t = 1)]
     seed: u64,
-    #[command(flatten)]
-    writing: WritingArgs,
 }
 
 /// Makes, ingests, settles, reports.
@@ -42,9 +39,9 @@ pub fn run(args: &DemoArgs, out: &mut dyn Write) -> Result<(), Failure> {
         (None, Some(temporary)) => temporary.path(),
         (None, None) => return Err(Failure::Usage("--db is missing".to_owned())),
     };
-    let store = EventStore::open(directory, true, args.writing.store_options())?;
+    let store = EventStore::open(directory, true, Options::default())?;
     let began = Instant::now();
-    ingest(&store, args)?;
+    let events = ingest(&store, args)?;
     let handed_over = began.elapsed();
     settle(store.db())?;
     let settled = began.elapsed();
@@ -52,11 +49,11 @@ pub fn run(args: &DemoArgs, out: &mut dyn Write) -> Result<(), Failure> {
     writeln!(
         out,
         "{} ingested in {}: {} events/s\nand settled in {}: {} events/s sustained\n",
-        counted(args.events, "event"),
+        counted(events, "event"),
         duration(handed_over),
-        rate(args.events, handed_over),
+        rate(events, handed_over),
         duration(settled),
-        rate(args.events, settled),
+        rate(events, settled),
     )?;
     let found = store.report(&ReportOptions::default())?;
     out.write_all(report::text(&found).as_bytes())?;
@@ -64,17 +61,17 @@ pub fn run(args: &DemoArgs, out: &mut dyn Write) -> Result<(), Failure> {
     Ok(store.close()?)
 }
 
-/// Hands every event over, under a progress bar.
-fn ingest(store: &EventStore, args: &DemoArgs) -> Result<(), Failure> {
+/// Hands every event over that is not there already, under a progress bar. How many that were.
+fn ingest(store: &EventStore, args: &DemoArgs) -> Result<u64, Failure> {
     let mut bar = Bar::new("ingesting");
-    store.ingest_generated(args.events, args.seed, &mut |progress| {
+    let summary = store.ingest_generated(args.events, args.seed, &mut |progress| {
         bar.events(Position {
             done: progress.events,
             total: Some(args.events),
             events: progress.events,
         });
     })?;
-    Ok(())
+    Ok(summary.events)
 }
 
 /// Waits until what was written is in tables and the levels are in shape.

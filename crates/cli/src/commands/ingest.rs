@@ -17,10 +17,16 @@ use alluvium_events::{
 use clap::{Args, ValueEnum};
 
 use crate::failure::Failure;
+use crate::output::bytes::escaped;
 use crate::output::ingested;
+use crate::output::numbers::counted;
+use crate::output::table::shortened;
 use crate::progress::{Bar, Position};
 use crate::say;
 use crate::store::StoreArgs;
+
+/// Characters of a file's name in front of its progress bar.
+const LABEL_WIDTH: usize = 24;
 
 /// The arguments of `ingest`.
 #[derive(Debug, Args)]
@@ -69,7 +75,7 @@ struct FieldArgs {
 /// The flags on how events are written.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Writing")]
-pub struct WritingArgs {
+struct WritingArgs {
     /// What each write survives: buffered (nothing until the end), os (a kill), disk (a power cut)
     #[arg(long, value_name = "WHAT")]
     durability: Option<DurabilityArg>,
@@ -96,7 +102,7 @@ enum DurabilityArg {
 
 impl WritingArgs {
     /// The options for opening the store.
-    pub fn store_options(&self) -> Options {
+    fn store_options(&self) -> Options {
         let mut options = Options::default();
         if let Some(bytes) = self.memtable_bytes {
             options.column_family.memtable_bytes = bytes as usize;
@@ -105,7 +111,7 @@ impl WritingArgs {
     }
 
     /// The options for storing events.
-    pub fn ingest_options(&self) -> IngestOptions {
+    fn ingest_options(&self) -> IngestOptions {
         let mut options = IngestOptions::default();
         if let Some(events) = self.batch_events {
             options.batch_events = events as usize;
@@ -150,21 +156,32 @@ pub fn run(args: &IngestArgs, out: &mut dyn Write) -> Result<(), Failure> {
     let began = Instant::now();
     let store = EventStore::open(&args.store.directory, true, args.writing.store_options())?;
     let mut done = Vec::new();
-    let mut failed = 0;
+    let mut failures = Vec::new();
     for source in &sources {
-        let name = name(source);
-        match one(&store, source, &name, &options, rejects.as_mut()) {
-            Ok(summary) => done.push((name, summary)),
-            Err(error) if concerns_the_source(&error) && sources.len() > 1 => {
-                say(&error.to_string());
-                failed += 1;
+        match one(&store, source, &options, rejects.as_mut()) {
+            Ok(summary) => {
+                failures.extend(no_event(source, &summary));
+                done.push((name(source), summary));
             }
+            Err(error) if concerns_the_source(&error) => failures.push(error.to_string()),
             Err(error) => return Err(error.into()),
         }
     }
     store.close()?;
-    out.write_all(ingested::text(&done, began.elapsed()).as_bytes())?;
-    if failed == 0 { Ok(()) } else { Err(Failure::Reported) }
+    if !done.is_empty() {
+        out.write_all(ingested::text(&done, began.elapsed()).as_bytes())?;
+    }
+    for sentence in &failures {
+        say(sentence);
+    }
+    if failures.is_empty() { Ok(()) } else { Err(Failure::Reported) }
+}
+
+/// The sentence on a source of which every line was malformed: it is not what it was taken for.
+fn no_event(source: &Source, summary: &IngestSummary) -> Option<String> {
+    let all = summary.events == 0 && summary.skipped_lines == 0 && summary.rejected > 0;
+    let lines = counted(summary.rejected, "line");
+    all.then(|| format!("{} holds no event: {lines} malformed", name(source)))
 }
 
 /// The sources that the names stand for; every file is there and can be opened.
@@ -196,11 +213,11 @@ fn name(source: &Source) -> String {
 fn one(
     store: &EventStore,
     source: &Source,
-    name: &str,
     options: &IngestOptions,
     rejects: Option<&mut RejectFile>,
 ) -> Result<IngestSummary, EventsError> {
-    let mut bar = Bar::new(name);
+    let name = name(source);
+    let mut bar = Bar::new(&shortened(&escaped(name.as_bytes()), LABEL_WIDTH));
     store.ingest(source, options, rejects, &mut |progress| {
         bar.input(Position {
             done: progress.bytes_read,

@@ -2,6 +2,7 @@
 
 mod compact;
 mod delete;
+mod demo;
 mod dump;
 mod get;
 mod history;
@@ -33,6 +34,7 @@ pub enum Command {
     /// Print one visitor's events in the order of time
     History(history::HistoryArgs),
     /// Make a click stream, ingest it, and report on it and on the engine
+    Demo(demo::DemoArgs),
     /// Store one value (makes the store, and the column family, where there is none)
     #[command(after_long_help = FORMS)]
     Put(put::PutArgs),
@@ -62,6 +64,7 @@ impl Command {
             Command::Ingest(args) => ingest::run(args, out),
             Command::Report(args) => report::run(args, out),
             Command::History(args) => history::run(args, out),
+            Command::Demo(args) => demo::run(args, out),
             Command::Put(args) => put::run(args),
             Command::Get(args) => get::run(args, out),
             Command::Delete(args) => delete::run(args),

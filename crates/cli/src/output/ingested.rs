@@ -7,7 +7,10 @@ use alluvium_events::IngestSummary;
 
 use crate::output::bytes::escaped;
 use crate::output::numbers::{bytes, counted, duration, grouped, rate};
-use crate::output::table::{Column, Lines};
+use crate::output::table::{Column, Lines, shortened};
+
+/// Characters of a source's name.
+const NAME_WIDTH: usize = 60;
 
 /// A line a source where there are several, the sum, and the rejected lines by kind.
 pub fn text(sources: &[(String, IngestSummary)], time: Duration) -> String {
@@ -36,10 +39,10 @@ pub fn text(sources: &[(String, IngestSummary)], time: Duration) -> String {
 }
 
 fn by_source(sources: &[(String, IngestSummary)]) -> String {
-    let mut lines = Lines::new(&[Column::Text(50), Column::Number, Column::Number]);
+    let mut lines = Lines::new(&[Column::Text(NAME_WIDTH as u16), Column::Number, Column::Number]);
     lines.header(&["file", "events", "rejected"]);
     for (name, summary) in sources {
-        let name = escaped(name.as_bytes());
+        let name = shortened(&escaped(name.as_bytes()), NAME_WIDTH);
         lines.row([name, grouped(summary.events), grouped(summary.rejected)]);
     }
     lines.text() + "\n"
@@ -81,7 +84,8 @@ mod tests {
             text(&two, Duration::from_secs(1)),
             "  file     events  rejected\n  a.log     1,000         2\n  \
              b\\n.log     500         3\n\n\
-             1,500 events from 1.95 KiB in 1.00 s: 1,500 events/s\n5 lines rejected\n  bad time  5\n"
+             1,500 events from 1.95 KiB in 1.00 s: 1,500 events/s\n\
+             5 lines rejected\n  bad time  5\n"
         );
     }
 }

@@ -40,7 +40,7 @@ fn totals(report: &Report) -> String {
     row("rejected lines", report.rejected, String::new());
     row("distinct users", report.distinct_users, String::new());
     row("distinct paths", report.distinct_paths, String::new());
-    row("sessions", report.sessions, "30 minutes apart or more".to_owned());
+    row("sessions", report.sessions, "more than 30 minutes apart".to_owned());
     if report.missing_bytes < report.events {
         let sum = u64::try_from(report.bytes).map_or_else(|_| String::new(), bytes);
         let missing = match report.missing_bytes {

@@ -61,6 +61,16 @@ impl Lines {
     }
 }
 
+/// The last `width` characters of a path, with `…` for what is left out: the end of a path says
+/// more than its beginning.
+pub fn shortened(path: &str, width: usize) -> String {
+    let skipped = path.chars().count().saturating_sub(width);
+    if skipped == 0 {
+        return path.to_owned();
+    }
+    format!("…{}", path.chars().skip(skipped + 1).collect::<String>())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -76,5 +86,7 @@ mod tests {
             "  a path …      7  ██\n  世界世…   1,234\n  short        12  █\n"
         );
         assert_eq!(Lines::new(&[Column::Number]).text(), "");
+        assert_eq!(shortened("logs/2015/a.log", 15), "logs/2015/a.log");
+        assert_eq!(shortened("logs/2015/a.log", 10), "…015/a.log");
     }
 }

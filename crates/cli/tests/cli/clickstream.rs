@@ -43,7 +43,7 @@ fn the_report_is_what_is_in_the_log() {
         )),
         "{said}"
     );
-    assert!(said.contains(&format!("{} rejected", clicks.rejected)), "{said}");
+    assert!(said.contains(&format!("{} lines rejected", clicks.rejected)), "{said}");
     assert_eq!(report(&db, &["--top", "5"]), clicks.expected(5));
 
     let rejected = fs::read_to_string(&rejects).expect("the reject file");
@@ -145,6 +145,27 @@ fn stop_on_error_keeps_what_came_before() {
     // And it can be picked up from there.
     ingest(&db, &[text(&log)]).ok();
     assert_eq!(report(&db, &[])["events"], clicks.events.len());
+}
+
+#[test]
+fn times_that_no_store_can_hold_are_malformed_lines() {
+    let dir = tempdir().expect("a directory");
+    let db = dir.path().join("db");
+    let line = |time: &str| format!("{{\"time\":\"{time}\",\"user\":\"u\",\"path\":\"p\"}}\n");
+    let times = ["1969-12-31T23:59:59Z", "1970-01-01T00:00:00Z", "2262-04-11T23:47:16Z"];
+    let log: String = times.iter().map(|time| line(time)).collect();
+    let log = log + &line("2262-04-12T00:00:00Z") + &line("never");
+    let said = run_with_input(["ingest", "--db", text(&db), "-"], log.as_bytes()).ok();
+    assert!(said.contains("time out of range  2") && said.contains("bad time  "), "{said}");
+    let report = report(&db, &[]);
+    assert_eq!((&report["first"], &report["last"]), (&json!(times[1]), &json!(times[2])));
+    assert_eq!((&report["events"], &report["rejected"]), (&json!(2), &json!(3)));
+    let page = run(&db, ["report"]).ok();
+    assert!(page.contains("without events") && page.contains("2262-04-11 23:00"), "{page}");
+    for time in ["1969-12-31", "2263-01-01"] {
+        let sentence = run(&db, ["report", "--from", time]).refused(2);
+        assert!(sentence.contains("not between 1970-01-01 and 2262-04-11"), "{sentence}");
+    }
 }
 
 #[test]

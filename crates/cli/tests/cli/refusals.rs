@@ -9,6 +9,7 @@ use std::thread;
 use std::time::Duration;
 
 use tempfile::{TempDir, tempdir};
+use xxhash_rust::xxh3::xxh3_64;
 
 use crate::clicks::{Clicks, Random};
 use crate::program::{Ran, command, run, run_with_input};
@@ -110,6 +111,14 @@ fn a_file_that_is_no_log_is_named() {
     assert!(sentence.contains("access.log"), "{sentence}");
     let sentence = place.refuse(&["--reject-file", "/nowhere/at/all", log]);
     assert!(sentence.contains("/nowhere/at/all"), "{sentence}");
+}
+
+#[test]
+fn a_log_of_which_no_line_is_an_event_is_no_success() {
+    let place = Place::new();
+    let ran = run(&place.db, ["ingest", "--format", "common", place.log.to_str().expect("UTF-8")]);
+    assert_eq!(ran.code, 1, "{ran:?}");
+    assert!(ran.err.contains("holds no event: 500 lines malformed"), "{ran:?}");
 }
 
 #[test]
@@ -225,7 +234,7 @@ fn a_newer_format_is_refused_with_both_versions() {
     let place = Place::new();
     let current = place.db.join("CURRENT");
     let good = fs::read_to_string(&current).expect("CURRENT");
-    fs::write(&current, good.replacen("alluvium 1 ", "alluvium 2 ", 1)).expect("CURRENT");
+    fs::write(&current, newer(&good)).expect("CURRENT");
     let before = contents(&place.db);
     for arguments in [&["get", "before"][..], &["put", "k", "v"]] {
         let sentence = run(&place.db, arguments).refused(1);
@@ -235,6 +244,17 @@ fn a_newer_format_is_refused_with_both_versions() {
     assert_eq!(contents(&place.db), before, "nothing was altered");
     fs::write(&current, good).expect("CURRENT");
     assert_eq!(run(&place.db, ["get", "before"]).ok(), "kept\n");
+}
+
+/// `CURRENT` as a build with format version 2 would write it: its checksum is good.
+fn newer(current: &str) -> String {
+    let (covered, sum) = current.trim_end().split_once(" checksum ").expect("a checksum");
+    let sum = u64::from_str_radix(sum, 16).expect("hexadecimal");
+    // A checksum is the hash of the bytes, XORed with a constant of their place.
+    let place = sum ^ xxh3_64(covered.as_bytes());
+    let covered = covered.replacen("alluvium 1 ", "alluvium 2 ", 1);
+    let sum = xxh3_64(covered.as_bytes()) ^ place;
+    format!("{covered} checksum {sum:016x}\n")
 }
 
 #[test]

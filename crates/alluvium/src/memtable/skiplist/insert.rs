@@ -11,16 +11,17 @@
 //! place that was found may lack nodes of the same group, so linking looks forward from it again.
 
 use std::cmp::Ordering as Order;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use super::super::arena::Arena;
+use super::super::arena::{Arena, ChunkPool};
 use super::SkipList;
 use super::node::{Content, HEIGHT_MAX, Node, NodePtr, Side};
 use crate::base::sync::MutexGuard;
 
 /// Most searches at a time. More than the processor can have loads under way (10 to 16), because
 /// some of them find what they need in its caches.
-const GROUP: usize = 16;
+const GROUP: usize = 32;
 
 /// The predecessors of a place on every level. Those above the list's height are the head.
 type Path = [NodePtr; HEIGHT_MAX];
@@ -51,35 +52,26 @@ pub(super) struct WriterState {
     /// The last linked node as its successor's predecessor: itself on its own levels.
     finger: Path,
     finger_prefix: u64,
-    pending: [Pending; GROUP],
+    /// Grows to [`GROUP`]; the first `pending_len` count.
+    pending: Vec<Pending>,
     pending_len: usize,
 }
 
 impl WriterState {
-    pub(super) fn new() -> WriterState {
-        let (mut nodes, mut values) = (Arena::new(), Arena::new());
+    pub(super) fn new(pool: Option<Arc<ChunkPool>>) -> WriterState {
+        let (mut nodes, mut values) = (Arena::new(pool.clone()), Arena::new(pool));
         // No entry has this trailer, so that the head is before every entry, the empty key's too.
         let content = Content { height: HEIGHT_MAX, user_key: b"", trailer: u64::MAX, value: b"" };
         let head = Node::create(&mut nodes, &mut values, content);
-        let pending = Pending {
-            node: head,
-            prefix: 0,
-            height: 0,
-            at: head,
-            level: 0,
-            asked: head,
-            behind: head,
-            path: [head; HEIGHT_MAX],
-        };
         WriterState {
             nodes,
             values,
             head,
-            // Heights need no secret and repeat from run to run. Any odd number will do.
+            // Heights need no secret and repeat from run to run. Any number but 0 will do.
             random: 0x9e37_79b9_7f4a_7c15,
             finger: [head; HEIGHT_MAX],
             finger_prefix: 0,
-            pending: [pending; GROUP],
+            pending: Vec::new(),
             pending_len: 0,
         }
     }
@@ -90,6 +82,25 @@ impl WriterState {
 
     pub(super) fn memory_bytes(&self) -> usize {
         self.nodes.allocated_bytes() + self.values.allocated_bytes()
+    }
+
+    #[inline]
+    fn defer(&mut self, node: NodePtr, prefix: u64, height: usize) {
+        if self.pending_len == self.pending.len() {
+            self.pending.push(Pending {
+                node,
+                prefix,
+                height,
+                at: self.head,
+                level: 0,
+                asked: self.head,
+                behind: self.head,
+                path: [self.head; HEIGHT_MAX],
+            });
+        }
+        let pending = &mut self.pending[self.pending_len];
+        (pending.node, pending.prefix, pending.height) = (node, prefix, height);
+        self.pending_len += 1;
     }
 
     /// A height: 1, and one more with probability 1/2, again and again (xorshift64*, Vigna 2014).
@@ -138,11 +149,8 @@ impl<'a> Writer<'a> {
         if state.pending_len == 0 && self.link_behind_finger(node, prefix, height) {
             return;
         }
-        let state = &mut *self.state;
-        let pending = &mut state.pending[state.pending_len];
-        (pending.node, pending.prefix, pending.height) = (node, prefix, height);
-        state.pending_len += 1;
-        if state.pending_len == GROUP {
+        self.state.defer(node, prefix, height);
+        if self.state.pending_len == GROUP {
             self.link_pending();
         }
     }

@@ -108,10 +108,15 @@ fn sound_block(restart_interval: usize) -> Vec<u8> {
 /// Arbitrary bytes that look enough like a block to get somewhere.
 fn blocks() -> impl Strategy<Value = Vec<u8>> {
     let noise = vec(any::<u8>(), 0..200);
-    let restarts = (vec(0u8..12, 0..160), 0u32..4).prop_map(|(mut bytes, restarts)| {
+    let parts = (vec(any::<u8>(), 0..30), vec(0u8..12, 0..160), 0u32..4, 0u32..5);
+    let shaped = parts.prop_map(|(mut bytes, entries, restarts, step)| {
+        let values_end = bytes.len() as u32;
+        bytes.extend_from_slice(&entries);
         for n in 0..restarts {
             bytes.extend_from_slice(&(n * 11).to_le_bytes());
+            bytes.extend_from_slice(&(n * step).to_le_bytes());
         }
+        bytes.extend_from_slice(&values_end.to_le_bytes());
         bytes.extend_from_slice(&restarts.to_le_bytes());
         bytes
     });
@@ -124,7 +129,7 @@ fn blocks() -> impl Strategy<Value = Vec<u8>> {
         }
         bytes
     });
-    prop_oneof![noise, restarts, changed]
+    prop_oneof![noise, shaped, changed]
 }
 
 fn targets() -> impl Strategy<Value = Vec<u8>> {

@@ -30,7 +30,7 @@ Totals
   rejected lines          2
   distinct users          2
   distinct paths          1
-  sessions                4  30 minutes apart or more
+  sessions                4  more than 30 minutes apart
   bytes           1,234,567  1.18 MiB; 3 events have none
   1995-08-01 06:00:00 to 1995-08-01 08:45:00.250 UTC
 
