@@ -22,6 +22,11 @@ use clap::error::ErrorKind;
 use crate::commands::Command;
 use crate::failure::Failure;
 
+/// Batches are filled on one thread and freed on another, which costs the system's allocator dear:
+/// with this one the demo takes a ninth less processor time.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Alluvium stores click streams and answers questions about them.
 #[derive(Debug, Parser)]
 #[command(name = "alluvium", version, max_term_width = 100, propagate_version = true)]
