@@ -1,18 +1,19 @@
-//! The crash sweep: a workload is crashed at every mutating operation that it makes; every image that
-//! such a crash may leave is opened, compared with the model, used, closed and opened again.
+//! The crash sweep: a workload is crashed at every mutating operation that it makes; every image
+//! that such a crash may leave is opened, compared with the model, used, closed and opened again.
 //!
 //! What must hold of each image:
 //!
 //! - it opens (where the store had been made: without making it anew);
-//! - its contents are the model at one write, at or behind the last that was acknowledged as durable
-//!   enough, batches whole across families; `verify` finds no damage;
-//! - it takes writes, closes, opens again and has all of them; no file is left over.
+//! - its contents are the model at one write, at or behind the last that was acknowledged as
+//!   durable enough, batches whole across families;
+//! - it takes writes, closes, verifies, opens again and has all of them; no file is left over.
 //!
-//! For a sample of the images the recovery itself is crashed at every operation, and what that leaves
-//! must hold the same; once a recovery has ended, its state never falls back.
+//! For a sample of the images the recovery itself is crashed at every operation, and what that
+//! leaves must hold the same; once a recovery has ended, its state never falls back.
 //!
-//! Everything follows from the seed. A failure names the workload, the operation, the policy and the
-//! seed; `ALLUVIUM_SEED` and `ALLUVIUM_CRASH_AT` run just that again.
+//! Everything follows from the seed, but for workloads with worker threads. A failure names the
+//! workload, the operation, the policy and the seed; `ALLUVIUM_SEED` and `ALLUVIUM_CRASH_AT` run
+//! just that again.
 
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};

@@ -1,8 +1,9 @@
-//! The damage sweep: every byte of every file of a small store is changed, one at a time, and all of
-//! the store is read. Each answer must be right, or an error that names the damaged file.
+//! The damage sweep: every byte of every file of a small store is changed, one at a time, and all
+//! of the store is read. Each answer must be right, or an error that names the damaged file.
 //!
-//! One loss is allowed, because nobody can tell it from a crash: the last write of a log that was not
-//! closed, when the damage is within its frame. Damage in a table must also be found by `verify`.
+//! One loss is allowed, because nobody can tell it from a crash: the last write of a log that was
+//! not closed, when the damage is within its frame. Damage in a table must also be found by
+//! `verify`.
 //! Nothing may panic, hang (a watchdog ends the process) or allocate what a damaged length asks for
 //! (see [`virtual_bytes_peak`]).
 
@@ -30,7 +31,8 @@ pub struct Victim {
     env: MemEnv,
     options: Options,
     expected: State,
-    /// Where the last frame of the newest log begins and what holds without it, when it may be lost.
+    /// Where the last frame of the newest log begins and what holds without it, where it may be
+    /// lost.
     last_write: Option<(FileId, u64, State)>,
 }
 
@@ -137,8 +139,9 @@ impl Victim {
         Ok(seen)
     }
 
-    /// Cuts every table and `CURRENT` to every shorter length, makes them longer, and takes them (and
-    /// the manifest) away. A log that is cut can't be told from one that was never written so far.
+    /// Cuts every table and `CURRENT` to every shorter length, makes them longer, and takes them
+    /// (and the manifest) away. A log that is cut can't be told from one that was never written so
+    /// far.
     ///
     /// # Errors
     ///

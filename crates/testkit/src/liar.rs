@@ -1,5 +1,5 @@
-//! A disk that lies: `sync` says it is done and does nothing. Every test of crashes must fail on it;
-//! one that passes proves nothing.
+//! A disk that lies: `sync` says it is done and does nothing. A test of crashes that passes on it
+//! proves nothing.
 
 use std::io;
 use std::sync::Arc;

@@ -7,8 +7,18 @@
 //! | [`crash`] | is every state that a crash may leave the model at one write? |
 //! | [`damage`] | is every changed byte noticed, and nothing wrong ever returned? |
 //!
-//! The tests beside this crate run a part that fits into every build. `ALLUVIUM_SEEDS=n` runs n seeds,
-//! `ALLUVIUM_SEED=n` the one that a failure printed.
+//! The tests beside this crate run a part that fits into every build; for more and for replaying a
+//! failure:
+//!
+//! | Variable | Means |
+//! |---|---|
+//! | `ALLUVIUM_SEEDS` | run this many seeds |
+//! | `ALLUVIUM_SEED` | run this seed only, as a failure printed it |
+//! | `ALLUVIUM_WORKLOAD` | sweep workloads with this in their name only |
+//! | `ALLUVIUM_CRASH_AT` | crash at this operation only |
+//! | `ALLUVIUM_DRAWS` | images for each random crash policy |
+//! | `ALLUVIUM_NESTED` | crash the recovery of one image in this many; 0 for none |
+//! | `ALLUVIUM_DAMAGE_STEP` | damage every n-th byte only |
 
 pub mod configs;
 pub mod crash;

@@ -169,7 +169,7 @@ impl Model {
         }
     }
 
-    /// What was begun last has failed: invisible now, of unknown outcome after a crash or reopening.
+    /// What was begun last has failed: invisible now, there or not after a crash or reopening.
     pub fn fail(&mut self) {
         self.under_way = None;
     }

@@ -1,6 +1,6 @@
-//! Small workloads for the crash sweep, each pinning one protocol. Short and swept at every operation
-//! finds more than long and random (the result of CrashMonkey, OSDI 2018); a few generated ones are
-//! added for what nobody thought of.
+//! Small workloads for the crash sweep, each pinning one protocol. Short and swept at every
+//! operation finds more than long and random (the result of CrashMonkey, OSDI 2018); a few
+//! generated ones are added for what nobody thought of.
 
 use alluvium::{Durability, Options};
 
@@ -106,7 +106,8 @@ impl Workload {
 #[must_use]
 pub fn all() -> Vec<Workload> {
     let mut all = log_workloads();
-    all.extend(table_workloads());
+    all.extend(flush_workloads());
+    all.extend(compaction_workloads());
     all.extend(family_workloads());
     all
 }
@@ -164,7 +165,7 @@ fn log_workloads() -> Vec<Workload> {
     ]
 }
 
-fn table_workloads() -> Vec<Workload> {
+fn flush_workloads() -> Vec<Workload> {
     let (disk, os) = (Durability::Disk, Durability::Os);
     let script = Script::default;
     let keys = ["a", "b", "c", "d", "e", "f"];
@@ -190,6 +191,14 @@ fn table_workloads() -> Vec<Workload> {
             .compact()
             .puts(&["g"], 10, disk)
             .named("flushes and a compaction"),
+    ]
+}
+
+fn compaction_workloads() -> Vec<Workload> {
+    let (disk, os) = (Durability::Disk, Durability::Os);
+    let script = Script::default;
+    let keys = ["a", "b", "c", "d", "e", "f"];
+    vec![
         script()
             .puts(&keys, 900, os)
             .puts(&keys, 900, os)

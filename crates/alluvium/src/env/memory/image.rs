@@ -46,10 +46,7 @@ impl Copier {
         content: impl FnOnce(&Content) -> Content,
     ) -> Arc<Inode> {
         let copy = self.copies.entry(Arc::as_ptr(inode));
-        // Not under the inode's lock: `content` may look at removed files, and this may be one whose
-        // name is still durable.
-        let original = || inode.content().clone();
-        Arc::clone(copy.or_insert_with(|| Arc::new(Inode::new(content(&original())))))
+        Arc::clone(copy.or_insert_with(|| Arc::new(Inode::new(content(&inode.content())))))
     }
 
     fn directory(&mut self, directory: &Directory) -> Directory {
