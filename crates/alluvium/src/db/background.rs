@@ -78,8 +78,8 @@ impl Scheduler {
         self.work.notify_one();
     }
 
-    /// There may be something to do, that can wait for the next job's end. Takes no lock, so that it
-    /// may be called wherever a version is let go of.
+    /// There may be something to do, that can wait for the next job's end. Takes no lock, so that
+    /// it may be called wherever a version is let go of.
     pub(crate) fn hint_work(&self) {
         self.work.notify_one();
     }

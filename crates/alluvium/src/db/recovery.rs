@@ -123,8 +123,8 @@ impl Replay<'_> {
         Ok(leave_out_abandoned(segments))
     }
 
-    /// Each segment names the one before it; one whose name had not been synced may be missing after
-    /// a power cut.
+    /// Each segment names the one before it; one whose name had not been synced may be missing
+    /// after a power cut.
     fn missing_before(&self, segments: &[Segment], index: usize) -> Option<Hole> {
         let before = segments.get(index.checked_sub(1)?)?.number;
         let (previous, _) = segments[index].previous?;
@@ -223,7 +223,8 @@ struct State<'a> {
 }
 
 impl State<'_> {
-    /// Replays one segment up to `limit` (bytes that count), or to its end; says where it broke off.
+    /// Replays one segment up to `limit` (bytes that count), or to its end; says where it broke
+    /// off.
     fn replay_segment(
         &mut self,
         segment: &mut Segment,

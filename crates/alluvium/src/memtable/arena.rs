@@ -178,9 +178,9 @@ impl Arena {
     fn bump(&mut self, rounded: usize) -> NonNull<u8> {
         assert!(rounded <= self.left);
         let start = self.free;
-        // SAFETY: `left` bytes from `free` on lie inside the current chunk, and `rounded` is at most
-        // `left`, so that the result is inside the chunk or one past its end. (With no chunk, `left`
-        // and `rounded` are 0.)
+        // SAFETY: `left` bytes from `free` on lie inside the current chunk, and `rounded` is at
+        // most `left`, so that the result is inside the chunk or one past its end. (With no chunk,
+        // `left` and `rounded` are 0.)
         self.free = unsafe { start.add(rounded) };
         self.left -= rounded;
         start

@@ -205,6 +205,12 @@ fn an_edit_reads_well() {
         drop column family: 1
         log of column family: 2: 000007
         delete table: 000005 of column family 0 level 0
-        add table: 000005 to column family 0 level 1: 1005 bytes, 10 entries, 1 tombstones, "a\n"@59 put to "longlonglonglonglonglonglonglonglonglonglonglonglonglonglonglong"+96 bytes@50 put, sequence numbers 50 to 59, footer 05b05b05b05b05ab
-    "#]].assert_eq(&edit.to_string());
+        add table: 000005 to column family 0 level 1: 1005 bytes,
+        10 entries,
+        1 tombstones,
+        "a\n"@59 put
+        to "longlonglonglonglonglonglonglonglonglonglonglonglonglonglonglong"+96 bytes@50 put,
+        sequence numbers 50 to 59,
+        footer 05b05b05b05b05ab
+    "#]].assert_eq(&edit.to_string().replace(", ", ",\n").replace(" to \"", "\nto \""));
 }
