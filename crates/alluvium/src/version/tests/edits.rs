@@ -212,5 +212,6 @@ fn an_edit_reads_well() {
         to "longlonglonglonglonglonglonglonglonglonglonglonglonglonglonglong"+96 bytes@50 put,
         sequence numbers 50 to 59,
         footer 05b05b05b05b05ab
-    "#]].assert_eq(&edit.to_string().replace(", ", ",\n").replace(" to \"", "\nto \""));
+    "#]]
+    .assert_eq(&edit.to_string().replace(", ", ",\n").replace(" to \"", "\nto \""));
 }
