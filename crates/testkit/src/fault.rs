@@ -3,7 +3,8 @@
 //!
 //! What must hold:
 //!
-//! - an operation of the store fails only when a fault was injected before; it never panics or hangs;
+//! - an operation of the store fails only when a fault was injected before; it never panics or
+//!   hangs;
 //! - what it answers in between is right: a fault may cost an answer, never change one;
 //! - a write that failed is not visible, and after reopening is there whole or not at all;
 //! - with the fault gone the store opens, and holds the model at one write, at or behind the last
@@ -156,6 +157,10 @@ impl<'a> Run<'a> {
     fn run(mut self) -> Result<Outcome, String> {
         self.work()?;
         self.env.clear();
+        if self.session.is_open() {
+            let read = self.session.check_all();
+            read.map_err(|failure| format!("reading with the fault gone: {failure}"))?;
+        }
         self.check_resumed()?;
         for (policy, survival) in [
             (CrashPolicy::KeepAll, Survival::Process),
