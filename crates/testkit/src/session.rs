@@ -189,7 +189,8 @@ impl Session {
             Operation::DropFamily { name } => self.drop_family(name),
             Operation::Reopen => {
                 self.close()?;
-                self.open()
+                // Strict, but for what failed before: everything is acknowledged by now.
+                self.open_again(Survival::Process)
             }
             Operation::DropAndReopen => {
                 self.abandon();

@@ -1,7 +1,7 @@
 //! Faults at every operation of the disk, in every workload.
 
 use alluvium_testkit::fault::sweep;
-use alluvium_testkit::runner::number;
+use alluvium_testkit::runner::{number, seeds};
 use alluvium_testkit::workloads;
 
 /// Every n-th workload, so that they share the cores.
@@ -35,4 +35,15 @@ fn every_fault_is_answered_3() {
 #[test]
 fn every_fault_is_answered_4() {
     check_part(3, 4);
+}
+
+#[test]
+fn every_fault_in_generated_workloads_is_answered() {
+    let step = number("ALLUVIUM_FAULT_STEP").unwrap_or(16) as usize;
+    for seed in seeds(2) {
+        match sweep(&workloads::generated(seed), step) {
+            Ok(swept) => println!("generated {seed}: {swept:?}"),
+            Err(text) => panic!("{text}"),
+        }
+    }
 }
