@@ -5,6 +5,7 @@
 //! |---|---|
 //! | [`runner`] | does every answer equal the model's, under every set of options? |
 //! | [`crash`] | is every state that a crash may leave the model at one write? |
+//! | [`fault`] | is every failure of the disk answered, and nothing acknowledged lost by it? |
 //! | [`damage`] | is every changed byte noticed, and nothing wrong ever returned? |
 //!
 //! The tests beside this crate run a part that fits into every build; for more and for replaying a
@@ -18,11 +19,14 @@
 //! | `ALLUVIUM_CRASH_AT` | crash at this operation only |
 //! | `ALLUVIUM_DRAWS` | images for each random crash policy |
 //! | `ALLUVIUM_NESTED` | crash the recovery of one image in this many; 0 for none |
+//! | `ALLUVIUM_FAULT_STEP` | fail every n-th operation; 1 for all |
+//! | `ALLUVIUM_FAULT_AT` | fail the operation of this number only |
 //! | `ALLUVIUM_DAMAGE_STEP` | damage every n-th byte only |
 
 pub mod configs;
 pub mod crash;
 pub mod damage;
+pub mod fault;
 pub mod generator;
 pub mod liar;
 pub mod model;

@@ -29,9 +29,6 @@ type Data = BTreeMap<Incarnation, Arc<Pairs>>;
 type Catalog = BTreeMap<String, Incarnation>;
 type Resolved = Vec<(Incarnation, Vec<u8>, Option<Vec<u8>>)>;
 
-/// The most states that writes with an unknown outcome may fan out to.
-const ALTERNATIVES_MAX: usize = 64;
-
 /// What a crash spares.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Survival {
@@ -47,8 +44,9 @@ pub struct Model {
     /// `histories[i]`: the states that there may be behind the first `i` writes since the last
     /// recovery. More than one where a write's outcome is unknown.
     histories: Vec<Vec<Data>>,
-    /// `catalogs[i]`: the families behind the first `i` creations and drops since then.
-    catalogs: Vec<Catalog>,
+    /// `catalogs[i]`: the families that there may be behind the first `i` creations and drops since
+    /// then.
+    catalogs: Vec<Vec<Catalog>>,
     /// What readers see now: without writes that failed.
     data: Data,
     catalog: Catalog,
@@ -63,7 +61,49 @@ pub struct Model {
 #[derive(Debug, Clone)]
 enum UnderWay {
     Write(Resolved),
-    Catalog(Catalog),
+    Catalog(CatalogChange),
+}
+
+#[derive(Debug, Clone)]
+enum CatalogChange {
+    Create(String, Incarnation),
+    Drop(String),
+}
+
+impl CatalogChange {
+    fn apply(&self, catalog: &mut Catalog) {
+        match self {
+            CatalogChange::Create(name, incarnation) => {
+                catalog.insert(name.clone(), *incarnation);
+            }
+            CatalogChange::Drop(name) => {
+                catalog.remove(name);
+            }
+        }
+    }
+}
+
+/// Each of `states` changed, without doubles.
+fn changed<T: Clone + PartialEq>(states: &[T], change: impl Fn(&mut T)) -> Vec<T> {
+    let mut all: Vec<T> = Vec::with_capacity(states.len());
+    for state in states {
+        let mut state = state.clone();
+        change(&mut state);
+        if !all.contains(&state) {
+            all.push(state);
+        }
+    }
+    all
+}
+
+/// `states` and `more`, without doubles.
+fn either<T: PartialEq>(mut states: Vec<T>, more: Vec<T>) -> Vec<T> {
+    for state in more {
+        if !states.contains(&state) {
+            states.push(state);
+        }
+    }
+    states
 }
 
 impl Default for Model {
@@ -71,7 +111,7 @@ impl Default for Model {
         let catalog = Catalog::from([(DEFAULT_FAMILY.to_owned(), Incarnation(0))]);
         Model {
             histories: vec![vec![Data::new()]],
-            catalogs: vec![catalog.clone()],
+            catalogs: vec![vec![catalog.clone()]],
             data: Data::new(),
             catalog,
             on_disk: 0,
@@ -111,37 +151,34 @@ impl Model {
         };
         let write: Resolved = changes.iter().map(resolve).collect();
         let before = &self.histories[self.histories.len() - 1];
-        let mut after = before.clone();
-        for data in before {
-            let mut written = data.clone();
-            apply(&mut written, &write);
-            if !after.contains(&written) {
-                after.push(written);
-            }
-        }
-        assert!(after.len() <= ALTERNATIVES_MAX, "too many writes of unknown outcome");
-        self.histories.push(after);
+        let after = changed(before, |data| apply(data, &write));
+        self.histories.push(either(before.clone(), after));
         self.under_way = Some(UnderWay::Write(write));
+    }
+
+    /// How many states the writes of unknown outcome have fanned out to: twice as many with each.
+    #[must_use]
+    pub fn alternatives(&self) -> usize {
+        self.histories[self.histories.len() - 1].len()
     }
 
     /// A creation begins.
     pub fn begin_create(&mut self, name: &str) {
-        let mut catalog = self.catalog.clone();
-        catalog.insert(name.to_owned(), Incarnation(self.next_incarnation));
+        let incarnation = Incarnation(self.next_incarnation);
         self.next_incarnation += 1;
-        self.begin_catalog(catalog);
+        self.begin_catalog(CatalogChange::Create(name.to_owned(), incarnation));
     }
 
     /// A drop begins.
     pub fn begin_drop(&mut self, name: &str) {
-        let mut catalog = self.catalog.clone();
-        catalog.remove(name);
-        self.begin_catalog(catalog);
+        self.begin_catalog(CatalogChange::Drop(name.to_owned()));
     }
 
-    fn begin_catalog(&mut self, catalog: Catalog) {
-        self.catalogs.push(catalog.clone());
-        self.under_way = Some(UnderWay::Catalog(catalog));
+    fn begin_catalog(&mut self, change: CatalogChange) {
+        let before = &self.catalogs[self.catalogs.len() - 1];
+        let after = changed(before, |catalog| change.apply(catalog));
+        self.catalogs.push(either(before.clone(), after));
+        self.under_way = Some(UnderWay::Catalog(change));
     }
 
     /// What was begun last has succeeded, a write with this durability.
@@ -149,21 +186,16 @@ impl Model {
         match self.under_way.take() {
             Some(UnderWay::Write(write)) => {
                 let end = self.histories.len() - 1;
-                let mut after: Vec<Data> = Vec::new();
-                for data in &self.histories[end - 1] {
-                    let mut written = data.clone();
-                    apply(&mut written, &write);
-                    if !after.contains(&written) {
-                        after.push(written);
-                    }
-                }
-                self.histories[end] = after;
+                self.histories[end] = changed(&self.histories[end - 1], |data| apply(data, &write));
                 apply(&mut self.data, &write);
                 self.acknowledge_all(durability);
             }
-            Some(UnderWay::Catalog(catalog)) => {
-                self.catalog = catalog;
-                self.catalogs_on_disk = self.catalogs.len() - 1;
+            Some(UnderWay::Catalog(change)) => {
+                let end = self.catalogs.len() - 1;
+                self.catalogs[end] =
+                    changed(&self.catalogs[end - 1], |catalog| change.apply(catalog));
+                change.apply(&mut self.catalog);
+                self.catalogs_on_disk = end;
             }
             None => {}
         }
@@ -172,6 +204,15 @@ impl Model {
     /// What was begun last has failed: invisible now, there or not after a crash or reopening.
     pub fn fail(&mut self) {
         self.under_way = None;
+    }
+
+    /// What was begun last was refused before anything was done: it is not there, now or later.
+    pub fn refuse(&mut self) {
+        match self.under_way.take() {
+            Some(UnderWay::Write(_)) => drop(self.histories.pop()),
+            Some(UnderWay::Catalog(_)) => drop(self.catalogs.pop()),
+            None => {}
+        }
     }
 
     /// Every write so far has this durability (a flush, a sync, closing).
@@ -196,7 +237,7 @@ impl Model {
             Survival::Process => self.with_os,
             Survival::Power => self.on_disk,
         };
-        for catalog in self.catalogs[self.catalogs_on_disk..].iter().rev() {
+        for catalog in self.catalogs[self.catalogs_on_disk..].iter().rev().flatten() {
             if catalog.keys().ne(actual.keys()) {
                 continue;
             }
@@ -213,7 +254,7 @@ impl Model {
     fn rebase(&mut self, catalog: Catalog, data: Data) {
         *self = Model {
             histories: vec![vec![data.clone()]],
-            catalogs: vec![catalog.clone()],
+            catalogs: vec![vec![catalog.clone()]],
             data,
             catalog,
             on_disk: 0,
@@ -227,7 +268,7 @@ impl Model {
     fn explain(&self, actual: &State, first: usize) -> String {
         let last = self.writes();
         let mut text = format!("the store is at no write from {first} (acknowledged) to {last}");
-        let catalog = &self.catalogs[self.catalogs.len() - 1];
+        let catalog = &self.catalogs[self.catalogs.len() - 1][0];
         for (label, write) in [("acknowledged", first), ("last", last)] {
             let allowed = visible(catalog, &self.histories[write][0]);
             text += &format!("\n  against the state behind the {label} write, {write}:");

@@ -15,7 +15,7 @@ use alluvium::{
     Snapshot, WriteBatch, WriteOptions,
 };
 
-use crate::model::{Model, Pairs, State, differences};
+use crate::model::{Model, Pairs, State, Survival, differences};
 use crate::operation::{Change, DEFAULT_FAMILY, Direction, KeyRange, Move, Operation, Short};
 
 /// Why a session stopped.
@@ -114,6 +114,33 @@ impl Session {
         self.db = None;
     }
 
+    /// Whether the store is open.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        self.db.is_some()
+    }
+
+    /// Opens the store after its process ended somehow, and compares what is there with what may be
+    /// there.
+    ///
+    /// # Errors
+    ///
+    /// As the store's, or what differs.
+    pub fn open_again(&mut self, survival: Survival) -> Outcome {
+        self.open()?;
+        let actual = self.read_all()?;
+        self.model.recover(&actual, survival).map_err(Failure::Mismatch)
+    }
+
+    /// Notes that what was begun has failed with `error`.
+    fn failed(&mut self, error: Error) -> Failure {
+        match error {
+            Error::WriteStopped { .. } | Error::Closed => self.model.refuse(),
+            _ => self.model.fail(),
+        }
+        Failure::Store(error)
+    }
+
     /// The open store.
     ///
     /// # Panics
@@ -162,12 +189,13 @@ impl Session {
             Operation::DropFamily { name } => self.drop_family(name),
             Operation::Reopen => {
                 self.close()?;
-                self.open()
+                // Strict, but for what failed before: everything is acknowledged by now.
+                self.open_again(Survival::Process)
             }
             Operation::DropAndReopen => {
                 self.abandon();
-                self.open()?;
-                self.check_recovered()
+                // Handles were dropped in good order, but nothing was promised of buffered writes.
+                self.open_again(Survival::Process)
             }
             Operation::CheckAll => self.check_all(),
         }
@@ -206,10 +234,7 @@ impl Session {
         };
         match result {
             Ok(()) => self.model.acknowledge(durability),
-            Err(error) => {
-                self.model.fail();
-                return Err(error.into());
-            }
+            Err(error) => return Err(self.failed(error)),
         }
         Ok(())
     }
@@ -254,10 +279,7 @@ impl Session {
                 Ok(())
             }
             Err(Error::ColumnFamilyExists { .. }) if exists => Ok(()),
-            Err(error) => {
-                self.model.fail();
-                Err(error.into())
-            }
+            Err(error) => Err(self.failed(error)),
         }
     }
 
@@ -276,14 +298,14 @@ impl Session {
         }
         self.model.begin_drop(name);
         if let Err(error) = self.db().drop_column_family(name) {
-            self.model.fail();
-            return Err(error.into());
+            return Err(self.failed(error));
         }
         self.model.acknowledge(Durability::Disk);
         let Some(stale) = self.handles.remove(name) else { return Ok(()) };
         match stale.put(b"late", b"") {
             Err(Error::ColumnFamilyMissing { .. }) => Ok(()),
-            other => mismatch(format!("a put in the dropped family {name}: {other:?}")),
+            Err(error) => Err(error.into()),
+            Ok(()) => mismatch(format!("a put in the dropped family {name} succeeds")),
         }
     }
 
@@ -392,13 +414,6 @@ impl Session {
             state.insert(name.clone(), Arc::new(pairs?));
         }
         Ok(state)
-    }
-
-    /// Compares what is there after a process restart with what may be there.
-    fn check_recovered(&mut self) -> Outcome {
-        // Handles were dropped in good order, but nothing was promised for buffered writes.
-        let actual = self.read_all()?;
-        self.model.recover(&actual, crate::model::Survival::Process).map_err(Failure::Mismatch)
     }
 
     /// Closes the store, verifies every byte of it, and opens it again.

@@ -1,0 +1,49 @@
+//! Faults at every operation of the disk, in every workload.
+
+use alluvium_testkit::fault::sweep;
+use alluvium_testkit::runner::{number, seeds};
+use alluvium_testkit::workloads;
+
+/// Every n-th workload, so that they share the cores.
+fn check_part(part: usize, parts: usize) {
+    let wanted = std::env::var("ALLUVIUM_WORKLOAD").unwrap_or_default();
+    let step = number("ALLUVIUM_FAULT_STEP").unwrap_or(4) as usize;
+    let all = workloads::all().into_iter().skip(part).step_by(parts);
+    for workload in all.filter(|workload| workload.name.contains(&wanted)) {
+        match sweep(&workload, step) {
+            Ok(swept) => println!("{}: {swept:?}", workload.name),
+            Err(text) => panic!("{text}"),
+        }
+    }
+}
+
+#[test]
+fn every_fault_is_answered_1() {
+    check_part(0, 4);
+}
+
+#[test]
+fn every_fault_is_answered_2() {
+    check_part(1, 4);
+}
+
+#[test]
+fn every_fault_is_answered_3() {
+    check_part(2, 4);
+}
+
+#[test]
+fn every_fault_is_answered_4() {
+    check_part(3, 4);
+}
+
+#[test]
+fn every_fault_in_generated_workloads_is_answered() {
+    let step = number("ALLUVIUM_FAULT_STEP").unwrap_or(16) as usize;
+    for seed in seeds(2) {
+        match sweep(&workloads::generated(seed), step) {
+            Ok(swept) => println!("generated {seed}: {swept:?}"),
+            Err(text) => panic!("{text}"),
+        }
+    }
+}
