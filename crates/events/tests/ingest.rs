@@ -257,6 +257,26 @@ fn sessions_end_after_more_than_thirty_minutes() {
 }
 
 #[test]
+fn top_lists_order_by_count_and_then_by_bytes() {
+    let place = Place::new();
+    let mut text = String::from("time,user,path\n");
+    for (user, events) in [("b", 2), ("a", 2), ("Z", 2), ("é", 3), ("c", 1), ("ba", 1)] {
+        (0..events).for_each(|_| text += &format!("1,{user},/\n"));
+    }
+    let store = place.store();
+    ingest(&store, &place.write("log", text.as_bytes())).unwrap();
+    let top = |top| {
+        let options = ReportOptions { top, ..ReportOptions::default() };
+        store.report(&options).unwrap().to_json()["top_users"].clone()
+    };
+    let all = serde_json::json!([["é", 3], ["Z", 2], ["a", 2], ["b", 2], ["ba", 1], ["c", 1]]);
+    for length in 0..8 {
+        let expected: Vec<_> = all.as_array().unwrap().iter().take(length).cloned().collect();
+        assert_eq!(top(length), serde_json::Value::from(expected));
+    }
+}
+
+#[test]
 fn a_report_of_nothing() {
     let place = Place::new();
     let json = report(&place.store()).to_json();

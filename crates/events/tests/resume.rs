@@ -9,6 +9,7 @@ mod common;
 use std::io::{self, Read};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::Path;
+use std::sync::mpsc;
 
 use alluvium_events::{
     EventStore, EventsError, IngestOptions, IngestSummary, RejectFile, Report, Source,
@@ -157,6 +158,59 @@ fn an_unfinished_line_is_replaced_when_it_is_finished() {
     let whole = (2, 0, 24_690);
     assert_eq!(expected, [one, cut, (2, 0, 12_345 + 123), (2, 0, 12_345 + 1234), whole, whole]);
     assert_eq!(store.history("u", None).unwrap().len(), 2);
+}
+
+/// Time and user of the unfinished line are parts of keys: the event moves.
+#[test]
+fn an_unfinished_line_moves_when_its_keys_change() {
+    let place = Place::new();
+    let store = place.store();
+    let rejects = place.path("rejects");
+    for (row, seconds) in [("/x,u,5", 5), ("/x,u,51", 51), ("/x,u,512\n", 512)] {
+        let text = format!("path,user,time\n{row}");
+        finish(&store, &place.write("log.csv", text.as_bytes()), &rejects);
+        let events = store.history("u", None).unwrap();
+        assert_eq!((events.len(), events[0].time_ms), (1, seconds * 1000), "{text}");
+        assert_eq!(report(&store).events, 1);
+    }
+    let text = "path,time,user\n/x,5,ann";
+    finish(&store, &place.write("other.csv", text.as_bytes()), &rejects);
+    finish(&store, &place.write("other.csv", format!("{text}a\n").as_bytes()), &rejects);
+    assert!(store.history("ann", None).unwrap().is_empty());
+    assert_eq!(store.history("anna", None).unwrap().len(), 1);
+    assert_eq!(report(&store).events, 2);
+}
+
+/// Gives its bytes, then waits for as long as the sender is held.
+struct Waiting(&'static [u8], mpsc::Receiver<()>);
+
+impl Read for Waiting {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        let count = self.0.read(into)?;
+        if count == 0 {
+            // The sender is only ever dropped.
+            assert!(self.1.recv().is_err());
+        }
+        Ok(count)
+    }
+}
+
+#[test]
+fn a_reader_that_waits_does_not_keep_the_store_open() {
+    let place = Place::new();
+    let (held, wait) = mpsc::channel();
+    let text: &str = &log(5000, 4).iter().map(|byte| *byte as char).collect::<String>();
+    let reader = Waiting(text.to_owned().leak().as_bytes(), wait);
+    let store = place.store();
+    // So many that the second batch is never full.
+    let options = IngestOptions { batch_events: 4000, ..IngestOptions::default() };
+    let mut die = |_: &_| resume_unwind(Box::new("killed"));
+    let run = || store.ingest_reader("pipe", reader, &options, None, &mut die);
+    assert!(catch_unwind(AssertUnwindSafe(run)).is_err());
+    store.close().unwrap();
+    let again = place.store();
+    assert!(report(&again).events > 0);
+    drop(held);
 }
 
 #[test]

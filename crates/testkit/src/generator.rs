@@ -56,11 +56,9 @@ impl Generator {
             467..470 => Operation::DropAndReopen,
             470..476 => Operation::Snapshot { slot: self.random.below(SNAPSHOT_SLOTS) },
             476..480 => Operation::Release { slot: self.random.below(SNAPSHOT_SLOTS) },
-            480..690 => Operation::Get {
-                family: self.family(),
-                key: self.key(),
-                snapshot: self.snapshot(),
-            },
+            480..690 => {
+                Operation::Get { family: self.family(), key: self.key(), snapshot: self.snapshot() }
+            }
             690..750 => {
                 let count = self.random.below(6);
                 let keys = (0..count).map(|_| self.key()).collect();

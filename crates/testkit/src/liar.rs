@@ -1,13 +1,11 @@
-//! A disk that lies: `sync` says it is done and does nothing. Every test of crashes must fail on it;
-//! one that passes proves nothing.
+//! A disk that lies: `sync` says it is done and does nothing. A test of crashes that passes on it
+//! proves nothing.
 
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use alluvium::env::{
-    Env, FileId, FileKind, ReadableFile, StoreLock, WorkerThread, WritableFile,
-};
+use alluvium::env::{Env, FileId, FileKind, ReadableFile, StoreLock, WorkerThread, WritableFile};
 
 /// What the disk lies about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

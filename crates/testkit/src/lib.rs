@@ -1,1 +1,35 @@
-//! Placeholder.
+//! Tools that hold the engine to its promises: a model, generated operations, simulated crashes,
+//! damaged files. They know the engine by its public interface only.
+//!
+//! | Runner | Asks |
+//! |---|---|
+//! | [`runner`] | does every answer equal the model's, under every set of options? |
+//! | [`crash`] | is every state that a crash may leave the model at one write? |
+//! | [`damage`] | is every changed byte noticed, and nothing wrong ever returned? |
+//!
+//! The tests beside this crate run a part that fits into every build; for more and for replaying a
+//! failure:
+//!
+//! | Variable | Means |
+//! |---|---|
+//! | `ALLUVIUM_SEEDS` | run this many seeds |
+//! | `ALLUVIUM_SEED` | run this seed only, as a failure printed it |
+//! | `ALLUVIUM_WORKLOAD` | sweep workloads with this in their name only |
+//! | `ALLUVIUM_CRASH_AT` | crash at this operation only |
+//! | `ALLUVIUM_DRAWS` | images for each random crash policy |
+//! | `ALLUVIUM_NESTED` | crash the recovery of one image in this many; 0 for none |
+//! | `ALLUVIUM_DAMAGE_STEP` | damage every n-th byte only |
+
+pub mod configs;
+pub mod crash;
+pub mod damage;
+pub mod generator;
+pub mod liar;
+pub mod model;
+pub mod operation;
+pub mod random;
+pub mod runner;
+pub mod session;
+pub mod shrink;
+pub mod watchdog;
+pub mod workloads;

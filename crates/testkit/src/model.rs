@@ -169,7 +169,7 @@ impl Model {
         }
     }
 
-    /// What was begun last has failed: invisible now, of unknown outcome after a crash or reopening.
+    /// What was begun last has failed: invisible now, there or not after a crash or reopening.
     pub fn fail(&mut self) {
         self.under_way = None;
     }
@@ -234,9 +234,9 @@ impl Model {
             text += &differences(&allowed, actual);
         }
         // Where an earlier state matches, say so: that is lost data, not mixed-up data.
-        let lost = (0..first).rev().find(|write| {
-            self.histories[*write].iter().any(|data| same(catalog, data, actual))
-        });
+        let lost = (0..first)
+            .rev()
+            .find(|write| self.histories[*write].iter().any(|data| same(catalog, data, actual)));
         if let Some(write) = lost {
             text += &format!("\n  it is the state behind write {write}: acknowledged writes lost");
         }

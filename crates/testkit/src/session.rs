@@ -176,6 +176,10 @@ impl Session {
     fn write(&mut self, changes: &[Change], durability: Durability) -> Outcome {
         let known: Vec<Change> =
             changes.iter().filter(|c| self.handles.contains_key(&c.family)).cloned().collect();
+        if known.is_empty() {
+            // Writes nothing, and so says nothing of the writes before it.
+            return Ok(self.db().write_with(WriteBatch::new(), &WriteOptions { durability })?);
+        }
         self.model.begin_write(&known);
         let result = match (&known[..], durability == self.options.durability) {
             ([Change { family, key, value }], true) => {
@@ -195,7 +199,7 @@ impl Session {
                         Some(value) => batch.put_in(family, key, value),
                         None if in_default => batch.delete(key),
                         None => batch.delete_in(family, key),
-                    };
+                    }
                 }
                 self.db().write_with(batch, &WriteOptions { durability })
             }
@@ -354,7 +358,7 @@ impl Session {
     fn cursor(&self, name: &str, moves: &[Move]) -> Outcome {
         let Some(expected) = self.expected(name, None)? else { return Ok(()) };
         let pairs: Vec<_> = expected.iter().collect();
-        let mut cursor = self.handles[name].cursor();
+        let mut cursor = self.handles[name].cursor()?;
         // Where the cursor must be: an index of `pairs`, or none.
         let mut place: Option<usize> = None;
         for (step, movement) in moves.iter().enumerate() {
@@ -395,6 +399,19 @@ impl Session {
         // Handles were dropped in good order, but nothing was promised for buffered writes.
         let actual = self.read_all()?;
         self.model.recover(&actual, crate::model::Survival::Process).map_err(Failure::Mismatch)
+    }
+
+    /// Closes the store, verifies every byte of it, and opens it again.
+    ///
+    /// # Errors
+    ///
+    /// As the store's, or the first damage found.
+    pub fn verify(&mut self) -> Outcome {
+        self.close()?;
+        if let Some(damage) = alluvium::verify_env(Arc::clone(&self.env))?.damages.first() {
+            return mismatch(format!("verify finds damage: {damage}"));
+        }
+        self.open()
     }
 
     /// Reads every family in every way, and every snapshot.

@@ -52,8 +52,7 @@ mod tests {
 
     #[test]
     fn only_what_is_needed_to_fail_is_left() {
-        let run: Vec<Operation> =
-            (0..100).map(|slot| Operation::Snapshot { slot }).collect();
+        let run: Vec<Operation> = (0..100).map(|slot| Operation::Snapshot { slot }).collect();
         let needed = [Operation::Snapshot { slot: 17 }, Operation::Snapshot { slot: 71 }];
         let small = shrink(&run, 10_000, |run| needed.iter().all(|n| run.contains(n)));
         assert_eq!(small, needed);

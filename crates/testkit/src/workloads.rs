@@ -1,6 +1,6 @@
-//! Small workloads for the crash sweep, each pinning one protocol. Short and swept at every operation
-//! finds more than long and random (the result of CrashMonkey, OSDI 2018); a few generated ones are
-//! added for what nobody thought of.
+//! Small workloads for the crash sweep, each pinning one protocol. Short and swept at every
+//! operation finds more than long and random (the result of CrashMonkey, OSDI 2018); a few
+//! generated ones are added for what nobody thought of.
 
 use alluvium::{Durability, Options};
 
@@ -106,7 +106,8 @@ impl Workload {
 #[must_use]
 pub fn all() -> Vec<Workload> {
     let mut all = log_workloads();
-    all.extend(table_workloads());
+    all.extend(flush_workloads());
+    all.extend(compaction_workloads());
     all.extend(family_workloads());
     all
 }
@@ -164,7 +165,7 @@ fn log_workloads() -> Vec<Workload> {
     ]
 }
 
-fn table_workloads() -> Vec<Workload> {
+fn flush_workloads() -> Vec<Workload> {
     let (disk, os) = (Durability::Disk, Durability::Os);
     let script = Script::default;
     let keys = ["a", "b", "c", "d", "e", "f"];
@@ -175,9 +176,11 @@ fn table_workloads() -> Vec<Workload> {
             .puts(&["b", "c"], 10, disk)
             .named("flush")
             .left_open(),
-        script().puts(&keys, 700, os).puts(&keys, 700, disk).puts(&keys, 700, os).named(
-            "flushes by size",
-        ),
+        script()
+            .puts(&keys, 700, os)
+            .puts(&keys, 700, disk)
+            .puts(&keys, 700, os)
+            .named("flushes by size"),
         script()
             .puts(&keys, 300, disk)
             .flush()
@@ -188,6 +191,14 @@ fn table_workloads() -> Vec<Workload> {
             .compact()
             .puts(&["g"], 10, disk)
             .named("flushes and a compaction"),
+    ]
+}
+
+fn compaction_workloads() -> Vec<Workload> {
+    let (disk, os) = (Durability::Disk, Durability::Os);
+    let script = Script::default;
+    let keys = ["a", "b", "c", "d", "e", "f"];
+    vec![
         script()
             .puts(&keys, 900, os)
             .puts(&keys, 900, os)
@@ -199,6 +210,19 @@ fn table_workloads() -> Vec<Workload> {
                 o.column_family.table_bytes = 1 << 10;
                 o.column_family.level1_bytes = 2 << 10;
                 o.column_family.level_ratio = 2;
+                o.column_family.level0_tables_compact = 2;
+            }),
+        script()
+            .puts(&keys, 900, os)
+            .puts(&keys, 900, disk)
+            .puts(&keys, 900, os)
+            .flush()
+            .puts(&keys, 900, os)
+            .compact()
+            .named("two workers")
+            .with(|o| {
+                o.background_threads = 2;
+                o.column_family.memtable_bytes = 1 << 10;
                 o.column_family.level0_tables_compact = 2;
             }),
         script()
@@ -287,7 +311,7 @@ fn family_workloads() -> Vec<Workload> {
 /// A generated workload.
 #[must_use]
 pub fn generated(seed: u64) -> Workload {
-    let run = Generator::run(seed, Mix { operations: 60, reads: false, value_bytes_max: 2_000 });
+    let run = Generator::run(seed, Mix { operations: 40, reads: false, value_bytes_max: 2_000 });
     let options = [
         tiny,
         || {

@@ -71,8 +71,16 @@ pub(crate) struct Scheduler {
 }
 
 impl Scheduler {
-    /// There may be something to do.
+    /// There is something to do. Takes the state's lock for a moment: a worker that has just looked
+    /// and found nothing is then asleep, and hears it.
     pub(crate) fn notify_work(&self) {
+        drop(self.state.lock());
+        self.work.notify_one();
+    }
+
+    /// There may be something to do, that can wait for the next job's end. Takes no lock, so that it
+    /// may be called wherever a version is let go of.
+    pub(crate) fn hint_work(&self) {
         self.work.notify_one();
     }
 

@@ -90,7 +90,7 @@ pub(crate) fn open(env: Arc<dyn Env>, options: Options) -> Result<Opened> {
     let weak = Arc::downgrade(&core);
     core.obsolete.set_waker(move || {
         if let Some(core) = weak.upgrade() {
-            core.scheduler.notify_work();
+            core.scheduler.hint_work();
         }
     });
     background::start(&core)?;

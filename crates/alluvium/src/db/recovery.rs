@@ -62,19 +62,17 @@ struct Segment {
     has_frames: bool,
 }
 
-/// Where a segment's replay ended.
-enum Ended {
-    /// At its proper end.
-    Whole,
-    /// At bytes that do not hold.
-    Hole { offset: u64, detail: String },
+/// A place of the log that does not hold.
+struct Hole {
+    file: String,
+    offset: u64,
+    detail: String,
 }
 
 impl Replay<'_> {
     /// Replays every segment that is still needed.
     pub(crate) fn run(&self) -> Result<Recovered> {
         let mut segments = self.open_segments()?;
-        self.check_chain(&segments)?;
         let mut state = State {
             replay: self,
             memtables: BTreeMap::new(),
@@ -83,21 +81,21 @@ impl Replay<'_> {
             replayed_seq: SeqNo::ZERO,
         };
         for index in 0..segments.len() {
-            let limit = segments.get(index + 1).and_then(|next| next.previous).map(|p| p.1);
-            let ended = state.replay_segment(&mut segments[index], limit)?;
-            if let Ended::Hole { offset, detail } = ended {
-                let name = segments[index].name.clone();
-                check_nothing_durable_behind(&mut segments[index..], offset, state.last_seq)
-                    .map_err(|durable| match durable {
-                        Behind::Durable => Error::corruption(
-                            name,
-                            offset,
-                            format!("{detail}; synced data is behind it"),
-                        ),
-                        Behind::Failed(error) => error,
-                    })?;
-                break;
+            let hole = match self.missing_before(&segments, index) {
+                Some(hole) => Some(hole),
+                None => {
+                    let next = segments.get(index + 1).and_then(|next| next.previous);
+                    let here = segments[index].number;
+                    let limit = next.filter(|(number, _)| *number == here).map(|(_, bytes)| bytes);
+                    state.replay_segment(&mut segments[index], limit)?
+                }
+            };
+            let Some(Hole { file, offset, detail }) = hole else { continue };
+            if is_durable_behind(&mut segments[index..], offset, state.last_seq)? {
+                let detail = format!("{detail}; synced data is behind it");
+                return Err(Error::corruption(file, offset, detail));
             }
+            break;
         }
         state.finish()
     }
@@ -125,20 +123,16 @@ impl Replay<'_> {
         Ok(leave_out_abandoned(segments))
     }
 
-    /// Each segment names the one before it.
-    fn check_chain(&self, segments: &[Segment]) -> Result<()> {
-        for pair in segments.windows(2) {
-            if let Some((previous, _)) = pair[1].previous
-                && previous != pair[0].number
-            {
-                return Err(Error::corruption(
-                    self.env.display(FileId::Wal(previous)),
-                    0,
-                    format!("the segment of the log before {} is missing", pair[1].number),
-                ));
-            }
-        }
-        Ok(())
+    /// Each segment names the one before it; one whose name had not been synced may be missing after
+    /// a power cut.
+    fn missing_before(&self, segments: &[Segment], index: usize) -> Option<Hole> {
+        let before = segments.get(index.checked_sub(1)?)?.number;
+        let (previous, _) = segments[index].previous?;
+        (previous != before).then(|| Hole {
+            file: self.env.display(FileId::Wal(previous)),
+            offset: 0,
+            detail: format!("the segment of the log before {} is missing", segments[index].number),
+        })
     }
 }
 
@@ -197,41 +191,25 @@ fn open_segment(env: &dyn Env, number: FileNumber) -> Result<Segment> {
     Ok(Segment { number, name, previous, reader, has_frames })
 }
 
-/// What is behind a hole.
-enum Behind {
-    Durable,
-    Failed(Error),
-}
-
-impl From<Error> for Behind {
-    fn from(error: Error) -> Behind {
-        Behind::Failed(error)
-    }
-}
-
-/// Fails when a frame behind `offset` of the first segment, or in a later one, shows that more than
+/// Whether a frame behind `offset` of the first segment, or in a later one, shows that more than
 /// `last_seq` had been made durable.
-fn check_nothing_durable_behind(
-    segments: &mut [Segment],
-    offset: u64,
-    last_seq: SeqNo,
-) -> std::result::Result<(), Behind> {
+fn is_durable_behind(segments: &mut [Segment], offset: u64, last_seq: SeqNo) -> Result<bool> {
     let mut from = Some(offset);
     for segment in segments {
         // In a later segment a frame may begin right behind the header.
         let mut behind = from.take().unwrap_or(0);
         while let Some(found) = segment.reader.scan_for_valid_after(behind)? {
             let durable = match found.kind {
-                FrameKind::End => return Err(Behind::Durable),
+                FrameKind::End => return Ok(true),
                 _ => BatchView::parse(found.payload).map_or(SeqNo::ZERO, |view| view.durable),
             };
             if durable > last_seq {
-                return Err(Behind::Durable);
+                return Ok(true);
             }
             behind = found.last_byte;
         }
     }
-    Ok(())
+    Ok(false)
 }
 
 struct State<'a> {
@@ -245,30 +223,32 @@ struct State<'a> {
 }
 
 impl State<'_> {
-    /// Replays one segment up to `limit` (bytes that count), or to its end.
-    fn replay_segment(&mut self, segment: &mut Segment, limit: Option<u64>) -> Result<Ended> {
-        let limit = limit.unwrap_or(u64::MAX);
-        loop {
+    /// Replays one segment up to `limit` (bytes that count), or to its end; says where it broke off.
+    fn replay_segment(
+        &mut self,
+        segment: &mut Segment,
+        limit: Option<u64>,
+    ) -> Result<Option<Hole>> {
+        let (offset, detail) = loop {
             match segment.reader.next()? {
-                ReadFrame::Frame { offset, .. } if offset >= limit => return Ok(Ended::Whole),
+                ReadFrame::Frame { offset, .. } | ReadFrame::Bad { offset, .. }
+                    if limit.is_some_and(|limit| offset >= limit) =>
+                {
+                    return Ok(None);
+                }
                 ReadFrame::Frame { offset, payload, .. } => {
                     self.replay_batch(segment.number, &segment.name, offset, payload)?;
                 }
-                ReadFrame::End { offset } | ReadFrame::Closed { offset } => {
-                    if limit != u64::MAX && offset < limit {
-                        let detail = format!("{limit} bytes of it count, the file ends here");
-                        return Ok(Ended::Hole { offset, detail });
+                ReadFrame::End { offset } | ReadFrame::Closed { offset } => match limit {
+                    Some(limit) if offset < limit => {
+                        break (offset, format!("{limit} bytes of it count, the file ends here"));
                     }
-                    return Ok(Ended::Whole);
-                }
-                ReadFrame::Bad { offset, detail } => {
-                    if offset >= limit {
-                        return Ok(Ended::Whole);
-                    }
-                    return Ok(Ended::Hole { offset, detail });
-                }
+                    _ => return Ok(None),
+                },
+                ReadFrame::Bad { offset, detail } => break (offset, detail),
             }
-        }
+        };
+        Ok(Some(Hole { file: segment.name.clone(), offset, detail }))
     }
 
     fn replay_batch(

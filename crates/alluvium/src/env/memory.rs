@@ -111,7 +111,13 @@ impl MemEnv {
     /// Whether the crash point was reached.
     #[must_use]
     pub fn crashed(&self) -> bool {
-        self.shared.crashed.load(Ordering::Acquire)
+        self.shared.crashed()
+    }
+
+    /// The operation that the crash stopped, in words; `None` before the crash.
+    #[must_use]
+    pub fn crash_site(&self) -> Option<String> {
+        self.shared.world.lock().crash_site.clone()
     }
 
     /// A state that a crash at this moment could leave, as an environment of its own: unlocked,
@@ -193,17 +199,23 @@ impl Shared {
     }
 
     /// Locks the world for a mutating operation, which may be the one that the crash stops.
-    fn change(&self) -> io::Result<MutexGuard<'_, World>> {
-        let world = self.world.lock();
-        if world.crash_at.is_some_and(|at| world.operations >= at) {
+    fn change(&self, verb: &str, file: Option<FileId>) -> io::Result<MutexGuard<'_, World>> {
+        let mut world = self.world.lock();
+        if world.crash_at.is_some_and(|at| world.operations >= at) && !self.crashed() {
+            let file = file.map_or_else(|| "the directory".to_owned(), FileId::name);
+            world.crash_site = Some(format!("{verb} {file}"));
             self.crashed.store(true, Ordering::Release);
         }
         self.check_alive()?;
         Ok(world)
     }
 
+    fn crashed(&self) -> bool {
+        self.crashed.load(Ordering::Acquire)
+    }
+
     fn check_alive(&self) -> io::Result<()> {
-        if self.crashed.load(Ordering::Acquire) {
+        if self.crashed() {
             return Err(io::Error::other("the machine crashed (simulated)"));
         }
         Ok(())
@@ -212,8 +224,8 @@ impl Shared {
 
 impl Env for MemEnv {
     fn create(&self, file: FileId) -> io::Result<Arc<dyn WritableFile>> {
-        let inode = self.shared.change()?.create(file)?;
-        Ok(Arc::new(MemWritable { shared: Arc::clone(&self.shared), inode }))
+        let inode = self.shared.change("create", Some(file))?.create(file)?;
+        Ok(Arc::new(MemWritable { shared: Arc::clone(&self.shared), inode, file }))
     }
 
     fn open(&self, file: FileId) -> io::Result<Arc<dyn ReadableFile>> {
@@ -222,11 +234,11 @@ impl Env for MemEnv {
     }
 
     fn rename(&self, from: FileId, to: FileId) -> io::Result<()> {
-        self.shared.change()?.rename(from, to)
+        self.shared.change("rename to", Some(to))?.rename(from, to)
     }
 
     fn remove(&self, file: FileId) -> io::Result<()> {
-        self.shared.change()?.remove(file)
+        self.shared.change("remove", Some(file))?.remove(file)
     }
 
     fn list(&self) -> io::Result<Vec<FileId>> {
@@ -242,7 +254,7 @@ impl Env for MemEnv {
     }
 
     fn sync_directory(&self) -> io::Result<()> {
-        self.shared.change()?.sync_directory()
+        self.shared.change("sync", None)?.sync_directory()
     }
 
     fn create_directory(&self) -> io::Result<()> {
@@ -287,11 +299,13 @@ impl Env for MemEnv {
 struct MemWritable {
     shared: Arc<Shared>,
     inode: Arc<Inode>,
+    /// The name that it was created under, for messages.
+    file: FileId,
 }
 
 impl WritableFile for MemWritable {
     fn append(&self, bytes: &[u8]) -> io::Result<()> {
-        let mut world = self.shared.change()?;
+        let mut world = self.shared.change("append to", Some(self.file))?;
         let room = world.room_bytes();
         let fits = bytes.len().min(usize::try_from(room).unwrap_or(usize::MAX));
         let operation = world.number_operation();
@@ -303,7 +317,7 @@ impl WritableFile for MemWritable {
     }
 
     fn sync(&self) -> io::Result<()> {
-        let mut world = self.shared.change()?;
+        let mut world = self.shared.change("sync", Some(self.file))?;
         world.number_operation();
         self.inode.content().sync();
         Ok(())

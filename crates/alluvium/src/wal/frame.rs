@@ -143,11 +143,12 @@ impl LogHeader {
                 supported: LOG_VERSION,
             }));
         }
+        // A power cut may leave a new file with the bytes of one that was removed before.
+        if own != number.0 {
+            return Err(BadHeader::Torn("the header is that of another log"));
+        }
         if u32_at(bytes, 12) != kind as u32 {
             return refuse(12, format!("log kind {} where {kind:?} belongs", u32_at(bytes, 12)));
-        }
-        if own != number.0 {
-            return refuse(16, format!("this is log {own} under the name of log {number}"));
         }
         let previous = FileNumber(u64_at(bytes, 24));
         if previous >= number {

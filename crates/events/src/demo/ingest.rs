@@ -7,7 +7,7 @@ use crate::error::EventsError;
 use crate::format::Parsed;
 use crate::ingest::{Commits, IngestSummary, Prepared, Preparer, Progress};
 use crate::store::state::{Fingerprint, SourceState};
-use crate::store::{EventStore, EventWriter};
+use crate::store::{EventStore, EventWriter, Loan};
 
 /// Events in one batch.
 const BATCH_EVENTS: u64 = 1000;
@@ -43,6 +43,7 @@ impl EventStore {
         };
         let commits = Commits {
             store: self,
+            loan: Loan::new(self.families().clone()),
             id,
             durability: Durability::Os,
             before: state.clone(),
@@ -53,7 +54,7 @@ impl EventStore {
         for _ in 0..state.lines {
             stream.next_click();
         }
-        let writer = EventWriter::new(self.families().clone());
+        let writer = EventWriter::new(&commits.loan);
         let preparer = ClickPreparer { stream, writer, id, state, events };
         commits.run(preparer, None, progress, &mut catalog)
     }

@@ -30,7 +30,7 @@ use crate::error::EventsError;
 use crate::format::{Fields, Format, Head, choose};
 use crate::input::{Input, Source};
 use crate::store::state::{Fingerprint, SourceState};
-use crate::store::{EventStore, EventWriter};
+use crate::store::{EventStore, EventWriter, Loan};
 use prepare::{LinePreparer, Start};
 pub use rejects::RejectFile;
 
@@ -217,6 +217,7 @@ impl EventStore {
         }
         let commits = Commits {
             store: self,
+            loan: Loan::new(self.families().clone()),
             id,
             durability: options.durability,
             before: state.clone(),
@@ -226,7 +227,7 @@ impl EventStore {
         let start = Start {
             id,
             state,
-            writer: EventWriter::new(self.families().clone()),
+            writer: EventWriter::new(&commits.loan),
             parser: chosen.parser,
             keep_rejects: rejects.is_some(),
         };
@@ -241,6 +242,8 @@ impl EventStore {
 /// The committing side of one ingest.
 pub(crate) struct Commits<'s> {
     pub(crate) store: &'s EventStore,
+    /// What the preparer writes to, until this ingest ends, however it ends.
+    pub(crate) loan: Loan,
     pub(crate) id: u32,
     pub(crate) durability: Durability,
     /// The source before this ingest.

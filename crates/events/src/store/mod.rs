@@ -32,7 +32,7 @@ pub(crate) mod codec;
 pub(crate) mod state;
 
 use std::path::Path;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use alluvium::{ColumnFamily, Db, Durability, Options, WriteBatch, WriteOptions};
 
@@ -187,7 +187,7 @@ impl EventStore {
 
     /// Held by the one ingest that is running.
     pub(crate) fn catalog(&self) -> MutexGuard<'_, Catalog> {
-        self.catalog.lock().unwrap_or_else(PoisonError::into_inner)
+        locked(&self.catalog)
     }
 }
 
@@ -212,17 +212,35 @@ pub(crate) fn reject_file_key(path: &[u8]) -> Vec<u8> {
     [&[REJECT_FILE_TAG], path].concat()
 }
 
-/// Puts events into batches; keeps the buffers that it needs for it.
+/// The families, lent to a thread that may be stuck in a slow pipe when nobody needs it any more:
+/// taken back when this is dropped, so that such a thread never keeps a store open (and locked).
+#[derive(Debug)]
+pub(crate) struct Loan(Arc<Mutex<Option<Families>>>);
+
+impl Loan {
+    pub(crate) fn new(families: Families) -> Loan {
+        Loan(Arc::new(Mutex::new(Some(families))))
+    }
+}
+
+impl Drop for Loan {
+    fn drop(&mut self) {
+        *locked(&self.0) = None;
+    }
+}
+
+/// Puts events into batches; keeps the buffers that it needs for it. Once its families were taken
+/// back it does nothing: its batches go nowhere then.
 #[derive(Debug)]
 pub(crate) struct EventWriter {
-    families: Families,
+    families: Arc<Mutex<Option<Families>>>,
     user_key: Vec<u8>,
     value: Vec<u8>,
 }
 
 impl EventWriter {
-    pub(crate) fn new(families: Families) -> EventWriter {
-        EventWriter { families, user_key: Vec::new(), value: Vec::new() }
+    pub(crate) fn new(loan: &Loan) -> EventWriter {
+        EventWriter { families: Arc::clone(&loan.0), user_key: Vec::new(), value: Vec::new() }
     }
 
     /// Adds an event under its time and under its user.
@@ -234,6 +252,8 @@ impl EventWriter {
         source: u32,
         line: u64,
     ) {
+        let families = locked(&self.families);
+        let Some(families) = &*families else { return };
         let key = Position { time_ms: event.time_ms, source, line }.key();
         self.user_key.clear();
         put_user_prefix(&mut self.user_key, event.user);
@@ -242,11 +262,11 @@ impl EventWriter {
         put_details(&mut self.value, event);
         let details = self.value.len();
         self.value.extend_from_slice(event.path);
-        batch.put_in(&self.families.by_user, &self.user_key, &self.value);
+        batch.put_in(&families.by_user, &self.user_key, &self.value);
         self.value.truncate(details);
         put_prefixed(&mut self.value, event.user);
         self.value.extend_from_slice(event.path);
-        batch.put_in(&self.families.events, key, &self.value);
+        batch.put_in(&families.events, key, &self.value);
     }
 
     /// The `by_user` key of the event that was put last.
@@ -256,14 +276,23 @@ impl EventWriter {
 
     /// Takes an event back.
     pub(crate) fn delete(&self, batch: &mut WriteBatch, event_key: &[u8], user_key: &[u8]) {
-        batch.delete_in(&self.families.events, event_key);
-        batch.delete_in(&self.families.by_user, user_key);
+        if let Some(families) = &*locked(&self.families) {
+            batch.delete_in(&families.events, event_key);
+            batch.delete_in(&families.by_user, user_key);
+        }
     }
 
     /// Adds a source's state.
     pub(crate) fn put_source(&self, batch: &mut WriteBatch, id: u32, state: &SourceState) {
-        batch.put_in(&self.families.sources, source_key(id), state.encode());
+        if let Some(families) = &*locked(&self.families) {
+            batch.put_in(&families.sources, source_key(id), state.encode());
+        }
     }
+}
+
+/// A lock's content; whoever panicked under it left nothing half done.
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

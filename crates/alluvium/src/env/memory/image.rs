@@ -27,6 +27,7 @@ pub(super) fn build(world: &World, policy: CrashPolicy, seed: u64) -> World {
         foreign: world.foreign.clone(),
         operations: world.operations,
         crash_at: None,
+        crash_site: None,
         capacity: world.capacity,
         dead: world.dead.clone(),
     }
@@ -45,10 +46,7 @@ impl Copier {
         content: impl FnOnce(&Content) -> Content,
     ) -> Arc<Inode> {
         let copy = self.copies.entry(Arc::as_ptr(inode));
-        // Not under the inode's lock: `content` may look at removed files, and this may be one whose
-        // name is still durable.
-        let original = || inode.content().clone();
-        Arc::clone(copy.or_insert_with(|| Arc::new(Inode::new(content(&original())))))
+        Arc::clone(copy.or_insert_with(|| Arc::new(Inode::new(content(&inode.content())))))
     }
 
     fn directory(&mut self, directory: &Directory) -> Directory {
@@ -187,7 +185,7 @@ fn stale_bytes(world: &World, file: FileId, rng: &mut Rng) -> Vec<u8> {
     if candidates.is_empty() || rng.below(4) == 0 {
         return Vec::new();
     }
-    candidates[rng.below(candidates.len())].inode.content().bytes().to_vec()
+    candidates[rng.below(candidates.len())].content.bytes().to_vec()
 }
 
 /// What `stale` holds at this place, zero beyond its end.

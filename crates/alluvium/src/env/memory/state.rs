@@ -30,16 +30,17 @@ pub(super) struct World {
     /// How many mutating operations took effect; the number of the next.
     pub(super) operations: u64,
     pub(super) crash_at: Option<u64>,
+    pub(super) crash_site: Option<String>,
     pub(super) capacity: Option<u64>,
     /// The files removed last, oldest first: where stale bytes come from.
     pub(super) dead: VecDeque<Dead>,
 }
 
-/// A file that was removed or replaced.
+/// A file that was removed or replaced, as it was then.
 #[derive(Clone)]
 pub(super) struct Dead {
     pub(super) file: FileId,
-    pub(super) inode: Arc<Inode>,
+    pub(super) content: Content,
 }
 
 /// The directory's entries.
@@ -125,7 +126,7 @@ impl World {
             return Ok(());
         }
         if let Some(replaced) = self.directory.live.get(&to).cloned() {
-            self.bury(to, replaced);
+            self.bury(to, &replaced);
         }
         self.change_names(NameChange::Rename(from, to, inode));
         Ok(())
@@ -133,7 +134,7 @@ impl World {
 
     pub(super) fn remove(&mut self, file: FileId) -> io::Result<()> {
         let inode = self.find(file)?;
-        self.bury(file, inode);
+        self.bury(file, &inode);
         self.change_names(NameChange::Remove(file));
         Ok(())
     }
@@ -181,11 +182,11 @@ impl World {
         self.directory.pending.push(PendingName { operation, change });
     }
 
-    fn bury(&mut self, file: FileId, inode: Arc<Inode>) {
+    fn bury(&mut self, file: FileId, inode: &Inode) {
         if self.dead.len() == DEAD_FILES_MAX {
             self.dead.pop_front();
         }
-        self.dead.push_back(Dead { file, inode });
+        self.dead.push_back(Dead { file, content: inode.content().clone() });
     }
 }
 

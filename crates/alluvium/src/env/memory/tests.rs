@@ -231,6 +231,21 @@ fn length_first_gives_zeros_or_a_dead_file_in_place_of_the_data() {
 }
 
 #[test]
+fn a_removed_file_may_come_back_torn_and_stale_at_once() {
+    let env = new_env();
+    let writer = durable(&env, wal(1), b"abc");
+    writer.append(b"defgh").unwrap();
+    env.remove(wal(1)).unwrap();
+    for policy in [CrashPolicy::LengthFirst, CrashPolicy::TornSectors] {
+        let back = (0..100).filter(|seed| {
+            let bytes = env.crash_image(policy, *seed).file_bytes(wal(1));
+            bytes.is_some_and(|bytes| bytes.starts_with(b"abc"))
+        });
+        assert!(back.count() > 5);
+    }
+}
+
+#[test]
 fn two_names_of_one_file_stay_one_file() {
     let env = new_env();
     let writer = durable(&env, wal(1), b"synced");
@@ -283,6 +298,16 @@ fn a_crash_point_stops_the_world_just_before_the_operation() {
         assert!(error.to_string().contains("crashed"), "{error}");
         assert!(env.crashed());
         assert_eq!(env.operations(), at);
+        let sites = [
+            "create 000001.wal",
+            "append to 000001.wal",
+            "sync 000001.wal",
+            "sync the directory",
+            "append to 000001.wal",
+            "rename to 000002.wal",
+            "remove 000002.wal",
+        ];
+        assert_eq!(env.crash_site().as_deref(), Some(sites[at as usize]));
         assert!(env.list().is_err() && env.open(FileId::Lock).is_err());
         assert!(env.create_directory().is_err() && env.lock().is_err());
         let image = env.crash_image(CrashPolicy::KeepAll, 0);

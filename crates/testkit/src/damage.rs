@@ -1,0 +1,410 @@
+//! The damage sweep: every byte of every file of a small store is changed, one at a time, and all
+//! of the store is read. Each answer must be right, or an error that names the damaged file.
+//!
+//! One loss is allowed, because nobody can tell it from a crash: the last write of a log that was
+//! not closed, when the damage is within its frame. Damage in a table must also be found by
+//! `verify`.
+//! Nothing may panic, hang (a watchdog ends the process) or allocate what a damaged length asks for
+//! (see [`virtual_bytes_peak`]).
+
+use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::Duration;
+
+use alluvium::env::{CrashPolicy, FileId, MemEnv};
+use alluvium::{ColumnFamily, Db, Error, Options};
+
+use crate::configs::tiny;
+use crate::model::{Model, Pairs, State};
+use crate::operation::{Change, DEFAULT_FAMILY, Operation, Short};
+use crate::runner::panic_text;
+use crate::session::Session;
+use crate::watchdog::Watchdog;
+
+/// How long one mutant may take before it counts as hung.
+const MUTANT_TIME_MAX: Duration = Duration::from_secs(20);
+
+/// A small store in memory, to be damaged.
+#[derive(Debug)]
+pub struct Victim {
+    env: MemEnv,
+    options: Options,
+    expected: State,
+    /// Where the last frame of the newest log begins and what holds without it, where it may be
+    /// lost.
+    last_write: Option<(FileId, u64, State)>,
+}
+
+/// What a sweep saw.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Seen {
+    /// Stores damaged and read.
+    pub mutants: u64,
+    /// Those that were refused at opening.
+    pub refused: u64,
+    /// Those where at least one read failed.
+    pub failed: u64,
+    /// Those that lost the last write, as allowed.
+    pub shortened: u64,
+    /// Those where every read succeeded.
+    pub unharmed: u64,
+}
+
+/// A change of one byte.
+#[derive(Debug, Clone, Copy)]
+pub enum Flip {
+    /// Exclusive or with these bits.
+    Xor(u8),
+    /// This value.
+    Set(u8),
+}
+
+impl Flip {
+    fn of(self, byte: u8) -> u8 {
+        match self {
+            Flip::Xor(bits) => byte ^ bits,
+            Flip::Set(value) => value,
+        }
+    }
+}
+
+impl Victim {
+    /// Builds a store of two families with tables on two levels, deletes, and writes in the log;
+    /// closed in good order, or left as a crash would leave it.
+    ///
+    /// # Panics
+    ///
+    /// When the store does not work even without damage.
+    #[must_use]
+    pub fn build(closed: bool, change_options: impl FnOnce(&mut Options)) -> Victim {
+        let mut options = tiny();
+        options.column_family.block_bytes = 128;
+        options.column_family.memtable_bytes = 64 << 10;
+        change_options(&mut options);
+        let env = MemEnv::new();
+        let mut session = Session::new(Arc::new(env.clone()), options.clone(), Model::default());
+        let mut last_write = None;
+        let run = victim_run();
+        session.open().unwrap_or_else(|failure| panic!("{failure}"));
+        for (index, operation) in run.iter().enumerate() {
+            if index + 1 == run.len() && !closed {
+                let newest = newest_log(&env);
+                let length = env.file_bytes(newest).unwrap_or_default().len() as u64;
+                last_write = Some((newest, length, session.model.state()));
+            }
+            session.step(operation).unwrap_or_else(|failure| panic!("{operation:?}: {failure}"));
+        }
+        let expected = session.model.state();
+        if closed {
+            session.close().unwrap_or_else(|failure| panic!("{failure}"));
+        }
+        let env = env.crash_image(CrashPolicy::DropUnsynced, 0);
+        Victim { env, options, expected, last_write }
+    }
+
+    /// The files and their lengths.
+    #[must_use]
+    pub fn files(&self) -> Vec<(FileId, usize)> {
+        let length = |file| self.env.file_bytes(file).map_or(0, |bytes| bytes.len());
+        self.env.files().into_iter().map(|file| (file, length(file))).collect()
+    }
+
+    /// Changes bytes `offset`, `offset + step`, ... of every file, each with every one of `flips`.
+    ///
+    /// # Errors
+    ///
+    /// The first mutant that answers wrongly.
+    pub fn sweep_bytes(&self, first: usize, step: usize, flips: &[Flip]) -> Result<Seen, String> {
+        let watchdog = Watchdog::new(MUTANT_TIME_MAX);
+        let mut seen = Seen::default();
+        for (file, length) in self.files() {
+            let original = self.env.file_bytes(file).unwrap_or_default();
+            for offset in (first..length).step_by(step) {
+                for flip in flips {
+                    let byte = flip.of(original[offset]);
+                    if byte == original[offset] {
+                        continue;
+                    }
+                    let label =
+                        format!("{file}: byte {offset} {:#04x} -> {byte:#04x}", original[offset]);
+                    watchdog.step(label.clone());
+                    let mut bytes = original.clone();
+                    bytes[offset] = byte;
+                    self.check(file, Some(bytes), offset as u64, &mut seen)
+                        .map_err(|text| format!("{label}: {text}"))?;
+                }
+            }
+        }
+        Ok(seen)
+    }
+
+    /// Cuts every table and `CURRENT` to every shorter length, makes them longer, and takes them
+    /// (and the manifest) away. A log that is cut can't be told from one that was never written so
+    /// far.
+    ///
+    /// # Errors
+    ///
+    /// The first mutant that answers wrongly.
+    pub fn sweep_lengths(&self, step: usize) -> Result<Seen, String> {
+        let watchdog = Watchdog::new(MUTANT_TIME_MAX);
+        let mut seen = Seen::default();
+        for (file, length) in self.files() {
+            if matches!(file, FileId::Wal(_) | FileId::Lock) {
+                continue;
+            }
+            let mut check = |label: String, bytes: Option<Vec<u8>>| {
+                watchdog.step(label.clone());
+                let offset = bytes.as_ref().map_or(0, |bytes| bytes.len() as u64);
+                self.check(file, bytes, offset, &mut seen)
+                    .map_err(|text| format!("{label}: {text}"))
+            };
+            check(format!("{file} missing"), None)?;
+            if matches!(file, FileId::Manifest(_)) {
+                continue;
+            }
+            let original = self.env.file_bytes(file).unwrap_or_default();
+            for cut in (0..length).step_by(step) {
+                check(format!("{file} cut to {cut}"), Some(original[..cut].to_vec()))?;
+            }
+            for more in [1, 96, 4096] {
+                let longer = [&original[..], &vec![0; more]].concat();
+                check(format!("{file} longer by {more}"), Some(longer))?;
+            }
+        }
+        Ok(seen)
+    }
+
+    /// Opens and reads the store with this content of `file`, damaged at `offset`.
+    fn check(
+        &self,
+        file: FileId,
+        bytes: Option<Vec<u8>>,
+        offset: u64,
+        seen: &mut Seen,
+    ) -> Result<(), String> {
+        let env = self.env.crash_image(CrashPolicy::DropUnsynced, 0);
+        match bytes {
+            Some(bytes) => env.set_file_bytes(file, bytes),
+            None => {
+                use alluvium::env::Env as _;
+                env.remove(file).map_err(|error| error.to_string())?;
+            }
+        }
+        let allowed_loss = self
+            .last_write
+            .as_ref()
+            .filter(|(newest, begins, _)| *newest == file && offset >= *begins)
+            .map(|(_, _, without)| without);
+        seen.mutants += 1;
+        let options = Options { create_if_missing: false, ..self.options.clone() };
+        if matches!(file, FileId::Table(_)) {
+            must_verify(&env, file)?;
+        }
+        let body = || match Db::open_env(Arc::new(env), options) {
+            Err(error) => must_name(&error, file).map(|()| Answers::Refused),
+            Ok(db) => {
+                let answers = read_everything(&db, file, &self.expected)?;
+                answers.judge(&self.expected, allowed_loss)
+            }
+        };
+        match catch_unwind(AssertUnwindSafe(body)).map_err(|panic| panic_text(&*panic))?? {
+            Answers::Refused => seen.refused += 1,
+            Answers::Failed => seen.failed += 1,
+            Answers::Shortened => seen.shortened += 1,
+            Answers::Unharmed => seen.unharmed += 1,
+        }
+        Ok(())
+    }
+}
+
+/// How a mutant answered.
+enum Answers {
+    Refused,
+    Failed,
+    Shortened,
+    Unharmed,
+}
+
+/// Every answer that a mutant gave.
+#[derive(Default)]
+struct Reading {
+    /// Each value that some read gave, or that it said was missing.
+    found: BTreeMap<(String, Vec<u8>), Option<Vec<u8>>>,
+    failures: u64,
+}
+
+impl Reading {
+    /// Notes an answer; two different ones for a key are wrong whatever the truth is.
+    fn note(&mut self, family: &str, key: &[u8], value: Option<&[u8]>) -> Result<(), String> {
+        let value = value.map(<[u8]>::to_vec);
+        let before = self.found.insert((family.to_owned(), key.to_vec()), value.clone());
+        match before {
+            Some(before) if before != value => {
+                Err(format!("two answers for {family} {}", Short(key)))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn judge(&self, expected: &State, loss: Option<&State>) -> Result<Answers, String> {
+        let Err(text) = self.agrees(expected) else {
+            let unharmed = self.failures == 0;
+            return Ok(if unharmed { Answers::Unharmed } else { Answers::Failed });
+        };
+        match loss {
+            Some(without) if self.agrees(without).is_ok() => Ok(Answers::Shortened),
+            _ => Err(text),
+        }
+    }
+
+    fn agrees(&self, expected: &State) -> Result<(), String> {
+        for ((family, key), value) in &self.found {
+            let truth = expected.get(family).and_then(|pairs| pairs.get(key));
+            if truth != value.as_ref() {
+                let found = value.as_ref().map(|value| Short(value).to_string());
+                return Err(format!("{family} {} reads as {found:?}", Short(key)));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn read_everything(db: &Db, damaged: FileId, expected: &State) -> Result<Reading, String> {
+    let mut reading = Reading::default();
+    for (name, pairs) in expected {
+        let family = match db.column_family(name) {
+            Ok(family) => family,
+            Err(error) => return Err(format!("family {name}: {error}")),
+        };
+        let neighbours = pairs.keys().map(|key| [&key[..], b"\0"].concat());
+        for key in pairs.keys().cloned().chain(neighbours) {
+            match family.get(&key) {
+                Ok(value) => reading.note(name, &key, value.as_deref())?,
+                Err(error) => {
+                    reading.failures += 1;
+                    must_name(&error, damaged)?;
+                }
+            }
+        }
+        scan_both_ways(&family, damaged, pairs, &mut reading)?;
+    }
+    Ok(reading)
+}
+
+/// Scans forward and backward until the end or the first error. Keys that a scan passes over count
+/// as answers too.
+fn scan_both_ways(
+    family: &ColumnFamily,
+    damaged: FileId,
+    expected: &Pairs,
+    reading: &mut Reading,
+) -> Result<(), String> {
+    let name = family.name().to_owned();
+    for backward in [false, true] {
+        let mut scan = family.scan(..);
+        let mut keys: Vec<&Vec<u8>> = expected.keys().collect();
+        if backward {
+            keys.reverse();
+        }
+        let mut unseen = keys.into_iter().peekable();
+        let passed = |key: &[u8], next: &[u8]| if backward { key > next } else { key < next };
+        loop {
+            let item = if backward { scan.next_back() } else { scan.next() };
+            match item {
+                None => {
+                    for key in unseen {
+                        reading.note(&name, key, None)?;
+                    }
+                    break;
+                }
+                Some(Err(error)) => {
+                    reading.failures += 1;
+                    must_name(&error, damaged)?;
+                    break;
+                }
+                Some(Ok((key, value))) => {
+                    while let Some(skipped) = unseen.next_if(|unseen| passed(unseen, &key)) {
+                        reading.note(&name, skipped, None)?;
+                    }
+                    unseen.next_if(|unseen| unseen[..] == key[..]);
+                    reading.note(&name, &key, Some(&value))?;
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// An error about damage says which file is damaged.
+fn must_name(error: &Error, damaged: FileId) -> Result<(), String> {
+    let name = damaged.name();
+    match error {
+        Error::Corruption { file, .. } | Error::UnsupportedFormat { file, .. }
+            if file.ends_with(&name) =>
+        {
+            Ok(())
+        }
+        // The last edit of a manifest that was not closed can't be told from one that a crash tore.
+        // The edits before it name files that are gone.
+        Error::Corruption { detail, .. }
+            if matches!(damaged, FileId::Manifest(_)) && detail.contains("missing") =>
+        {
+            Ok(())
+        }
+        _ => Err(format!("an error that does not name {name}: {error}")),
+    }
+}
+
+fn must_verify(env: &MemEnv, damaged: FileId) -> Result<(), String> {
+    match alluvium::verify_env(Arc::new(env.clone())) {
+        Err(error) => must_name(&error, damaged),
+        Ok(report) if report.damages.is_empty() => Err("verify finds nothing".to_owned()),
+        Ok(report) => report.damages.iter().try_for_each(|error| must_name(error, damaged)),
+    }
+}
+
+fn newest_log(env: &MemEnv) -> FileId {
+    let logs = env.files().into_iter().filter(|file| matches!(file, FileId::Wal(_)));
+    logs.max().unwrap_or(FileId::Lock)
+}
+
+/// What the victim is made of: the last operation is one write.
+fn victim_run() -> Vec<Operation> {
+    let write = |changes: &[(&str, &str, Option<&str>)]| Operation::Write {
+        changes: changes
+            .iter()
+            .map(|(family, key, value)| Change {
+                family: (*family).to_owned(),
+                key: key.as_bytes().to_vec(),
+                value: value.map(|value| value.as_bytes().to_vec()),
+            })
+            .collect(),
+        durability: alluvium::Durability::Disk,
+    };
+    let (one, two) = (DEFAULT_FAMILY, "beta");
+    let long = "long value ".repeat(20);
+    let flush = || Operation::Flush { family: None };
+    vec![
+        Operation::CreateFamily { name: two.to_owned() },
+        write(&[(one, "apple", Some("1")), (one, "banana", Some(&long)), (two, "x", Some("1"))]),
+        write(&[(one, "cherry", Some("2")), (one, "date", Some("2")), (two, "y", Some("2"))]),
+        flush(),
+        Operation::Compact { family: None },
+        write(&[(one, "apple", Some("3")), (one, "banana", None), (one, "elder", Some(&long))]),
+        flush(),
+        write(&[(one, "cherry", Some("4")), (two, "x", None)]),
+        write(&[(one, "fig", Some("5")), (two, "z", Some("5"))]),
+        write(&[(one, "apple", Some("6"))]),
+    ]
+}
+
+/// The most address space that this process ever had, in bytes: an allocation shows here even where
+/// its memory was never touched. 0 where the system does not say.
+#[must_use]
+pub fn virtual_bytes_peak() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmPeak:"));
+    let kilobytes = line.and_then(|line| line.trim().strip_suffix("kB"));
+    kilobytes.and_then(|text| text.trim().parse::<u64>().ok()).unwrap_or(0) << 10
+}
