@@ -29,7 +29,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// Alluvium stores click streams and answers questions about them.
 #[derive(Debug, Parser)]
-#[command(name = "alluvium", version, max_term_width = 100, propagate_version = true)]
+#[command(name = "alluvium", version, max_term_width = 100)]
 struct Cli {
     #[command(subcommand)]
     command: Command,

@@ -4,9 +4,9 @@
 //! cannot be read to its end does not keep the ones behind it from being read; a store that fails
 //! does.
 
-use std::fs::File;
-use std::io::Write;
-use std::path::PathBuf;
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use alluvium::{Durability, Options};
@@ -39,14 +39,14 @@ pub struct IngestArgs {
     /// The format: auto, combined, common, ndjson, csv or tsv
     #[arg(long, default_value = "auto")]
     format: Format,
-    #[command(flatten)]
-    fields: FieldArgs,
     /// Keep malformed lines in this file, with file, line number and reason
     #[arg(long, value_name = "FILE")]
     reject_file: Option<PathBuf>,
     /// What a malformed line does: it is counted and left out, or it ends the run
     #[arg(long, value_name = "WHAT", default_value = "continue")]
     on_error: OnErrorArg,
+    #[command(flatten)]
+    fields: FieldArgs,
     #[command(flatten)]
     writing: WritingArgs,
 }
@@ -184,7 +184,7 @@ fn no_event(source: &Source, summary: &IngestSummary) -> Option<String> {
     all.then(|| format!("{} holds no event: {lines} malformed", name(source)))
 }
 
-/// The sources that the names stand for; every file is there and can be opened.
+/// The sources that the names stand for; every one is there, and every file can be opened.
 fn sources(names: &[PathBuf]) -> Result<Vec<Source>, Failure> {
     let is_stdin = |name: &&PathBuf| name.as_os_str() == "-";
     if names.iter().filter(is_stdin).count() > 1 {
@@ -196,10 +196,19 @@ fn sources(names: &[PathBuf]) -> Result<Vec<Source>, Failure> {
             sources.push(Source::Stdin);
             continue;
         }
-        File::open(name).map_err(|error| Failure::file("open", name, &error))?;
+        can_be_opened(name).map_err(|error| Failure::file("open", name, &error))?;
         sources.push(Source::File(name.clone()));
     }
     Ok(sources)
+}
+
+/// Opens a regular file and closes it again. Anything else is opened once only, by who reads it:
+/// whoever writes into a named pipe takes a reader that leaves for the last one.
+fn can_be_opened(name: &Path) -> io::Result<()> {
+    if fs::metadata(name)?.is_file() {
+        drop(File::open(name)?);
+    }
+    Ok(())
 }
 
 fn name(source: &Source) -> String {

@@ -133,6 +133,20 @@ fn named_fields_and_standard_input_are_read() {
 }
 
 #[test]
+fn a_named_pipe_is_opened_once() {
+    let dir = tempdir().expect("a directory");
+    let (db, pipe) = (dir.path().join("db"), dir.path().join("pipe"));
+    let made = std::process::Command::new("mkfifo").arg(&pipe).status();
+    assert!(made.expect("mkfifo is part of every Unix").success());
+    let clicks = clicks(3000);
+    let (writer, target) = (clicks.text(), pipe.clone());
+    let writer = std::thread::spawn(move || fs::write(target, writer));
+    ingest(&db, &[text(&pipe)]).ok();
+    writer.join().expect("no panic").expect("everything was read");
+    assert_eq!(report(&db, &["--top", "5"]), clicks.expected(5));
+}
+
+#[test]
 fn stop_on_error_keeps_what_came_before() {
     let dir = tempdir().expect("a directory");
     let (db, log) = (dir.path().join("db"), dir.path().join("access.log"));
