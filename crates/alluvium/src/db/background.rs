@@ -51,8 +51,9 @@ struct State {
     flushing: HashSet<ColumnFamilyId>,
     busy: Busy,
     compactions: usize,
-    /// Tables that a compaction found damaged.
+    /// Tables of compactions that found damage, and what the last of them found.
     set_aside: Busy,
+    damage: Option<Error>,
     error: Option<Error>,
     failures: u32,
     retry_at: Duration,
@@ -92,6 +93,20 @@ impl Scheduler {
     /// The failure that background work is waiting to overcome, if any.
     pub(crate) fn background_error(&self) -> Option<Error> {
         self.state.lock().error.clone()
+    }
+
+    /// The damage that keeps the level 0 of `family` from shrinking, if any.
+    pub(crate) fn level0_damage(&self, family: &Family) -> Option<Error> {
+        let state = self.state.lock();
+        let current = family.peek();
+        let mut tables = current.version.level(0).tables().iter();
+        let stuck = tables.any(|table| state.set_aside.contains(&table.number));
+        if stuck { state.damage.clone() } else { None }
+    }
+
+    /// The last damage that a compaction found.
+    pub(crate) fn damage(&self) -> Option<Error> {
+        self.state.lock().damage.clone()
     }
 
     /// Waits until a job has ended, at most `timeout`.
@@ -293,7 +308,10 @@ fn keep_outcome(core: &Core, result: Result<()>, plan: Option<&Compaction>) {
         Err(Error::Closed) => {}
         Err(error) => {
             if let (true, Some(plan)) = (error.is_corruption(), plan) {
+                // Trying again would find the same; everything else goes on.
                 state.set_aside.extend(plan.tables().map(|table| table.number));
+                state.damage = Some(error);
+                return;
             }
             let pause = RETRY_FIRST.saturating_mul(1 << state.failures.min(16)).min(RETRY_LAST);
             state.failures = state.failures.saturating_add(1);

@@ -20,7 +20,7 @@ use crate::compaction::{self, Compaction, Reason};
 use crate::db::core::Core;
 use crate::db::family::Family;
 use crate::db::super_version::Immutable;
-use crate::db::wal_set::sync_segment;
+use crate::db::wal_set::Failure;
 use crate::memtable::Memtable;
 use crate::sstable::TableSummary;
 use crate::version::{TableFacts, TableMeta, VersionEdit};
@@ -88,17 +88,14 @@ fn sync_shared_segments(core: &Core) -> Result<()> {
     if core.families.count() < 2 {
         return Ok(());
     }
-    let unsynced = core.wal.lock().unsynced();
-    let mut synced = Vec::with_capacity(unsynced.len());
-    for (number, file) in unsynced {
-        if let Err(error) = sync_segment(core.env.as_ref(), number, &file) {
-            // What the segment holds is unknown now, and is never synced again.
+    let sealed = core.wal.lock().sealed();
+    for segment in sealed {
+        if let Err(error) = segment.sync(core.env.as_ref()) {
+            core.wal.lock().failure = Some(Failure::Fatal(error.clone()));
             core.health.stop(error.clone());
             return Err(error);
         }
-        synced.push(number);
     }
-    core.wal.lock().set_synced(&synced);
     Ok(())
 }
 

@@ -93,7 +93,11 @@ pub(crate) fn open(env: Arc<dyn Env>, options: Options) -> Result<Opened> {
             core.scheduler.hint_work();
         }
     });
-    background::start(&core)?;
+    if let Err(error) = background::start(&core) {
+        // The workers that did start must not outlive the lock.
+        background::stop(&core);
+        return Err(error);
+    }
     Ok(Opened { core, lock })
 }
 

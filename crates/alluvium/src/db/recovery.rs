@@ -91,7 +91,13 @@ impl Replay<'_> {
                 }
             };
             let Some(Hole { file, offset, detail }) = hole else { continue };
-            if is_durable_behind(&mut segments[index..], offset, state.last_seq)? {
+            // Once something was replayed, everything behind it must be in the log: that one family's
+            // tables reach further says nothing of the others.
+            let known = match state.replayed_seq {
+                SeqNo::ZERO => state.last_seq,
+                replayed => replayed,
+            };
+            if is_durable_behind(&mut segments[index..], offset, known)? {
                 let detail = format!("{detail}; synced data is behind it");
                 return Err(Error::corruption(file, offset, detail));
             }

@@ -78,7 +78,8 @@ pub struct Stats {
     pub sequence_number: u64,
     /// Seconds since the store was opened.
     pub uptime_seconds: f64,
-    /// The failure that background work waits to overcome, or that stopped writes.
+    /// The failure that background work waits to overcome, that stopped writes, or the damage that a
+    /// compaction found.
     pub error: Option<String>,
 }
 
@@ -141,7 +142,12 @@ fn ratio(part: u64, whole: u64) -> f64 {
 
 /// Collects the figures.
 pub(crate) fn collect(core: &Arc<Core>) -> Stats {
-    let error = core.health.check().err().or_else(|| core.scheduler.background_error());
+    let error = core
+        .health
+        .check()
+        .err()
+        .or_else(|| core.scheduler.background_error())
+        .or_else(|| core.scheduler.damage());
     let elapsed = nanoseconds(core.env.as_ref()).saturating_sub(core.opened_at_ns);
     Stats {
         families: core.families.all().values().map(|family| family_stats(family)).collect(),

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::base::error::Error;
 use crate::base::file::FileId;
 use crate::db::{Db, WriteBatch, verify_env};
-use crate::env::{CrashPolicy, Env, Fault, FaultEnv, FaultRule, MemEnv, Operation, When};
+use crate::env::{CrashPolicy, Env, Fault, FaultEnv, FaultRule, FileKind, MemEnv, Operation, When};
 use crate::options::{ColumnFamilyOptions, Durability, Options, PerLevel, WriteOptions};
 use crate::sstable::Codec;
 
@@ -16,7 +16,7 @@ fn small() -> Options {
         background_threads: 0,
         block_cache_bytes: 1 << 16,
         column_family: ColumnFamilyOptions {
-            memtable_bytes: 4 << 10,
+            memtable_bytes: 12 << 10,
             table_bytes: 4 << 10,
             level1_bytes: 16 << 10,
             block_bytes: 256,
@@ -364,4 +364,114 @@ fn verify_finds_nothing_in_a_whole_store_and_names_a_flipped_byte() {
     let [Error::Corruption { file, .. }] = &report.damages[..] else { panic!("{report:?}") };
     assert!(file.contains(&table.name()), "{file}");
     assert_eq!(live_files(&env), before, "verify writes nothing");
+}
+
+/// Damage in one family's part of the log, below what another family's tables reach to.
+#[test]
+fn damage_is_not_hidden_by_the_tables_of_another_family() {
+    let env = MemEnv::new();
+    let db = open(&env, Options::default());
+    let other = db.create_column_family("other", ColumnFamilyOptions::default()).unwrap();
+    for index in 0..50 {
+        other.put(key(index), value(index, 0)).unwrap();
+    }
+    fill(&db, 0..50, 0);
+    db.default_column_family().flush().unwrap();
+    let image = env.crash_image(CrashPolicy::KeepAll, 1);
+    let log = live_files(&image).into_iter().find(|f| matches!(f, FileId::Wal(_))).unwrap();
+    let mut bytes = image.file_bytes(log).unwrap();
+    bytes[1_000] ^= 1;
+    image.set_file_bytes(log, bytes);
+    let opened = Db::open_env(Arc::new(image), Options::default());
+    assert!(matches!(opened, Err(Error::Corruption { .. })), "{opened:?}");
+}
+
+/// A refused group's sequence numbers count as durable to nobody.
+#[test]
+fn a_torn_tail_after_a_full_disk_is_no_damage() {
+    let env = MemEnv::new();
+    let db = open(&env, Options::default());
+    for index in 0..5 {
+        db.put(key(index), value(index, 0)).unwrap();
+    }
+    env.set_capacity(Some(env.used_bytes()));
+    let mut batch = WriteBatch::new();
+    (0..9).for_each(|index| batch.put(key(index), "refused"));
+    assert!(db.write(batch).is_err());
+    env.set_capacity(None);
+    db.sync().unwrap();
+    fill(&db, 10..12, 0);
+    let image = env.crash_image(CrashPolicy::KeepAll, 1);
+    let log = live_files(&image).into_iter().rfind(|f| matches!(f, FileId::Wal(_))).unwrap();
+    let mut bytes = image.file_bytes(log).unwrap();
+    bytes[60] ^= 1;
+    image.set_file_bytes(log, bytes);
+    let db = open(&image, Options::default());
+    assert_eq!(db.scan(..).count(), 5, "the unsynced writes are gone, the others are there");
+}
+
+#[test]
+fn without_workers_writes_go_on_once_the_disk_has_healed() {
+    let memory = MemEnv::new();
+    let faults = FaultEnv::new(Arc::new(memory));
+    let db = Db::open_env(Arc::new(faults.clone()), small()).unwrap();
+    let broken = FaultRule::new(&[Operation::Append], When::From(1), Fault::DiskFull);
+    let rule = faults.add(broken.on(FileKind::Table));
+    let os = WriteOptions { durability: Durability::Os };
+    let mut refused = None;
+    for index in 0..2_000 {
+        let mut batch = WriteBatch::new();
+        batch.put(key(index), value(index, 0));
+        if let Err(error) = db.write_with(batch, &os) {
+            refused = Some(error);
+            break;
+        }
+    }
+    assert!(matches!(refused, Some(Error::NoSpace { .. })), "{refused:?}");
+    faults.remove_rule(rule);
+    fill(&db, 5_000..5_100, 0);
+}
+
+#[test]
+fn a_damaged_level0_is_an_error_for_writers_and_not_a_hang() {
+    let env = MemEnv::new();
+    let mut options = small();
+    options.column_family.level0_tables_compact = 2;
+    options.column_family.level0_tables_slowdown = 3;
+    options.column_family.level0_tables_stop = 4;
+    let db = open(&env, options.clone());
+    fill(&db, 0..20, 0);
+    db.flush().unwrap();
+    db.close().unwrap();
+    let table = live_files(&env).into_iter().find(|f| matches!(f, FileId::Table(_))).unwrap();
+    let mut bytes = env.file_bytes(table).unwrap();
+    bytes[20] ^= 1;
+    env.set_file_bytes(table, bytes);
+    let db = open(&env, options);
+    let os = WriteOptions { durability: Durability::Os };
+    let outcome = (100..5_000).find_map(|index| {
+        let mut batch = WriteBatch::new();
+        batch.put(key(index), value(index, 0));
+        db.write_with(batch, &os).err()
+    });
+    assert!(matches!(outcome, Some(Error::Corruption { .. })), "{outcome:?}");
+}
+
+#[test]
+fn a_cursors_error_stays_until_the_next_seek() {
+    let memory = MemEnv::new();
+    let faults = FaultEnv::new(Arc::new(memory));
+    let options = Options { block_cache_bytes: 0, ..small() };
+    let db = Db::open_env(Arc::new(faults.clone()), options).unwrap();
+    fill(&db, 0..300, 0);
+    db.flush().unwrap();
+    let mut cursor = db.cursor().unwrap();
+    cursor.seek_to_first().unwrap();
+    faults.add(FaultRule::new(&[Operation::Read], When::From(1), Fault::Io));
+    let failed = (0..400).find_map(|_| cursor.next().err());
+    assert!(matches!(failed, Some(Error::Io { .. })), "{failed:?}");
+    assert!(!cursor.valid() && cursor.next().is_err() && cursor.prev().is_err());
+    faults.clear();
+    cursor.seek(key(7)).unwrap();
+    assert_eq!(cursor.key(), key(7));
 }

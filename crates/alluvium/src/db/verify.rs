@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::base::error::{Error, Result};
-use crate::base::file::FileId;
+use crate::base::file::{FileId, FileNumber};
 use crate::batch::BatchView;
 use crate::cache::BlockCache;
 use crate::db::open::{look, take_lock};
@@ -123,19 +123,21 @@ fn verify_log(env: &dyn Env, versions: &VersionSet, report: &mut VerifyReport) -
         let name = env.display(FileId::Wal(needed));
         report.damages.push(Error::corruption(name, 0, "the segment of the log is missing"));
     }
-    let newest = numbers.last().copied();
-    for number in numbers {
+    let mut next: Option<Next> = None;
+    // From the newest back: each segment's header says how much of the one before it counts.
+    for &number in numbers.iter().rev() {
         report.files += 1;
         let id = FileId::Wal(number);
         let name = env.display(id);
         report.bytes += file_bytes(env, id)?;
         let file = env.open(id).map_err(|error| Error::io("open", name.as_str(), error))?;
         let outcome = LogReader::open(file, name.clone(), number, LogKind::Wal)
-            .and_then(|open| verify_segment(open, &name, Some(number) == newest, report));
+            .and_then(|open| verify_segment(open, &name, number, next.as_ref(), report));
         match outcome {
-            Ok(()) => {}
+            Ok(header) => next = header.or(next),
             Err(error @ (Error::Corruption { .. } | Error::UnsupportedFormat { .. })) => {
                 report.damages.push(error);
+                next = Some(Next { previous: FileNumber(0), previous_bytes: u64::MAX });
             }
             Err(error) => return Err(error),
         }
@@ -143,29 +145,53 @@ fn verify_log(env: &dyn Env, versions: &VersionSet, report: &mut VerifyReport) -
     Ok(())
 }
 
+/// What a segment's header says of the one before it.
+struct Next {
+    previous: FileNumber,
+    previous_bytes: u64,
+}
+
 /// Reads one segment. Bytes that do not hold are a torn tail where nothing valid is behind them in
-/// the newest segment, and damage otherwise.
+/// the newest segment, no part of the log where the next segment says so, and damage otherwise.
 fn verify_segment(
     open: LogOpen,
     name: &str,
-    newest: bool,
+    number: FileNumber,
+    next: Option<&Next>,
     report: &mut VerifyReport,
-) -> Result<()> {
-    let mut reader = match open {
-        LogOpen::Whole(reader) | LogOpen::TornHeader { reader, .. } => reader,
+) -> Result<Option<Next>> {
+    let (mut reader, header) = match open {
+        LogOpen::Whole(reader) => {
+            let header = reader.header();
+            let next = Next { previous: header.previous, previous_bytes: header.previous_bytes };
+            (reader, Some(next))
+        }
+        LogOpen::TornHeader { reader, .. } => (reader, None),
+    };
+    // A segment that the next one does not name was given up before anything was in it.
+    let counts = next.map(|next| if next.previous == number { next.previous_bytes } else { 0 });
+    let counts = match next {
+        Some(next) if next.previous_bytes == u64::MAX => None,
+        _ => counts,
     };
     loop {
         let (offset, detail) = match reader.next()? {
-            ReadFrame::End { .. } | ReadFrame::Closed { .. } => return Ok(()),
+            ReadFrame::End { .. } | ReadFrame::Closed { .. } => return Ok(header),
             ReadFrame::Frame { offset, kind, payload } => {
+                if counts.is_some_and(|bytes| offset >= bytes) {
+                    return Ok(header);
+                }
                 report.entries += check_batch(name, offset, kind, payload)?;
                 continue;
             }
             ReadFrame::Bad { offset, detail } => (offset, detail),
         };
-        if newest && reader.scan_for_valid_after(offset)?.is_none() {
+        if counts.is_some_and(|bytes| offset >= bytes) {
+            return Ok(header);
+        }
+        if next.is_none() && reader.scan_for_valid_after(offset)?.is_none() {
             report.notes.push(format!("{name}: torn at byte {offset}: {detail}"));
-            return Ok(());
+            return Ok(header);
         }
         return Err(Error::corruption(name, offset, detail));
     }

@@ -19,6 +19,7 @@ use std::sync::Arc;
 use crate::base::error::{Error, Result};
 use crate::base::file::{FileId, FileNumber};
 use crate::base::key::SeqNo;
+use crate::base::sync::Mutex;
 use crate::batch::ColumnFamilyId;
 use crate::env::{Env, WritableFile};
 use crate::metrics::Counters;
@@ -26,11 +27,25 @@ use crate::wal::{FrameKind, LogHeader, LogKind, LogWriter};
 
 /// A segment that is complete.
 #[derive(Debug)]
-struct Sealed {
+pub(crate) struct Sealed {
     number: FileNumber,
     bytes: u64,
     file: Arc<dyn WritableFile>,
-    synced: bool,
+    /// The outcome of the one sync that it gets, whoever asks for it.
+    synced: Mutex<Option<Result<()>>>,
+}
+
+impl Sealed {
+    /// Makes the segment durable, once. A failure is the answer for ever: after a failed sync the
+    /// kernel may call bytes clean that it has thrown away.
+    pub(crate) fn sync(&self, env: &dyn Env) -> Result<()> {
+        let mut synced = self.synced.lock();
+        let result = synced.get_or_insert_with(|| {
+            let name = || env.display(FileId::Wal(self.number));
+            self.file.sync().map_err(|error| Error::io("sync", name(), error))
+        });
+        result.clone()
+    }
 }
 
 /// Why the current segment takes no more.
@@ -50,11 +65,15 @@ pub(crate) struct WalSet {
     writer: LogWriter,
     number: FileNumber,
     /// Older segments, ascending.
-    sealed: VecDeque<Sealed>,
+    sealed: VecDeque<Arc<Sealed>>,
     /// Whether the current segment's name has been made durable.
     name_synced: bool,
     /// The length of the current segment up to which every group was handed over whole.
     good_bytes: u64,
+    /// The last sequence number of those groups: those behind it were refused, or are buffered.
+    good_seq: SeqNo,
+    /// The last sequence number of what is in the buffer or the file.
+    appended_seq: SeqNo,
     /// The last sequence number given out, to writes that failed too.
     pub(crate) last_seq: SeqNo,
     /// Every operation up to here survives a power cut.
@@ -87,6 +106,8 @@ impl WalSet {
             sealed: VecDeque::new(),
             name_synced: true,
             good_bytes,
+            good_seq: last_seq,
+            appended_seq: last_seq,
             last_seq,
             durable_seq: last_seq,
             failure: None,
@@ -109,9 +130,11 @@ impl WalSet {
         self.sealed.front().map_or(self.number, |segment| segment.number)
     }
 
-    /// Appends one batch frame to the buffer of the current segment.
-    pub(crate) fn append(&mut self, payload: &[u8]) {
+    /// Appends one batch frame, which ends at sequence number `last`, to the buffer of the current
+    /// segment.
+    pub(crate) fn append(&mut self, payload: &[u8], last: SeqNo) {
         self.writer.append(FrameKind::Batch, payload);
+        self.appended_seq = last;
     }
 
     /// Bytes that are in the buffer only.
@@ -126,6 +149,7 @@ impl WalSet {
         match self.writer.flush() {
             Ok(()) => {
                 self.good_bytes = self.writer.flushed_bytes();
+                self.good_seq = self.appended_seq;
                 self.counters.wal_bytes.add(self.good_bytes - before);
                 Ok(())
             }
@@ -151,9 +175,8 @@ impl WalSet {
     }
 
     fn try_sync(&mut self) -> Result<()> {
-        for segment in self.sealed.iter_mut().filter(|segment| !segment.synced) {
-            sync_segment(self.env.as_ref(), segment.number, &segment.file)?;
-            segment.synced = true;
+        for segment in &self.sealed {
+            segment.sync(self.env.as_ref())?;
         }
         if !self.name_synced {
             sync_directory(self.env.as_ref())?;
@@ -161,7 +184,7 @@ impl WalSet {
         }
         self.writer.sync()?;
         self.counters.wal_syncs.add(1);
-        self.durable_seq = self.last_seq;
+        self.durable_seq = self.good_seq;
         Ok(())
     }
 
@@ -172,7 +195,7 @@ impl WalSet {
             None => self.flush(false)?,
             Some(Failure::Fatal(error)) => return Err(error.clone()),
             // What is in the buffer was refused.
-            Some(Failure::NoSpace(_)) => {}
+            Some(Failure::NoSpace(_)) => self.appended_seq = self.good_seq,
         }
         let header = LogHeader {
             kind: LogKind::Wal,
@@ -188,13 +211,12 @@ impl WalSet {
         }
         let good_bytes = writer.flushed_bytes();
         self.counters.wal_bytes.add(good_bytes);
-        self.sealed.push_back(Sealed {
+        self.sealed.push_back(Arc::new(Sealed {
             number: self.number,
             bytes: self.good_bytes,
             file: self.writer.file(),
-            // Nothing acknowledged is in the part of a failed segment that may be missing.
-            synced: false,
-        });
+            synced: Mutex::new(None),
+        }));
         self.writer = writer;
         self.number = number;
         self.name_synced = false;
@@ -203,18 +225,9 @@ impl WalSet {
         Ok(())
     }
 
-    /// The sealed segments that are not yet durable, for [`WalSet::set_synced`] after syncing them
-    /// outside the lock.
-    pub(crate) fn unsynced(&self) -> Vec<(FileNumber, Arc<dyn WritableFile>)> {
-        let unsynced = self.sealed.iter().filter(|segment| !segment.synced);
-        unsynced.map(|segment| (segment.number, Arc::clone(&segment.file))).collect()
-    }
-
-    /// Notes that segments were made durable.
-    pub(crate) fn set_synced(&mut self, numbers: &[FileNumber]) {
-        for segment in &mut self.sealed {
-            segment.synced |= numbers.contains(&segment.number);
-        }
+    /// The sealed segments, to be synced outside the lock.
+    pub(crate) fn sealed(&self) -> Vec<Arc<Sealed>> {
+        self.sealed.iter().cloned().collect()
     }
 
     /// Forgets the segments before `number` and returns them, for their files to be removed.
@@ -242,15 +255,6 @@ fn create_segment(env: &dyn Env, header: LogHeader) -> Result<LogWriter> {
     let name = env.display(id);
     let file = env.create(id).map_err(|error| Error::io("create", name.as_str(), error))?;
     Ok(LogWriter::create(file, name, header))
-}
-
-/// Makes a segment's bytes durable.
-pub(crate) fn sync_segment(
-    env: &dyn Env,
-    number: FileNumber,
-    file: &Arc<dyn WritableFile>,
-) -> Result<()> {
-    file.sync().map_err(|error| Error::io("sync", env.display(FileId::Wal(number)), error))
 }
 
 /// Makes the names in the directory durable.

@@ -42,6 +42,9 @@ pub(crate) fn write(core: &Arc<Core>, batch: BatchBuffer, durability: Durability
     if batch.count() == 0 && durability != Durability::Disk {
         return Ok(());
     }
+    if let Some(id) = batch.families().iter().find(|id| core.families.get(**id).is_none()) {
+        return Err(Error::ColumnFamilyMissing { name: format!("number {}", id.0) });
+    }
     let begun = nanoseconds(core.env.as_ref());
     let request = Request { batch, durability };
     let result = core.queue.commit(request, |group| run_group(core, group));
@@ -58,9 +61,11 @@ fn run_group(core: &Arc<Core>, group: &mut [Request]) -> Result<()> {
     let bytes: usize = group.iter().map(|request| request.batch.byte_size()).sum();
     throttle(core, bytes as u64)?;
     let mut wal = core.wal.lock();
+    // Looked at again under the lock: the log may have been closed meanwhile.
+    core.health.check()?;
     resume_after_full_disk(core, &mut wal)?;
     rotate_full(core, &mut wal)?;
-    let families = Targets::resolve(core, group)?;
+    let families = Targets::resolve(core, group);
     log_group(core, &mut wal, group)?;
     apply_group(core, &mut wal, &families, group);
     core.publish(wal.last_seq);
@@ -93,7 +98,8 @@ fn log_group(core: &Core, wal: &mut WalSet, group: &mut [Request]) -> Result<()>
         let durable = wal.durable_seq;
         let first = wal.last_seq.plus(1);
         wal.last_seq = wal.last_seq.plus(count);
-        wal.append(request.batch.seal(first, durable));
+        let last = wal.last_seq;
+        wal.append(request.batch.seal(first, durable), last);
         core.counters.write_operations.add(count);
         core.counters.write_user_bytes.add(request.batch.user_bytes());
     }
@@ -112,22 +118,21 @@ fn log_group(core: &Core, wal: &mut WalSet, group: &mut [Request]) -> Result<()>
     result
 }
 
-/// The families that a group writes to.
+/// The families that a group writes to. One that is dropped while its write waits in the queue is
+/// left out: the write came first, and went with it.
 struct Targets(Vec<(ColumnFamilyId, Arc<Family>)>);
 
 impl Targets {
-    /// Fails, before anything is written, when a family is gone.
-    fn resolve(core: &Core, group: &[Request]) -> Result<Targets> {
+    fn resolve(core: &Core, group: &[Request]) -> Targets {
         let mut targets: Vec<(ColumnFamilyId, Arc<Family>)> = Vec::with_capacity(1);
         for &id in group.iter().flat_map(|request| request.batch.families()) {
-            if targets.iter().all(|(known, _)| *known != id) {
-                let family = core.families.get(id).ok_or_else(|| Error::ColumnFamilyMissing {
-                    name: format!("number {}", id.0),
-                })?;
+            if targets.iter().all(|(known, _)| *known != id)
+                && let Some(family) = core.families.get(id)
+            {
                 targets.push((id, family));
             }
         }
-        Ok(Targets(targets))
+        Targets(targets)
     }
 }
 
@@ -233,6 +238,10 @@ fn throttle(core: &Arc<Core>, bytes: u64) -> Result<()> {
                 &core.counters.stall_level0_slowdown_us
             }
             Stall::StopLevel0 => {
+                let all = core.families.all();
+                if let Some(error) = all.values().find_map(|f| core.scheduler.level0_damage(f)) {
+                    return Err(error);
+                }
                 wait_for_progress(core)?;
                 &core.counters.stall_level0_stop_us
             }
@@ -252,12 +261,13 @@ fn throttle(core: &Arc<Core>, bytes: u64) -> Result<()> {
 /// Lets background work get on: by waiting, or by doing it where there are no workers. Fails when
 /// it cannot get on.
 fn wait_for_progress(core: &Arc<Core>) -> Result<()> {
-    if let Some(error) = core.scheduler.background_error() {
-        return Err(error);
-    }
     if core.options.background_threads == 0 {
+        // First try, then look: this is the only thread that can find that the disk has healed.
         background::run_inline(core);
         return core.scheduler.background_error().map_or(Ok(()), Err);
+    }
+    if let Some(error) = core.scheduler.background_error() {
+        return Err(error);
     }
     core.scheduler.wait_progress(STALL_LOOK);
     Ok(())

@@ -48,6 +48,8 @@ pub(crate) struct VisibleIterator<I> {
     saved_key: Vec<u8>,
     saved_value: Bytes,
     target: Vec<u8>,
+    /// What the last move failed with; it stays until the next seek.
+    error: Option<Error>,
 }
 
 impl<I: InternalIterator> VisibleIterator<I> {
@@ -66,6 +68,7 @@ impl<I: InternalIterator> VisibleIterator<I> {
             saved_key: Vec::new(),
             saved_value: Bytes::new(),
             target: Vec::new(),
+            error: None,
         }
     }
 
@@ -100,6 +103,12 @@ impl<I: InternalIterator> VisibleIterator<I> {
     }
 
     pub(crate) fn seek_to_first(&mut self) -> Result<()> {
+        self.error = None;
+        let result = self.try_seek_to_first();
+        self.keep(result)
+    }
+
+    fn try_seek_to_first(&mut self) -> Result<()> {
         self.position = Position::Off;
         match &self.lower {
             Bound::Unbounded => self.source.seek_to_first()?,
@@ -117,6 +126,12 @@ impl<I: InternalIterator> VisibleIterator<I> {
     }
 
     pub(crate) fn seek_to_last(&mut self) -> Result<()> {
+        self.error = None;
+        let result = self.try_seek_to_last();
+        self.keep(result)
+    }
+
+    fn try_seek_to_last(&mut self) -> Result<()> {
         self.position = Position::Off;
         match &self.upper {
             Bound::Unbounded => self.source.seek_to_last()?,
@@ -134,8 +149,14 @@ impl<I: InternalIterator> VisibleIterator<I> {
 
     /// Moves to the first key at or behind `user_key`.
     pub(crate) fn seek(&mut self, user_key: &[u8]) -> Result<()> {
+        self.error = None;
+        let result = self.try_seek(user_key);
+        self.keep(result)
+    }
+
+    fn try_seek(&mut self, user_key: &[u8]) -> Result<()> {
         if self.is_before_lower(user_key) {
-            return self.seek_to_first();
+            return self.try_seek_to_first();
         }
         self.position = Position::Off;
         set_target(&mut self.target, user_key, key::seek_trailer(self.seq));
@@ -145,8 +166,14 @@ impl<I: InternalIterator> VisibleIterator<I> {
 
     /// Moves to the last key at or before `user_key`.
     pub(crate) fn seek_for_prev(&mut self, user_key: &[u8]) -> Result<()> {
+        self.error = None;
+        let result = self.try_seek_for_prev(user_key);
+        self.keep(result)
+    }
+
+    fn try_seek_for_prev(&mut self, user_key: &[u8]) -> Result<()> {
         if self.is_behind_upper(user_key) {
-            return self.seek_to_last();
+            return self.try_seek_to_last();
         }
         self.position = Position::Off;
         set_target(&mut self.target, user_key, 0);
@@ -157,8 +184,14 @@ impl<I: InternalIterator> VisibleIterator<I> {
     /// Moves to the next key. Does nothing when not `valid`.
     #[inline]
     pub(crate) fn next(&mut self) -> Result<()> {
+        let result = self.try_next();
+        self.keep(result)
+    }
+
+    #[inline]
+    fn try_next(&mut self) -> Result<()> {
         match self.position {
-            Position::Off => return Ok(()),
+            Position::Off => return self.error.clone().map_or(Ok(()), Err),
             Position::OnSource => {
                 self.saved_key.clear();
                 self.saved_key.extend_from_slice(key::user_key(self.source.key()));
@@ -180,8 +213,13 @@ impl<I: InternalIterator> VisibleIterator<I> {
 
     /// Moves to the key before. Does nothing when not `valid`.
     pub(crate) fn prev(&mut self) -> Result<()> {
+        let result = self.try_prev();
+        self.keep(result)
+    }
+
+    fn try_prev(&mut self) -> Result<()> {
         match self.position {
-            Position::Off => return Ok(()),
+            Position::Off => return self.error.clone().map_or(Ok(()), Err),
             Position::OnSource => {
                 // Back over the newer, hidden versions of this key too.
                 self.saved_key.clear();
@@ -192,6 +230,15 @@ impl<I: InternalIterator> VisibleIterator<I> {
             Position::Saved => self.position = Position::Off,
         }
         self.find_backward()
+    }
+
+    #[inline]
+    fn keep(&mut self, result: Result<()>) -> Result<()> {
+        if let Err(error) = &result {
+            self.position = Position::Off;
+            self.error = Some(error.clone());
+        }
+        result
     }
 
     /// The source has just been put behind an excluded lower bound's newest versions; passes the

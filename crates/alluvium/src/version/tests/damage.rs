@@ -103,7 +103,7 @@ fn a_manifest_under_another_number_is_damage() {
     env.set_file_bytes(FileId::Manifest(other), bytes);
     env.set_file_bytes(FileId::Current, current::encode(other).into_bytes());
     let (file, offset, detail) = corruption(recover(&env));
-    assert!(file.ends_with("000090.manifest") && offset == 16, "{detail}");
+    assert!(file.ends_with("000090.manifest") && offset == 0, "{detail}");
 }
 
 /// reg_m16: an empty `CURRENT`; and every other damage to it.
