@@ -91,8 +91,8 @@ impl Replay<'_> {
                 }
             };
             let Some(Hole { file, offset, detail }) = hole else { continue };
-            // Once something was replayed, everything behind it must be in the log: that one family's
-            // tables reach further says nothing of the others.
+            // Once something was replayed, everything behind it must be in the log: that one
+            // family's tables reach further says nothing of the others.
             let known = match state.replayed_seq {
                 SeqNo::ZERO => state.last_seq,
                 replayed => replayed,

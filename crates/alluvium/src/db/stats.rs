@@ -78,8 +78,8 @@ pub struct Stats {
     pub sequence_number: u64,
     /// Seconds since the store was opened.
     pub uptime_seconds: f64,
-    /// The failure that background work waits to overcome, that stopped writes, or the damage that a
-    /// compaction found.
+    /// The failure that background work waits to overcome, that stopped writes, or the damage that
+    /// a compaction found.
     pub error: Option<String>,
 }
 

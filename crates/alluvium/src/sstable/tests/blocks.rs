@@ -10,8 +10,9 @@ use super::*;
 use crate::base::key::seek_trailer;
 use crate::sstable::block::Block;
 use crate::sstable::block_builder::BlockBuilder;
+use crate::sstable::block_iter::BlockIter;
 use crate::sstable::compression::{Compressor, decompress};
-use crate::sstable::format::BlockHandle;
+use crate::sstable::format::{BlockHandle, Malformed};
 use crate::sstable::index::Index;
 use crate::sstable::separator::{common_prefix, separator};
 
@@ -134,4 +135,115 @@ fn blocks_are_kept_as_they_are_unless_an_eighth_is_saved() {
         assert_eq!(compressor.compress(&mut mixed).1, Codec::None);
     }
     assert_eq!(Compressor::new(Codec::None).compress(&mut repetitive).1, Codec::None);
+}
+
+/// A block put together by hand: entries as (shared, user key's end, value), restart points.
+fn block_of(entries: &[(u8, &[u8], &[u8])], restarts: &[(u32, u32)]) -> Vec<u8> {
+    let (mut values, mut keys) = (Vec::new(), Vec::new());
+    for (shared, end, value) in entries {
+        keys.extend_from_slice(&[*shared, end.len() as u8, value.len() as u8]);
+        keys.extend_from_slice(end);
+        keys.extend_from_slice(&pack_trailer(SeqNo::new(1), ValueKind::Put).to_le_bytes());
+        values.extend_from_slice(value);
+    }
+    let values_end = values.len() as u32;
+    values.extend_from_slice(&keys);
+    for (at, value_start) in restarts {
+        values.extend_from_slice(&at.to_le_bytes());
+        values.extend_from_slice(&value_start.to_le_bytes());
+    }
+    values.extend_from_slice(&values_end.to_le_bytes());
+    values.extend_from_slice(&(restarts.len() as u32).to_le_bytes());
+    values
+}
+
+fn parse(bytes: Vec<u8>) -> std::result::Result<Block, Malformed> {
+    Block::from_disk(Bytes::from(bytes))
+}
+
+fn walk(block: Block) -> std::result::Result<Vec<Vec<u8>>, Malformed> {
+    let mut iter = BlockIter::default();
+    iter.load(block);
+    iter.seek_to_first()?;
+    let mut keys = Vec::new();
+    while iter.valid() {
+        keys.push(key::user_key(iter.key()).to_vec());
+        iter.next()?;
+    }
+    Ok(keys)
+}
+
+#[test]
+fn restart_points_outside_their_block_are_refused() {
+    let entries: [(u8, &[u8], &[u8]); 2] = [(0, b"ab", b"12"), (1, b"c", b"3")];
+    let good = parse(block_of(&entries, &[(0, 0)])).expect("sound");
+    assert_eq!(walk(good).expect("sound"), [b"ab", b"ac"]);
+    // The entries take 25 bytes, the values 3.
+    for restarts in [
+        &[][..],
+        &[(1, 0)],
+        &[(0, 1)],
+        &[(0, 0), (0, 0)],
+        &[(0, 0), (25, 2)],
+        &[(0, 0), (13, 4)],
+        &[(0, 0), (13, 2), (12, 2)],
+        &[(0, 0), (12, 3), (13, 2)],
+    ] {
+        assert!(parse(block_of(&entries, restarts)).is_err(), "{restarts:?}");
+    }
+    assert!(parse(block_of(&[], &[(0, 0)])).is_err());
+    assert!(parse(block_of(&[], &[])).is_err());
+}
+
+#[test]
+fn an_entry_that_shares_more_than_there_is_is_refused() {
+    for shared in [3, 9, 10, 11, 0x7f] {
+        let entries: [(u8, &[u8], &[u8]); 2] = [(0, b"ab", b""), (shared, b"c", b"")];
+        let block = parse(block_of(&entries, &[(0, 0)])).expect("its restart point is sound");
+        assert!(walk(block).is_err(), "{shared} shared");
+    }
+    let block = parse(block_of(&[(1, b"ab", b"")], &[(0, 0)])).expect("sound restart point");
+    assert!(block.seek(b"ab", 9).is_err());
+    assert!(walk(block).is_err());
+}
+
+/// An index over data blocks of these offsets and lengths.
+fn index_of(handles: &[(u64, u64)], data_end: u64) -> std::result::Result<Index, Malformed> {
+    let mut builder = BlockBuilder::new(1);
+    for (n, (offset, length)) in handles.iter().enumerate() {
+        let mut handle = Vec::new();
+        BlockHandle { offset: *offset, length: *length }.encode_into(&mut handle);
+        builder.add(0, &put(&[n as u8], 1, b"").0, &handle);
+    }
+    Index::parse(&parse(builder.finish().clone())?, data_end)
+}
+
+#[test]
+fn an_index_with_gaps_or_out_of_order_is_refused() {
+    assert_eq!(index_of(&[(0, 11), (20, 1)], 30).expect("sound").blocks(), 2);
+    for (handles, data_end) in [
+        (&[(0, 11), (21, 0)][..], 30),
+        (&[(0, 11), (21, 1)], 31),
+        (&[(0, 11), (19, 2)], 30),
+        (&[(0, 11), (0, 21)], 30),
+        (&[(1, 20)], 30),
+        (&[(0, 11), (20, 1)], 31),
+        (&[(0, 11), (20, 1)], 29),
+        (&[(0, u64::MAX)], 30),
+        (&[(u64::MAX, 11)], 30),
+    ] {
+        assert!(index_of(handles, data_end).is_err(), "{handles:?} up to {data_end}");
+    }
+    let handle = |n: u64| {
+        let mut handle = Vec::new();
+        BlockHandle { offset: n * 20, length: 11 }.encode_into(&mut handle);
+        handle
+    };
+    for keys in [[b"b", b"a"], [b"a", b"a"]] {
+        let mut builder = BlockBuilder::new(1);
+        builder.add(0, &put(keys[0], 1, b"").0, &handle(0));
+        builder.add(0, &put(keys[1], 1, b"").0, &handle(1));
+        let block = parse(builder.finish().clone()).expect("sound block");
+        assert!(Index::parse(&block, 40).is_err(), "{keys:?}");
+    }
 }
