@@ -6,7 +6,7 @@
 //! was under way may be there or not, whole either way. Column families are created and dropped in
 //! the manifest, which has a sequence of its own: what a crash leaves of it is independent of S.
 //! A family that is dropped and created again under its name is another family, so writes name
-//! families by [`Incarnation`].
+//! families by `Incarnation`.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
