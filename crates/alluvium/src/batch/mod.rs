@@ -1,6 +1,6 @@
 //! Floor 1: write batches, and the bytes that they are in the log.
 //!
-//! A [`WriteBatch`] is encoded as it is built, in the very form of a log record's payload, so that
+//! A `WriteBatch` is encoded as it is built, in the very form of a log record's payload, so that
 //! committing it copies bytes and never encodes again:
 //!
 //! ```text

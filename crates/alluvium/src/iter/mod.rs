@@ -9,7 +9,7 @@
 //! ```
 //!
 //! Each rule has one owner: ordering belongs to the merge, visibility to [`visible`], laziness to
-//! [`concat`]. Compaction uses the lower two and its own rule of what survives
+//! `concat`. Compaction uses the lower two and its own rule of what survives
 //! (`compaction::retain`).
 
 pub(crate) mod concat;

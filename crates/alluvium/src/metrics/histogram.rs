@@ -27,7 +27,7 @@ impl Default for Histogram {
     }
 }
 
-/// What a [`Histogram`] held at one moment. Durations in nanoseconds.
+/// What a histogram held at one moment. Durations in nanoseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct HistogramSnapshot {
     /// Durations recorded.

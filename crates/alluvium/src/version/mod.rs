@@ -220,7 +220,7 @@ impl Version {
         Ok(())
     }
 
-    /// As [`Self::apply`], where the caller knows that no added number is elsewhere in the version.
+    /// As `apply`, where the caller knows that no added number is elsewhere in the version.
     fn rebuild(
         &self,
         added: &[(usize, Arc<TableMeta>)],

@@ -11,9 +11,8 @@
 //! That is why nothing here retries.
 //!
 //! # Concurrency
-//! One writer at a time. A caller that wants to append while it syncs takes [`LogWriter::file`] and
-//! syncs that outside its lock; it then tells the writer what came of it:
-//! [`LogWriter::note_synced`] or [`LogWriter::fail`].
+//! One writer at a time. A caller that seals the log takes [`LogWriter::file`] and syncs that
+//! outside its lock.
 
 use std::sync::Arc;
 
