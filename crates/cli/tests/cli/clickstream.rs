@@ -2,6 +2,9 @@
 
 use std::fs;
 use std::path::Path;
+use std::process::Stdio;
+use std::thread;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use tempfile::tempdir;
@@ -140,7 +143,7 @@ fn a_named_pipe_is_opened_once() {
     assert!(made.expect("mkfifo is part of every Unix").success());
     let clicks = clicks(3000);
     let (writer, target) = (clicks.text(), pipe.clone());
-    let writer = std::thread::spawn(move || fs::write(target, writer));
+    let writer = thread::spawn(move || fs::write(target, writer));
     ingest(&db, &[text(&pipe)]).ok();
     writer.join().expect("no panic").expect("everything was read");
     assert_eq!(report(&db, &["--top", "5"]), clicks.expected(5));
@@ -193,4 +196,28 @@ fn the_demo_makes_ingests_and_reports() {
     let db = dir.path().join("kept");
     run(&db, ["demo", "--events", "20000"]).ok();
     assert_eq!(report(&db, &[])["events"], 20_000);
+}
+
+#[test]
+fn an_interrupted_demo_leaves_nothing_behind() {
+    let dir = tempdir().expect("a directory");
+    let stores = || fs::read_dir(dir.path()).expect("a directory").flatten().collect::<Vec<_>>();
+    let mut demo = command(["demo", "--events", "1000000000"]);
+    demo.env("TMPDIR", dir.path()).stdout(Stdio::null());
+    let mut demo = demo.spawn().expect("it starts");
+    // Once there is a log, the engine is at work in the directory.
+    let at_work = |store: &fs::DirEntry| {
+        let mut files = fs::read_dir(store.path()).into_iter().flatten().flatten();
+        files.any(|file| file.path().extension().is_some_and(|found| found == "wal"))
+    };
+    while !stores().iter().any(at_work) {
+        assert!(demo.try_wait().expect("a child").is_none(), "it ended by itself");
+        thread::sleep(Duration::from_millis(10));
+    }
+    let pid = demo.id().to_string();
+    assert!(
+        std::process::Command::new("kill").args(["-INT", &pid]).status().expect("kill").success()
+    );
+    assert_eq!(demo.wait().expect("it ends").code(), Some(130));
+    assert!(stores().is_empty(), "{:?}", stores());
 }

@@ -83,7 +83,8 @@ fn a_hundred_kills_lose_nothing_and_double_nothing() {
     let (db, rejects) = (directory.path().join("calm"), directory.path().join("calm.rejects"));
     let began = Instant::now();
     let calm = start(&db, &inputs, &rejects).wait_with_output().expect("it ends");
-    let calm_time = began.elapsed();
+    // A busy machine may hold a run up for long; kills that far apart would only cost time.
+    let calm_time = began.elapsed().min(Duration::from_millis(600));
     assert!(calm.status.success(), "{}", String::from_utf8_lossy(&calm.stderr));
     assert_eq!(report(&db), expected, "without any kill");
     let calm_rejects = sorted_lines(&rejects);

@@ -187,20 +187,20 @@ fn a_line_of_many_megabytes_is_one_malformed_line() {
 #[test]
 fn a_store_that_another_process_holds_is_not_touched() {
     let place = Place::new();
+    let current = || fs::read(place.db.join("CURRENT")).expect("CURRENT");
+    let before = current();
     let mut holder = command(["ingest", "--format", "combined", "--db"]);
     holder.arg(&place.db).arg("-").stdin(Stdio::piped()).stdout(Stdio::null());
     let mut holder = holder.spawn().expect("it starts");
-    // The holder reads its input until that is closed; wait until it has the store.
-    let sentence = (0..600).find_map(|_| {
-        let ran = run(&place.db, ["get", "before"]);
-        if ran.code != 0 {
-            return Some(ran.refused(1));
-        }
+    // The holder reads its input until that is closed. Opening the store has written CURRENT anew.
+    while current() == before {
+        assert!(holder.try_wait().expect("a child").is_none(), "it ended by itself");
         thread::sleep(Duration::from_millis(10));
-        None
-    });
-    let sentence = sentence.expect("the store is locked at some time");
-    assert!(sentence.contains("open elsewhere"), "{sentence}");
+    }
+    for arguments in [&["get", "before"][..], &["put", "k", "v"], &["verify"]] {
+        let sentence = run(&place.db, arguments).refused(1);
+        assert!(sentence.contains("open elsewhere"), "{sentence}");
+    }
     let mut stdin = holder.stdin.take().expect("a pipe");
     stdin.write_all(place.clicks.text().as_bytes()).expect("the holder reads");
     drop(stdin);
