@@ -7,14 +7,16 @@ mod tidy;
 
 use std::env;
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
+use std::process::{Command, ExitCode};
 
 const USAGE: &str = "\
 usage: cargo xtask tidy [--verbose]
+       cargo xtask torture [--minutes N] [--only NAME,NAME] [--seed N] [--threads N]
 
   tidy    checks what the compiler does not: the floors of the engine, lengths, banned calls,
           the unsafe ledger, dead files, manifests, links and examples in the documents
-          --verbose also lists the files that are longer than they should get";
+          --verbose also lists the files that are longer than they should get
+  torture runs every harness for its share of the minutes, in release mode";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = env::args().skip(1).collect();
@@ -22,6 +24,7 @@ fn main() -> ExitCode {
     match arguments.as_slice() {
         ["tidy"] => tidy::command(&workspace_root(), false),
         ["tidy", "--verbose" | "-v"] => tidy::command(&workspace_root(), true),
+        ["torture", rest @ ..] => torture(rest),
         ["help" | "--help" | "-h"] => {
             println!("{USAGE}");
             ExitCode::SUCCESS
@@ -29,6 +32,23 @@ fn main() -> ExitCode {
         _ => {
             eprintln!("{USAGE}");
             ExitCode::from(2)
+        }
+    }
+}
+
+/// Builds the harnesses in release mode and runs them; the exit code is theirs.
+fn torture(arguments: &[&str]) -> ExitCode {
+    let status = Command::new("cargo")
+        .args(["run", "--release", "--quiet", "--package", "alluvium-testkit"])
+        .args(["--bin", "alluvium-torture", "--"])
+        .args(arguments)
+        .current_dir(workspace_root())
+        .status();
+    match status {
+        Ok(status) => ExitCode::from(status.code().map_or(1, |code| code as u8)),
+        Err(error) => {
+            eprintln!("cargo does not start: {error}");
+            ExitCode::FAILURE
         }
     }
 }

@@ -28,8 +28,9 @@ use crate::operation::{Change, Operation};
 use crate::random::Random;
 use crate::runner::{number, panic_text};
 use crate::session::{Failure, Session};
+use crate::torture::Turn;
 use crate::watchdog::Watchdog;
-use crate::workloads::Workload;
+use crate::workloads::{self, Workload};
 
 /// How long one image may take before it counts as hung.
 const IMAGE_TIME_MAX: Duration = Duration::from_secs(30);
@@ -122,6 +123,21 @@ pub fn sweep(workload: &Workload, sweep: &Sweep) -> Result<Swept, String> {
         }
     }
     Ok(swept)
+}
+
+/// Sweeps generated workloads, and the named ones between them, until the turn is over.
+pub fn torture(turn: &mut Turn) {
+    let named = workloads::all();
+    for index in 0.. {
+        if !turn.goes_on() {
+            return;
+        }
+        let seed = turn.seed();
+        let generated = workloads::generated(seed);
+        let workload =
+            if index % 4 == 0 { &named[seed as usize % named.len()] } else { &generated };
+        turn.note(sweep(workload, &Sweep { seed, ..Sweep::default() }).map(|swept| swept.images));
+    }
 }
 
 /// Runs the workload until it ends or the environment crashes.

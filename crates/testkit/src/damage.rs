@@ -18,8 +18,10 @@ use alluvium::{ColumnFamily, Db, Error, Options};
 use crate::configs::tiny;
 use crate::model::{Model, Pairs, State};
 use crate::operation::{Change, DEFAULT_FAMILY, Operation, Short};
+use crate::random::Random;
 use crate::runner::panic_text;
 use crate::session::Session;
+use crate::torture::Turn;
 use crate::watchdog::Watchdog;
 
 /// How long one mutant may take before it counts as hung.
@@ -49,6 +51,18 @@ pub struct Seen {
     pub shortened: u64,
     /// Those where every read succeeded.
     pub unharmed: u64,
+}
+
+/// Damages bytes of a closed store and of one left open until the turn is over.
+pub fn torture(turn: &mut Turn) {
+    const STEP: usize = 251;
+    let victims = [Victim::build(true, |_| {}), Victim::build(false, |_| {})];
+    while turn.goes_on() {
+        let mut random = Random::new(turn.seed());
+        let flips = [Flip::Xor(1 << random.below(8)), Flip::Set(random.next() as u8)];
+        let swept = random.pick(&victims).sweep_bytes(random.below(STEP), STEP, &flips);
+        turn.note(swept.map(|seen| seen.mutants));
+    }
 }
 
 /// A change of one byte.

@@ -24,8 +24,9 @@ use crate::model::{Model, Survival};
 use crate::operation::{self, Change, DEFAULT_FAMILY};
 use crate::runner::{number, panic_text};
 use crate::session::{Failure, Session};
+use crate::torture::Turn;
 use crate::watchdog::Watchdog;
-use crate::workloads::Workload;
+use crate::workloads::{self, Workload};
 
 /// How long one run may take before it counts as hung.
 const RUN_TIME_MAX: Duration = Duration::from_secs(30);
@@ -82,6 +83,15 @@ fn plans() -> Vec<Plan> {
         }
     }
     plans
+}
+
+/// Sweeps generated workloads until the turn is over.
+pub fn torture(turn: &mut Turn) {
+    while turn.goes_on() {
+        let seed = turn.seed();
+        let swept = sweep(&workloads::generated(seed), 1);
+        turn.note(swept.map(|swept| swept.runs));
+    }
 }
 
 /// Sweeps a workload: each kind of fault at every `step`-th operation, each beginning at another.

@@ -35,5 +35,6 @@ pub mod random;
 pub mod runner;
 pub mod session;
 pub mod shrink;
+pub mod torture;
 pub mod watchdog;
 pub mod workloads;

@@ -6,12 +6,13 @@ use std::sync::Arc;
 
 use alluvium::env::{Env, MemEnv};
 
-use crate::configs::Config;
+use crate::configs::{self, Config};
 use crate::generator::{Generator, Mix};
 use crate::model::Model;
 use crate::operation::Operation;
 use crate::session::{Failure, Session};
 use crate::shrink::shrink;
+use crate::torture::Turn;
 
 /// How often a failing run is tried again to make it small.
 const SHRINK_TRIES: usize = 2_000;
@@ -60,6 +61,19 @@ pub fn check_seed(config: &Config, seed: u64, mix: Mix) {
          {message}",
         config.name
     );
+}
+
+/// Generated runs under one set of options after the other, until the turn is over.
+pub fn torture(turn: &mut Turn) {
+    let mix = Mix { operations: 600, reads: true, value_bytes_max: 9_000 };
+    for config in configs::all().iter().cycle() {
+        if !turn.goes_on() {
+            return;
+        }
+        let seed = turn.seed();
+        let result = catch_unwind(AssertUnwindSafe(|| check_seed(config, seed, mix)));
+        turn.note(result.map(|()| 1).map_err(|panic| panic_text(&*panic)));
+    }
 }
 
 /// The text of a panic.
