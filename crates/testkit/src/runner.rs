@@ -50,17 +50,21 @@ fn finish(session: &mut Session) -> Result<(), Failure> {
 ///
 /// On any difference.
 pub fn check_seed(config: &Config, seed: u64, mix: Mix) {
+    try_seed(config, seed, mix).unwrap_or_else(|text| panic!("{text}"));
+}
+
+fn try_seed(config: &Config, seed: u64, mix: Mix) -> Result<(), String> {
     let run = Generator::run(seed, mix);
     let attempt = |run: &[Operation]| run_model(Arc::new(MemEnv::new()), config, run);
-    let Err(first) = attempt(&run) else { return };
+    let Err(first) = attempt(&run) else { return Ok(()) };
     let small = shrink(&run, SHRINK_TRIES, |run| attempt(run).is_err());
     let message = attempt(&small).err().unwrap_or_else(|| "does not fail again".to_owned());
     let listing: String = small.iter().map(|operation| format!("\n  {operation:?}")).collect();
-    panic!(
+    Err(format!(
         "options \"{}\", seed {seed} (replay: ALLUVIUM_SEED={seed}):\n{first}\nin short:{listing}\n\
          {message}",
         config.name
-    );
+    ))
 }
 
 /// Generated runs under one set of options after the other, until the turn is over.
@@ -71,8 +75,7 @@ pub fn torture(turn: &mut Turn) {
             return;
         }
         let seed = turn.seed();
-        let result = catch_unwind(AssertUnwindSafe(|| check_seed(config, seed, mix)));
-        turn.note(result.map(|()| 1).map_err(|panic| panic_text(&*panic)));
+        turn.note(try_seed(config, seed, mix).map(|()| 1));
     }
 }
 

@@ -4,7 +4,7 @@
 //! [`Failure::Store`], the model knows what was acknowledged, and what was under way counts as of
 //! unknown outcome; whoever runs the session decides whether the error was due.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::ops::Bound;
 use std::sync::Arc;
@@ -53,8 +53,8 @@ fn mismatch<T>(text: impl Into<String>) -> Outcome<T> {
 struct Held {
     snapshot: Snapshot,
     state: State,
-    /// Families by the handles of that time: a family dropped since can't be asked any more.
-    handles: BTreeMap<String, ColumnFamily>,
+    /// The families of that time that were not dropped since.
+    families: BTreeSet<String>,
 }
 
 /// A store, its model, and the handles between them.
@@ -170,8 +170,8 @@ impl Session {
             Operation::Cursor { family, moves } => self.cursor(family, moves),
             Operation::Snapshot { slot } => {
                 let (snapshot, state) = (self.db().snapshot(), self.model.state());
-                let handles = self.handles.clone();
-                self.snapshots.insert(*slot, Held { snapshot, state, handles });
+                let families = self.handles.keys().cloned().collect();
+                self.snapshots.insert(*slot, Held { snapshot, state, families });
                 Ok(())
             }
             Operation::Release { slot } => {
@@ -301,6 +301,9 @@ impl Session {
             return Err(self.failed(error));
         }
         self.model.acknowledge(Durability::Disk);
+        for held in self.snapshots.values_mut() {
+            held.families.remove(name);
+        }
         let Some(stale) = self.handles.remove(name) else { return Ok(()) };
         match stale.put(b"late", b"") {
             Err(Error::ColumnFamilyMissing { .. }) => Ok(()),
@@ -325,7 +328,10 @@ impl Session {
             return Ok(None);
         }
         let Some(held) = held else { return Ok(self.model.family(name)) };
-        Ok(held.state.get(name).filter(|_| held.handles.contains_key(name)).cloned())
+        // A family made behind the snapshot is empty in it, whatever an older one of its name had.
+        let there = held.families.contains(name);
+        let pairs = held.state.get(name).filter(|_| there).cloned();
+        Ok(Some(pairs.unwrap_or_default()))
     }
 
     fn held(&self, slot: Option<usize>) -> Option<&Held> {
