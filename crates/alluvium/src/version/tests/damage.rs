@@ -30,7 +30,7 @@ fn corruption(result: Result<VersionSet>) -> (String, u64, String) {
     }
 }
 
-/// reg_m10: an edit that a crash tore is called damage.
+/// cockroachdb/pebble#4526: an edit that a crash tore is called damage.
 #[test]
 fn reg_m10_a_manifest_cut_anywhere_is_a_torn_edit_or_damage_of_the_state() {
     for closed in [false, true] {
@@ -106,7 +106,7 @@ fn a_manifest_under_another_number_is_damage() {
     assert!(file.ends_with("000090.manifest") && offset == 0, "{detail}");
 }
 
-/// reg_m16: an empty `CURRENT`; and every other damage to it.
+/// facebook/rocksdb#8682: an empty `CURRENT`; and every other damage to it.
 #[test]
 fn reg_m16_a_damaged_current_is_named() {
     let (env, ..) = store(false);

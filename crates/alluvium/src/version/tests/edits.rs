@@ -153,7 +153,7 @@ fn fields_out_of_range_are_refused() {
     }
 }
 
-/// reg_w25: text from disk that is not text.
+/// fjall-rs/fjall#68: text from disk that is not text.
 #[test]
 fn reg_w25_a_name_that_is_no_text_is_damage() {
     let bytes = [3, 1, 2, 0xff, 0xfe];

@@ -130,8 +130,8 @@ fn check_image(image: &MemEnv, states: &[String], acknowledged: Option<usize>, c
     expect_tables(image, &set, context);
 }
 
-/// reg_m01, reg_m03, reg_m04, reg_m10: crash before each operation, and look at what may be left;
-/// then go on, and crash again.
+/// facebook/rocksdb#10573, #14780, horaedb #394 (m01, m03, m04): crash before each operation, and
+/// look at what may be left; then go on, and crash again.
 #[test]
 fn reg_m01_a_crash_anywhere_leaves_the_last_acknowledged_state_or_the_next() {
     let states = states();
@@ -171,8 +171,8 @@ fn crash_again(
     }
 }
 
-/// reg_m06, reg_m07, reg_m08: each operation fails once, or for a while; the set goes on when the
-/// disk does, and a crash before that leaves the old state or the new.
+/// facebook/rocksdb#6316, #4990, #12865 (m06, m07, m08): each operation fails once, or for a while;
+/// the set goes on when the disk does, and a crash before that leaves the old state or the new.
 #[test]
 fn reg_m08_a_fault_anywhere_leaves_a_store_that_goes_on() {
     let states = states();
@@ -240,7 +240,8 @@ fn run_with_faults(memory: &MemEnv, env: &FaultEnv, states: &[String], context: 
     assert!(manifests <= 2, "{context}: {:?}", memory.files());
 }
 
-/// reg_m06: the disk is full in the middle of an edit, and later edits are put behind the half one.
+/// facebook/rocksdb#6316: the disk is full in the middle of an edit, and later edits are put behind
+/// the half one.
 #[test]
 fn reg_m06_a_disk_full_at_any_byte_of_an_edit_loses_no_later_edit() {
     for room in 0..600 {
@@ -263,7 +264,8 @@ fn reg_m06_a_disk_full_at_any_byte_of_an_edit_loses_no_later_edit() {
     }
 }
 
-/// reg_m07: the sync of an edit fails, the edit survives all the same, and its tables were deleted.
+/// facebook/rocksdb#4990, #5379: the sync of an edit fails, the edit survives all the same, and its
+/// tables were deleted.
 #[test]
 fn reg_m07_the_tables_of_a_failed_edit_stay_until_no_manifest_can_name_them() {
     let memory = new_env();
@@ -306,7 +308,8 @@ fn the_tables_of_a_failed_edit_are_refused_from_then_on() {
     assert_eq!(show(&set), "0 \"default\"\n");
 }
 
-/// reg_m08: the new manifest fails, and the good old one is given up or deleted for it.
+/// facebook/rocksdb#12865: the new manifest fails, and the good old one is given up or deleted for
+/// it.
 #[test]
 fn reg_m08_a_roll_that_fails_before_the_switch_leaves_the_old_manifest_in_use() {
     for operation in [Operation::Create, Operation::Append, Operation::Sync] {
@@ -371,7 +374,7 @@ fn an_edit_does_not_fail_for_a_roll_that_only_thrift_asked_for() {
     assert_eq!(memory.files(), [manifest_of(&set), FileId::Current]);
 }
 
-/// reg_m10: a large edit is torn at every sector.
+/// cockroachdb/pebble#4526: a large edit is torn at every sector.
 #[test]
 fn reg_m10_a_large_edit_torn_anywhere_is_not_damage() {
     let env = new_env();

@@ -23,7 +23,7 @@ fn version(set: &VersionSet) -> Arc<Version> {
     Arc::clone(&set.families()[&DEFAULT].version)
 }
 
-/// reg_m13: the file of a table that somebody reads is removed.
+/// facebook/rocksdb#782: the file of a table that somebody reads is removed.
 #[test]
 fn reg_m13_a_deleted_table_is_obsolete_when_its_last_reader_has_gone() {
     let (_, mut set, queue) = store();
@@ -69,7 +69,7 @@ fn closing_a_store_makes_no_table_obsolete() {
     assert_eq!(taken(&queue), []);
 }
 
-/// reg_w19: what a drop took away is back after a restart.
+/// fjall-rs/fjall#241: what a drop took away is back after a restart.
 #[test]
 fn reg_w19_the_tables_of_a_dropped_family_go_with_its_last_reader() {
     let (env, mut set, queue) = store();

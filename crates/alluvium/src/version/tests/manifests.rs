@@ -63,7 +63,8 @@ fn recovery_writes_nothing() {
     assert_eq!(env.operations(), before);
 }
 
-/// reg_w18: what the page cache showed is built upon, and a second crash takes it away.
+/// facebook/rocksdb#7621: what the page cache showed is built upon, and a second crash takes it
+/// away.
 #[test]
 fn reg_w18_the_first_edit_after_recovery_goes_to_a_new_manifest() {
     let env = new_env();
@@ -149,7 +150,8 @@ fn a_directory_is_told_apart_by_what_is_in_it() {
     assert!(VersionSet::create(Arc::new(env), ObsoleteTables::new()).is_err());
 }
 
-/// reg_m09, reg_m20: files left behind take the number of a new one, or block the way.
+/// facebook/rocksdb#6426, sled #1527 (m09, m20): files left behind take the number of a new one, or
+/// block the way.
 #[test]
 fn reg_m09_numbers_of_files_that_lie_about_are_never_given_out() {
     let env = new_env();
@@ -197,7 +199,7 @@ fn a_missing_manifest_and_a_missing_store_are_told_apart() {
     }
 }
 
-/// reg_m11: the manifest stops being written and nobody notices.
+/// facebook/rocksdb#6430: the manifest stops being written and nobody notices.
 #[test]
 fn reg_m11_a_manifest_that_does_not_hold_the_state_is_noticed() {
     let env = new_env();

@@ -242,7 +242,7 @@ fn a_state_must_be_complete_and_have_the_default_family() {
     expect_damage(recover(&env), manifest, at, "overlap");
 }
 
-/// reg_m19: an empty name is taken and never written.
+/// RocksDB HISTORY line 108: an empty name is taken and never written.
 #[test]
 fn reg_m19_names_that_cannot_be_are_refused_before_anything_is_written() {
     let (env, mut set, _) = busy_store();

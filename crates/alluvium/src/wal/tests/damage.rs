@@ -20,7 +20,7 @@ fn expect_frames(count: usize) -> Vec<(u64, Vec<u8>)> {
     offsets(&payloads()).into_iter().zip(payloads()).take(count).collect()
 }
 
-/// reg_w03, reg_w08: a log is cut, within a frame and between two.
+/// amelie #17, facebook/rocksdb#7701 (w08, w03): a log is cut, within a frame and between two.
 #[test]
 fn reg_w08_every_truncation_is_found_where_it_is() {
     for closed in [false, true] {
@@ -51,7 +51,7 @@ fn reg_w08_every_truncation_is_found_where_it_is() {
     }
 }
 
-/// reg_w26: a byte flips and nobody notices.
+/// badger #1049: a byte flips and nobody notices.
 #[test]
 fn reg_w26_every_flipped_byte_is_found_and_the_frames_behind_it_survive() {
     let bytes = log_bytes(&payloads(), true);
@@ -81,7 +81,7 @@ fn reg_w26_every_flipped_byte_is_found_and_the_frames_behind_it_survive() {
     }
 }
 
-/// reg_w01: the stale end of an older log in the same file is replayed.
+/// cockroachdb/pebble#567: the stale end of an older log in the same file is replayed.
 #[test]
 fn reg_w01_what_an_older_log_left_behind_the_end_is_no_frame() {
     let mut bytes = log_bytes(&payloads(), false);
@@ -106,7 +106,7 @@ fn a_frame_in_another_place_of_its_own_log_is_no_frame() {
     assert_eq!(survivors(&mut reader, offsets[4]).unwrap(), []);
 }
 
-/// reg_w24: a damaged length becomes a giant allocation.
+/// badger #154: a damaged length becomes a giant allocation.
 #[test]
 fn reg_w24_no_claimed_length_is_believed() {
     let offset = LOG_HEADER_BYTES;

@@ -34,8 +34,8 @@ fn nothing_is_in_the_file_before_the_flush_and_a_flush_is_one_append() {
     assert_eq!(writer.synced_bytes(), writer.bytes());
 }
 
-/// reg_w12, reg_m06: a log goes on after an error, and what it says then stands behind a torn
-/// frame.
+/// facebook/rocksdb#12448, #6316 (w12, m06): a log goes on after an error, and what it says then
+/// stands behind a torn frame.
 #[test]
 fn reg_w12_after_a_failure_the_file_is_never_touched_again() {
     for operation in [Operation::Append, Operation::Sync] {
@@ -106,7 +106,7 @@ fn closing_syncs_what_was_not_and_then_the_end_frame() {
     }
 }
 
-/// reg_w07: the end of a log comes to disk before what it speaks of.
+/// cockroachdb/pebble#886: the end of a log comes to disk before what it speaks of.
 #[test]
 fn reg_w07_an_end_frame_on_disk_means_that_all_before_it_is_there() {
     let policies = [
