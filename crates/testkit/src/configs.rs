@@ -98,5 +98,11 @@ pub fn all() -> Vec<Config> {
             o.column_families = vec![("beta".to_owned(), own)];
         }),
         config("durability Os", |o| o.durability = Durability::Os),
+        config("durability Buffered", |o| o.durability = Durability::Buffered),
+        config("four workers, huge tables", |o| {
+            o.background_threads = 4;
+            o.column_family.table_bytes = 64 << 20;
+            o.column_family.level1_bytes = 256 << 20;
+        }),
     ]
 }

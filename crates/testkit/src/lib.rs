@@ -4,6 +4,7 @@
 //! | Runner | Asks |
 //! |---|---|
 //! | [`runner`] | does every answer equal the model's, under every set of options? |
+//! | [`metamorphic`] | does a script answer alike under 52 sets of options, changed on the way? |
 //! | [`crash`] | is every state that a crash may leave the model at one write? |
 //! | [`fault`] | is every failure of the disk answered, and nothing acknowledged lost by it? |
 //! | [`damage`] | is every changed byte noticed, and nothing wrong ever returned? |
@@ -29,6 +30,7 @@ pub mod damage;
 pub mod fault;
 pub mod generator;
 pub mod liar;
+pub mod metamorphic;
 pub mod model;
 pub mod operation;
 pub mod random;

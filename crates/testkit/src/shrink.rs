@@ -28,7 +28,10 @@ pub fn shrink(
 }
 
 /// Drops ever smaller chunks of `items` while what is left still fails.
-fn drop_chunks<T: Clone>(mut items: Vec<T>, mut fails: impl FnMut(&[T]) -> bool) -> Vec<T> {
+pub(crate) fn drop_chunks<T: Clone>(
+    mut items: Vec<T>,
+    mut fails: impl FnMut(&[T]) -> bool,
+) -> Vec<T> {
     let mut chunk = items.len().div_ceil(2);
     while chunk > 0 {
         let mut start = 0;

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use crate::random::Random;
 use crate::runner::panic_text;
-use crate::{crash, damage, fault, runner};
+use crate::{crash, damage, fault, metamorphic, runner};
 
 /// A turn ends behind this many failures: more of them say nothing new.
 const FAILURES_MAX: usize = 5;
@@ -36,6 +36,12 @@ pub fn harnesses() -> Vec<Harness> {
         Harness { name: "fault", counts: "runs with a fault", share: 4, run: fault::torture },
         Harness { name: "damage", counts: "damaged stores", share: 2, run: damage::torture },
         Harness { name: "model", counts: "generated runs", share: 1, run: runner::torture },
+        Harness {
+            name: "metamorphic",
+            counts: "scripts, each under 52 sets of options",
+            share: 2,
+            run: metamorphic::torture,
+        },
     ]
 }
 

@@ -1,0 +1,221 @@
+//! Options as numbers: a table of every option, what a test may set it to, and how.
+//!
+//! A [`Setting`] is one number for each row. So a set of options can be drawn, printed in an
+//! operations file, read back, and made simpler one row at a time.
+
+use std::fmt;
+
+use alluvium::{Codec, ColumnFamilyOptions, Durability, Options, PerLevel};
+
+use crate::configs::{Config, tiny};
+use crate::random::Random;
+
+/// One option.
+struct Knob {
+    name: &'static str,
+    /// What it is drawn from; every number that [`Knob::set`] takes is allowed in a file.
+    choices: &'static [u64],
+    get: fn(&Options) -> u64,
+    set: fn(&mut Options, u64),
+}
+
+/// A row for an option that is a plain number.
+macro_rules! number {
+    ($($field:ident).+: $choices:expr) => {
+        Knob {
+            name: last_word(stringify!($($field).+)),
+            choices: &$choices,
+            get: |options| options.$($field).+ as u64,
+            set: |options, value| options.$($field).+ = value as _,
+        }
+    };
+}
+
+/// The last of several words with dots between them.
+const fn last_word(path: &'static str) -> &'static str {
+    let mut rest = path.as_bytes();
+    let mut start = 0;
+    let mut at = 0;
+    while let [byte, more @ ..] = rest {
+        at += 1;
+        if *byte == b'.' || *byte == b' ' {
+            start = at;
+        }
+        rest = more;
+    }
+    path.split_at(start).1
+}
+
+const DURABILITIES: [Durability; 3] = [Durability::Buffered, Durability::Os, Durability::Disk];
+
+/// Which codecs a number stands for: one for all levels, or a mixture.
+fn codecs(number: u64) -> PerLevel<Codec> {
+    let each = [Codec::None, Codec::Lz4, Codec::Zstd, Codec::Snappy];
+    match number {
+        0..4 => PerLevel::all(each[number as usize]),
+        4 => PerLevel::new([Codec::None, Codec::Lz4]),
+        5 => ColumnFamilyOptions::default().codecs,
+        _ => PerLevel::new([Codec::Zstd, Codec::None, Codec::Snappy, Codec::Lz4]),
+    }
+}
+
+/// The options that the family `beta` has of its own where it has any: as unlike the others' as may
+/// be.
+fn own_options(options: &Options) -> Vec<(String, ColumnFamilyOptions)> {
+    let mut own = options.column_family.clone();
+    own.memtable_bytes = 1 << 10;
+    own.codecs = PerLevel::all(Codec::Zstd);
+    own.restart_interval = 1;
+    own.filter_bits_per_key = 0;
+    vec![("beta".to_owned(), own)]
+}
+
+/// Every option. The families' own come last, because they follow from the others.
+static KNOBS: [Knob; 18] = [
+    Knob {
+        name: "durability",
+        choices: &[0, 1, 2],
+        get: |options| options.durability as u64,
+        set: |options, value| options.durability = DURABILITIES[value.min(2) as usize],
+    },
+    number!(block_cache_bytes: [0, 1, 4 << 10, 64 << 10, 1 << 20]),
+    number!(open_tables_max: [8, 9, 16, 1000]),
+    number!(background_threads: [0, 0, 0, 1, 2, 4]),
+    number!(wal_bytes_max: [1, 1 << 10, 2 << 10, 16 << 10, 64 << 10, 512 << 20]),
+    number!(column_family.memtable_bytes: [1 << 10, 4 << 10, 8 << 10, 64 << 10, 64 << 20]),
+    number!(column_family.memtables_max: [1, 2, 3, 8]),
+    number!(column_family.block_bytes: [1, 16, 64, 256, 4 << 10, 64 << 10]),
+    number!(column_family.restart_interval: [1, 2, 3, 4, 16, 1000]),
+    number!(column_family.filter_bits_per_key: [0, 1, 10, 20, 64]),
+    Knob {
+        name: "codecs",
+        choices: &[0, 1, 2, 3, 4, 5, 6],
+        get: |options| {
+            let same = |number: &u64| codecs(*number) == options.column_family.codecs;
+            (0..7).find(same).unwrap_or(4)
+        },
+        set: |options, value| options.column_family.codecs = codecs(value),
+    },
+    number!(column_family.table_bytes: [1 << 10, 4 << 10, 16 << 10, 64 << 20]),
+    number!(column_family.level0_tables_compact: [1, 2, 3, 4, 8]),
+    number!(column_family.level0_tables_slowdown: [8, 12, 20]),
+    number!(column_family.level0_tables_stop: [24, 36, 100]),
+    number!(column_family.level1_bytes: [1, 1 << 10, 4 << 10, 16 << 10, 256 << 20]),
+    number!(column_family.level_ratio: [2, 3, 4, 10]),
+    Knob {
+        name: "own_families",
+        choices: &[0, 0, 1],
+        get: |options| u64::from(!options.column_families.is_empty()),
+        set: |options, value| {
+            options.column_families = if value == 0 { Vec::new() } else { own_options(options) };
+        },
+    },
+];
+
+/// A set of options: a number for each knob.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Setting([u64; KNOBS.len()]);
+
+impl Default for Setting {
+    fn default() -> Setting {
+        Setting::of(&tiny())
+    }
+}
+
+impl Setting {
+    /// The numbers of `options`.
+    #[must_use]
+    pub fn of(options: &Options) -> Setting {
+        Setting(std::array::from_fn(|index| (KNOBS[index].get)(options)))
+    }
+
+    /// The options of these numbers.
+    #[must_use]
+    pub fn options(&self) -> Options {
+        let mut options = tiny();
+        for (knob, value) in KNOBS.iter().zip(self.0) {
+            (knob.set)(&mut options, value);
+        }
+        options
+    }
+
+    /// A set drawn: each number on its own.
+    #[must_use]
+    pub fn drawn(random: &mut Random) -> Setting {
+        Setting(std::array::from_fn(|index| *random.pick(KNOBS[index].choices)))
+    }
+
+    /// The number of knobs.
+    #[must_use]
+    pub fn knobs() -> usize {
+        KNOBS.len()
+    }
+
+    /// This set with one knob as it is by default; none where it is so already.
+    #[must_use]
+    pub fn simpler(&self, knob: usize) -> Option<Setting> {
+        let mut simpler = self.clone();
+        simpler.0[knob] = Setting::default().0[knob];
+        (simpler != *self).then_some(simpler)
+    }
+
+    /// Reads what is printed of a set.
+    ///
+    /// # Errors
+    ///
+    /// The word that is none, and why.
+    pub fn parse(text: &str) -> Result<Setting, String> {
+        let mut setting = Setting::default();
+        for word in text.split_whitespace() {
+            let wrong = || format!("\"{word}\" is no option and its number");
+            let (name, value) = word.split_once('=').ok_or_else(wrong)?;
+            let index = KNOBS.iter().position(|knob| knob.name == name).ok_or_else(wrong)?;
+            setting.0[index] = value.parse().map_err(|_| wrong())?;
+        }
+        Ok(setting)
+    }
+}
+
+impl fmt::Display for Setting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let base = Setting::default();
+        for ((knob, value), base) in KNOBS.iter().zip(self.0).zip(base.0) {
+            if value != base {
+                write!(f, " {}={value}", knob.name)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl From<&Config> for Setting {
+    fn from(config: &Config) -> Setting {
+        Setting::of(&config.options)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::configs;
+
+    #[test]
+    fn numbers_lose_nothing_of_any_named_set() {
+        for config in configs::all() {
+            let setting = Setting::from(&config);
+            assert_eq!(setting.options(), config.options, "{}", config.name);
+            assert_eq!(Setting::parse(&setting.to_string()).unwrap(), setting);
+        }
+    }
+
+    #[test]
+    fn a_drawn_set_is_one_that_a_store_takes() {
+        let mut random = Random::new(1);
+        for _ in 0..300 {
+            let setting = Setting::drawn(&mut random);
+            let env = std::sync::Arc::new(alluvium::env::MemEnv::new());
+            alluvium::Db::open_env(env, setting.options()).unwrap();
+            assert_eq!(Setting::of(&setting.options()), setting);
+        }
+    }
+}
