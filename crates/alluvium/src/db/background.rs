@@ -8,9 +8,10 @@
 //!
 //! # Failing
 //!
-//! A job that fails leaves its inputs as they were. The error is kept, shown to writers that would
-//! otherwise wait for the job, and the job is tried again after a pause that grows to a second; a
-//! full disk therefore heals by itself. Damage in an input is not tried again: its tables are set
+//! A job that fails leaves its inputs as they were. The failure is noted for the statistics
+//! (`db::health`); the error is kept, shown to writers that would otherwise wait for the job, and
+//! the job is tried again after a pause that grows to a second; a full disk therefore heals by
+//! itself. Damage in an input is not tried again: its tables are set
 //! aside, and everything else goes on. A panic stops all writes.
 //!
 //! # Without workers
@@ -280,10 +281,12 @@ fn run_guarded(core: &Arc<Core>, job: Job) -> bool {
     let succeeded = result.is_ok();
     match job {
         Job::Flush(family) => {
+            note_failure(core, "flush", &family, &result);
             core.scheduler.state.lock().flushing.remove(&family.id);
             keep_outcome(core, result, None);
         }
-        Job::Compact(_, plan) => {
+        Job::Compact(family, plan) => {
+            note_failure(core, "compaction", &family, &result);
             core.scheduler.release(&plan);
             keep_outcome(core, result, Some(&plan));
         }
@@ -295,6 +298,13 @@ fn run_guarded(core: &Arc<Core>, job: Job) -> bool {
     core.scheduler.progress.notify_all();
     core.scheduler.work.notify_all();
     succeeded
+}
+
+fn note_failure(core: &Core, job: &str, family: &Family, result: &Result<()>) {
+    match result {
+        Ok(()) | Err(Error::Closed) => {}
+        Err(error) => core.health.note_failure(&format!("{job} of {}", family.name), error),
+    }
 }
 
 fn keep_outcome(core: &Core, result: Result<()>, plan: Option<&Compaction>) {

@@ -1,4 +1,4 @@
-//! Whether the store can write, and why not.
+//! Whether the store can write, and why not; and what went wrong that no caller was told of.
 //!
 //! ```text
 //! Healthy --failed sync, unknown log tail, damaged manifest, worker panic--> Stopped   (reopen)
@@ -6,19 +6,34 @@
 //! ```
 //!
 //! A full disk is not a state here: the log keeps its own note (`WalSet::failure`) and tries again
-//! with the next write, background work tries again by itself (`db::background`).
+//! with the next write, background work tries again by itself (`db::background`). A job that failed
+//! and then succeeded leaves no error behind, so each failure is noted: a disk that fails now and
+//! then is seen before it fails for good.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::base::error::{Error, Result};
 use crate::base::sync::Mutex;
 
+/// How many failures of background work are remembered.
+const FAILURES_KEPT: usize = 16;
+
 /// The state, cheap to ask.
 #[derive(Debug, Default)]
 pub(crate) struct Health {
     refuses: AtomicBool,
     reason: Mutex<Option<Error>>,
+    failures: Mutex<Failures>,
+}
+
+/// Failures of background work since the store was opened.
+#[derive(Debug, Default, Clone)]
+pub(crate) struct Failures {
+    pub(crate) count: u64,
+    /// The last of them, oldest first.
+    pub(crate) recent: VecDeque<String>,
 }
 
 impl Health {
@@ -38,6 +53,21 @@ impl Health {
             *first = Some(reason);
         }
         self.refuses.store(true, Ordering::Release);
+    }
+
+    /// Notes that background work failed, whether it is tried again or not.
+    pub(crate) fn note_failure(&self, what: &str, error: &Error) {
+        let mut failures = self.failures.lock();
+        failures.count += 1;
+        if failures.recent.len() == FAILURES_KEPT {
+            failures.recent.pop_front();
+        }
+        failures.recent.push_back(format!("{what}: {error}"));
+    }
+
+    /// What was noted.
+    pub(crate) fn failures(&self) -> Failures {
+        self.failures.lock().clone()
     }
 
     /// Closes the store; says whether this call did it.

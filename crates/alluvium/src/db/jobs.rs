@@ -2,18 +2,20 @@
 //!
 //! # Order
 //!
-//! 1. New tables are written and synced (`compaction::{flush, job}`); the version set makes their
-//!    names durable before it names them.
+//! 1. New tables are written and synced (`compaction::{flush, job}`), then opened again and held
+//!    against what was written: an edit never names a table that cannot be read. The version set
+//!    makes their names durable before it names them.
 //! 2. A flush makes the log segments that hold its data durable, where other families have data in
 //!    them too: else a power cut could keep the tables and lose the other families' half of a
 //!    batch.
 //! 3. The manifest takes the edit; the new version is swapped in under the same lock.
 //! 4. Only then old segments go. Old tables go when the last reader does.
 
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use crate::base::error::Result;
+use crate::base::error::{Error, Result};
 use crate::base::file::{FileId, FileNumber};
 use crate::compaction::job::{JobContext, JobOutput};
 use crate::compaction::{self, Compaction, Reason};
@@ -22,7 +24,7 @@ use crate::db::family::Family;
 use crate::db::super_version::Immutable;
 use crate::db::wal_set::Failure;
 use crate::memtable::Memtable;
-use crate::sstable::TableSummary;
+use crate::sstable::{TableCache, TableSummary};
 use crate::version::{TableFacts, TableMeta, VersionEdit};
 
 /// Flushes every immutable memtable of `family` into one table of level 0.
@@ -35,12 +37,11 @@ pub(crate) fn flush(core: &Arc<Core>, family: &Arc<Family>) -> Result<()> {
     let output = with_context(core, |context| {
         compaction::flush::run(context, &memtables, core.snapshots.sequences(), &options)
     })?;
-    if let Err(error) = sync_shared_segments(core) {
-        with_context(core, |context| context.discard(&output));
-        return Err(error);
-    }
+    let checked = check_tables(&core.tables, &output);
+    let checked = checked.and_then(|tables| sync_shared_segments(core).map(|()| tables));
+    let tables = discard_on_error(core, &output, checked)?;
     // From here on the tables stay, whatever happens: a manifest that failed may still name them.
-    install_flush(core, family, newest, &immutables, &output)?;
+    install_flush(core, family, newest, &immutables, tables, &output)?;
     let written = output.tables.iter().map(|table| table.bytes).sum();
     core.counters.flushes.add(1);
     core.counters.flush_bytes.add(written);
@@ -55,6 +56,7 @@ fn install_flush(
     family: &Arc<Family>,
     newest: &Immutable,
     immutables: &[Arc<Immutable>],
+    tables: Vec<Arc<TableMeta>>,
     output: &JobOutput,
 ) -> Result<()> {
     let mut versions = core.versions.lock();
@@ -64,8 +66,8 @@ fn install_flush(
         return Ok(());
     }
     let mut edit = VersionEdit::default();
-    for table in &output.tables {
-        edit.add(family.id, 0, Arc::new(table_meta(table)?));
+    for table in tables {
+        edit.add(family.id, 0, table);
     }
     edit.logs.push((family.id, newest.next_log));
     edit.last_sequence = Some(newest.last_seq);
@@ -104,13 +106,51 @@ pub(crate) fn remove_old_segments(core: &Core) {
     let needed = core.versions.lock().oldest_log_needed();
     let taken = core.wal.lock().take_before(needed);
     for number in taken {
-        // One that cannot be removed now is removed at the next open.
-        drop(core.env.remove(FileId::Wal(number)));
+        remove_obsolete(core, FileId::Wal(number));
     }
 }
 
-/// A table that was just written, as the version set takes it.
-pub(crate) fn table_meta(table: &TableSummary) -> Result<TableMeta> {
+/// The tables that a job wrote, as the version set takes them: each is opened, which checks its
+/// ends and that they are those that were written, and must hold as many entries as went in. What
+/// fails here failed in being written, and is no damage to the store.
+pub(crate) fn check_tables(
+    cache: &Arc<TableCache>,
+    output: &JobOutput,
+) -> Result<Vec<Arc<TableMeta>>> {
+    output.tables.iter().map(|summary| check_table(cache, summary)).collect()
+}
+
+fn check_table(cache: &Arc<TableCache>, summary: &TableSummary) -> Result<Arc<TableMeta>> {
+    let meta = Arc::new(table_meta(summary)?);
+    let opened = cache.open(&meta.handle).and_then(|table| {
+        let found = table.properties();
+        let same = (table.bytes(), found.entries, found.tombstones)
+            == (summary.bytes, summary.entries, summary.tombstones);
+        if same {
+            return Ok(());
+        }
+        Err(Error::corruption(table.name(), 0, "the new table does not hold what was written"))
+    });
+    match opened {
+        Ok(()) => Ok(meta),
+        Err(Error::Corruption { file, offset, detail }) => {
+            let detail = format!("at byte {offset}: {detail}");
+            let source = io::Error::new(io::ErrorKind::InvalidData, detail);
+            Err(Error::io("read back", file, source))
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Passes `result` on, removing what a job wrote where it is an error.
+fn discard_on_error<T>(core: &Core, output: &JobOutput, result: Result<T>) -> Result<T> {
+    if result.is_err() {
+        with_context(core, |context| context.discard(output));
+    }
+    result
+}
+
+fn table_meta(table: &TableSummary) -> Result<TableMeta> {
     TableMeta::new(TableFacts {
         number: table.number,
         bytes: table.bytes,
@@ -137,7 +177,8 @@ pub(crate) fn compact(core: &Arc<Core>, family: &Arc<Family>, plan: &Compaction)
             compaction::job::run(context, plan, &version, snapshots, &options, table_bytes)
         })?
     };
-    install_compaction(core, family, plan, &output)?;
+    let tables = discard_on_error(core, &output, check_tables(&core.tables, &output))?;
+    install_compaction(core, family, plan, tables, &output)?;
     core.note_pressure();
     count_compaction(core, family, plan, &output);
     purge(core);
@@ -148,6 +189,7 @@ fn install_compaction(
     core: &Core,
     family: &Arc<Family>,
     plan: &Compaction,
+    tables: Vec<Arc<TableMeta>>,
     output: &JobOutput,
 ) -> Result<()> {
     let mut versions = core.versions.lock();
@@ -167,8 +209,8 @@ fn install_compaction(
             edit.add(family.id, plan.output_level, Arc::clone(table));
         }
     }
-    for table in &output.tables {
-        edit.add(family.id, plan.output_level, Arc::new(table_meta(table)?));
+    for table in tables {
+        edit.add(family.id, plan.output_level, table);
     }
     versions.apply(edit)?;
     let version = Arc::clone(&versions.families()[&family.id].version);
@@ -201,8 +243,14 @@ fn count_compaction(core: &Core, family: &Family, plan: &Compaction, output: &Jo
 pub(crate) fn purge(core: &Core) {
     for number in core.obsolete.take() {
         core.tables.forget(number);
-        // One that cannot be removed now is removed at the next open.
-        drop(core.env.remove(FileId::Table(number)));
+        remove_obsolete(core, FileId::Table(number));
+    }
+}
+
+/// Removes a file that nothing names. One that cannot be removed now is removed at the next open.
+fn remove_obsolete(core: &Core, file: FileId) {
+    if core.env.remove(file).is_err() {
+        core.counters.removals_failed.add(1);
     }
 }
 

@@ -26,7 +26,7 @@ use crate::base::key::SeqNo;
 use crate::batch::{BatchView, ColumnFamilyId};
 use crate::compaction;
 use crate::compaction::job::JobContext;
-use crate::db::jobs::table_meta;
+use crate::db::jobs::check_tables;
 use crate::env::Env;
 use crate::memtable::Memtable;
 use crate::options::Options;
@@ -327,9 +327,9 @@ impl State<'_> {
         };
         let options = self.options_of(id).table_options(0, id);
         let output = compaction::flush::run(&context, &[memtable], Vec::new(), &options)?;
-        for table in &output.tables {
-            self.tables.push((id, Arc::new(table_meta(table)?)));
-        }
+        // What a failed recovery leaves behind the next one removes.
+        let tables = check_tables(self.replay.tables, &output)?;
+        self.tables.extend(tables.into_iter().map(|table| (id, table)));
         Ok(())
     }
 

@@ -81,6 +81,11 @@ pub struct Stats {
     /// The failure that background work waits to overcome, that stopped writes, or the damage that
     /// a compaction found.
     pub error: Option<String>,
+    /// Flushes and compactions that failed since the store was opened, those that succeeded when
+    /// they were tried again included.
+    pub background_failures: u64,
+    /// The last sixteen of them, oldest first.
+    pub recent_failures: Vec<String>,
 }
 
 impl Stats {
@@ -148,6 +153,7 @@ pub(crate) fn collect(core: &Arc<Core>) -> Stats {
         .err()
         .or_else(|| core.scheduler.background_error())
         .or_else(|| core.scheduler.damage());
+    let failures = core.health.failures();
     let elapsed = nanoseconds(core.env.as_ref()).saturating_sub(core.opened_at_ns);
     Stats {
         families: core.families.all().values().map(|family| family_stats(family)).collect(),
@@ -163,6 +169,8 @@ pub(crate) fn collect(core: &Arc<Core>) -> Stats {
         sequence_number: core.visible().get(),
         uptime_seconds: elapsed as f64 / 1e9,
         error: error.map(|error| error.to_string()),
+        background_failures: failures.count,
+        recent_failures: failures.recent.into(),
     }
 }
 
@@ -322,6 +330,9 @@ impl fmt::Display for Stats {
             "snapshots {}, sequence number {}, open for {:.1} s",
             self.snapshots, self.sequence_number, self.uptime_seconds
         )?;
+        if let Some(last) = self.recent_failures.last() {
+            writeln!(f, "background failures: {}, the last: {last}", self.background_failures)?;
+        }
         match &self.error {
             Some(error) => writeln!(f, "error: {error}"),
             None => Ok(()),

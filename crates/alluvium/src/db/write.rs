@@ -55,9 +55,24 @@ pub(crate) fn write(core: &Arc<Core>, batch: BatchBuffer, durability: Durability
     result
 }
 
+/// Stops the store when the leader of a group panics: its batches may be in the log, and in the
+/// memtables by half.
+struct StopsOnPanic<'a>(&'a Core);
+
+impl Drop for StopsOnPanic<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let detail = "a writer panicked in the middle of a write".to_owned();
+            self.0.health.stop(Error::Panicked { detail });
+            self.0.scheduler.notify_progress();
+        }
+    }
+}
+
 /// Runs one commit group. Called by its leader.
 fn run_group(core: &Arc<Core>, group: &mut [Request]) -> Result<()> {
     core.health.check()?;
+    let _guard = StopsOnPanic(core);
     let bytes: usize = group.iter().map(|request| request.batch.byte_size()).sum();
     throttle(core, bytes as u64)?;
     let mut wal = core.wal.lock();

@@ -9,13 +9,14 @@
 //! stands for a number of the operating system has no text): a sweep can ask whether each of them
 //! came to light. A failed operation did not happen below, but for what the fault says otherwise.
 //!
-//! Concurrency: one mutex around rules and counters, never held while calling below or while
-//! calling the observer.
+//! Concurrency: one mutex around rules and counters, and one around the removed files that a stale
+//! read may show, never held while calling below or while calling the observer.
 
 mod rule;
 #[cfg(test)]
 mod tests;
 
+use std::collections::HashMap;
 use std::fmt;
 use std::io;
 use std::sync::Arc;
@@ -40,13 +41,19 @@ pub struct FaultEnv {
 struct Control {
     rules: Mutex<Rules>,
     observer: Mutex<Option<Observer>>,
+    /// The file of each kind that was removed or replaced last, while a rule may ask for it.
+    removed: Mutex<HashMap<FileKind, Arc<dyn ReadableFile>>>,
 }
 
 impl FaultEnv {
     /// Wraps `inner`, with no rules yet.
     #[must_use]
     pub fn new(inner: Arc<dyn Env>) -> FaultEnv {
-        let control = Control { rules: Mutex::new(Rules::default()), observer: Mutex::new(None) };
+        let control = Control {
+            rules: Mutex::new(Rules::default()),
+            observer: Mutex::new(None),
+            removed: Mutex::new(HashMap::new()),
+        };
         FaultEnv { inner, control: Arc::new(control) }
     }
 
@@ -93,6 +100,23 @@ impl FaultEnv {
     #[must_use]
     pub fn injections(&self) -> Vec<Injection> {
         self.control.rules.lock().injections().to_vec()
+    }
+
+    /// The faults injected behind the first `count`, in order.
+    #[must_use]
+    pub fn injections_after(&self, count: u64) -> Vec<Injection> {
+        let rules = self.control.rules.lock();
+        let count = usize::try_from(count).unwrap_or(usize::MAX);
+        rules.injections().get(count..).unwrap_or_default().to_vec()
+    }
+
+    /// `file` is about to go: keeps it readable where a rule may want what it held.
+    fn keep_for_stale_reads(&self, file: FileId) {
+        if self.control.rules.lock().wants_removed_files()
+            && let Ok(opened) = self.inner.open(file)
+        {
+            self.control.removed.lock().insert(FileKind::of(file), opened);
+        }
     }
 
     /// Has `observer` called after each injected fault, in the thread that it hits. With
@@ -144,11 +168,13 @@ impl Env for FaultEnv {
 
     fn rename(&self, from: FileId, to: FileId) -> io::Result<()> {
         self.control.check(Operation::Rename, &[from, to])?;
+        self.keep_for_stale_reads(to);
         self.inner.rename(from, to)
     }
 
     fn remove(&self, file: FileId) -> io::Result<()> {
         self.control.check(Operation::Remove, &[file])?;
+        self.keep_for_stale_reads(file);
         self.inner.remove(file)
     }
 
@@ -253,6 +279,24 @@ impl ReadableFile for FaultReadable {
             Fault::ShortRead { bytes } => {
                 let wanted = bytes.min(buffer.len());
                 self.inner.read_at(offset, &mut buffer[..wanted])
+            }
+            Fault::Misdirected { bytes } => {
+                let length = self.inner.length()?;
+                let elsewhere = if offset == 0 { bytes } else { offset.saturating_sub(bytes) };
+                let wanted = length.saturating_sub(offset).min(buffer.len() as u64) as usize;
+                buffer[..wanted].fill(0);
+                self.inner.read_at(elsewhere, &mut buffer[..wanted])?;
+                Ok(wanted)
+            }
+            Fault::Stale => {
+                let length = self.inner.length()?;
+                let wanted = length.saturating_sub(offset).min(buffer.len() as u64) as usize;
+                buffer[..wanted].fill(0);
+                let removed = self.control.removed.lock().get(&FileKind::of(self.file)).cloned();
+                if let Some(removed) = removed {
+                    removed.read_at(offset, &mut buffer[..wanted])?;
+                }
+                Ok(wanted)
             }
             _ => Err(injection.error()),
         }

@@ -86,6 +86,10 @@ counters! {
     cache_misses,
     /// Bytes of blocks read from files, as stored.
     block_read_bytes,
+    /// Blocks of tables read a second time because the first read failed or did not check.
+    rereads,
+    /// Obsolete files that could not be removed and wait for the next open.
+    removals_failed,
     /// Flushes done.
     flushes,
     /// Bytes of tables written by flushes.

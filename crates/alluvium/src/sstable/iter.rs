@@ -88,8 +88,10 @@ impl TableIterator {
             }
         };
         table.counters.block_read_bytes.add(handle.stored_bytes() as u64);
-        let stored = self.ahead.stored(&table.file, handle, table.footer.data_end())?;
-        let contents = table.file.open_block(handle, stored)?;
+        let stored = self.ahead.stored(&table.file, handle, table.footer.data_end());
+        let contents = stored
+            .and_then(|stored| table.file.open_block(handle, stored))
+            .or_else(|_| table.file.reread_block(handle))?;
         table.admit_block(handle, contents, fill_cache)
     }
 

@@ -69,11 +69,15 @@ impl ReadAhead {
         let wanted = handle.stored_bytes();
         let left = usize::try_from(limit.saturating_sub(handle.offset)).unwrap_or(usize::MAX);
         let ahead = self.window.min(left);
-        if ahead > wanted
-            && self.fill(file, handle.offset, ahead).is_ok()
-            && let Some(stored) = self.in_chunk(handle)
-        {
-            return Ok(stored);
+        if ahead > wanted {
+            match self.fill(file, handle.offset, ahead) {
+                Ok(()) => {
+                    if let Some(stored) = self.in_chunk(handle) {
+                        return Ok(stored);
+                    }
+                }
+                Err(_) => file.note_reread(),
+            }
         }
         // Alone: no reading ahead, or something behind the block cannot be read.
         self.chunk = Bytes::new();

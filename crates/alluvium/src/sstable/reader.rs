@@ -46,7 +46,7 @@ impl Table {
         cache: Arc<BlockCache>,
         counters: Arc<Counters>,
     ) -> Result<Table> {
-        let file = TableFile::new(file, number, name)?;
+        let file = TableFile::new(file, number, name, Arc::clone(&counters))?;
         let (footer, footer_checksum) = read_footer(&file)?;
         let properties = read_properties(&file, footer.properties)?;
         let index = read_index(&file, &footer)?;
@@ -177,8 +177,16 @@ impl Table {
     }
 }
 
-/// Reads and checks the footer; also returns the checksum in it.
+/// Reads and checks the footer, a second time where the first goes wrong; also returns the
+/// checksum in it.
 pub(super) fn read_footer(file: &TableFile) -> Result<(Footer, u64)> {
+    read_footer_once(file).or_else(|_| {
+        file.note_reread();
+        read_footer_once(file)
+    })
+}
+
+fn read_footer_once(file: &TableFile) -> Result<(Footer, u64)> {
     let Some(offset) = file.length.checked_sub(FOOTER_BYTES as u64) else {
         return Err(Error::corruption(file.name.as_str(), 0, "the file is too short for a table"));
     };

@@ -2,6 +2,9 @@
 //!
 //! This is the only place where bytes of a table are read, and every block that passes is whole,
 //! stands where it belongs, and is uncompressed. Everything behind here can trust that.
+//!
+//! A block that cannot be read, or does not check, is read once more, past every cache of this
+//! process: a device may fail once, and a bit may flip on its way. What fails twice is the answer.
 
 use std::sync::Arc;
 
@@ -11,6 +14,7 @@ use crate::base::checksum::checksum;
 use crate::base::error::{Error, Result};
 use crate::base::file::FileNumber;
 use crate::env::ReadableFile;
+use crate::metrics::Counters;
 use crate::sstable::compression::{Codec, decompress};
 use crate::sstable::format::{BlockHandle, Malformed};
 
@@ -21,6 +25,7 @@ pub(super) struct TableFile {
     pub(super) number: FileNumber,
     pub(super) name: String,
     pub(super) length: u64,
+    counters: Arc<Counters>,
 }
 
 impl TableFile {
@@ -28,9 +33,10 @@ impl TableFile {
         file: Arc<dyn ReadableFile>,
         number: FileNumber,
         name: String,
+        counters: Arc<Counters>,
     ) -> Result<TableFile> {
         let length = file.length().map_err(|source| Error::io("measure", name.as_str(), source))?;
-        Ok(TableFile { file, number, name, length })
+        Ok(TableFile { file, number, name, length, counters })
     }
 
     /// Damage in the block at `offset`.
@@ -53,9 +59,26 @@ impl TableFile {
         Ok(())
     }
 
-    /// Reads the contents of a block. The handle is sane; whether it lies in the file is found out
-    /// before anything is allocated for it.
+    /// Takes note that something is read a second time because the first went wrong.
+    pub(super) fn note_reread(&self) {
+        self.counters.rereads.add(1);
+    }
+
+    /// Reads the contents of a block.
     pub(super) fn read_block(&self, handle: BlockHandle) -> Result<Bytes> {
+        self.read_block_once(handle).or_else(|_| self.reread_block(handle))
+    }
+
+    /// Reads the contents of a block that could not be read, or did not check, the first time.
+    #[cold]
+    pub(super) fn reread_block(&self, handle: BlockHandle) -> Result<Bytes> {
+        self.note_reread();
+        self.read_block_once(handle)
+    }
+
+    /// The handle is sane; whether it lies in the file is found out before anything is allocated
+    /// for it.
+    fn read_block_once(&self, handle: BlockHandle) -> Result<Bytes> {
         if handle.end() > self.length {
             return Err(
                 self.damaged(handle.offset, Malformed("the file ends before its last block does"))

@@ -79,8 +79,10 @@ impl Table {
         position: usize,
         handle: BlockHandle,
     ) -> Result<(), Error> {
-        let stored = ahead.stored(&self.file, handle, self.footer.data_end())?;
-        let contents = self.file.open_block(handle, stored)?;
+        let contents = ahead
+            .stored(&self.file, handle, self.footer.data_end())
+            .and_then(|stored| self.file.open_block(handle, stored))
+            .or_else(|_| self.file.reread_block(handle))?;
         Block::from_disk(contents)
             .and_then(|block| walk.block(&block, position))
             .map_err(|malformed| self.file.damaged(handle.offset, malformed))

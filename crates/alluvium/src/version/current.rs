@@ -13,7 +13,7 @@ use std::sync::Arc;
 use crate::base::checksum::checksum;
 use crate::base::error::{Error, Result};
 use crate::base::file::{FileId, FileNumber};
-use crate::env::Env;
+use crate::env::{Env, ReadableFile};
 
 /// The format version of a store that this build writes and reads.
 pub(super) const STORE_VERSION: u32 = 1;
@@ -114,12 +114,17 @@ pub(super) fn read(env: &dyn Env) -> Result<FileNumber> {
         }
         Err(error) => return Err(Error::io("open", name, error)),
     };
+    // A second time where the first goes wrong: the device may have failed once.
+    read_line(&*file, &name).or_else(|_| read_line(&*file, &name))
+}
+
+fn read_line(file: &dyn ReadableFile, name: &str) -> Result<FileNumber> {
     let mut bytes = [0; CURRENT_BYTES_MAX + 1];
-    let read = file.read_at(0, &mut bytes).map_err(|error| Error::io("read", &name, error))?;
+    let read = file.read_at(0, &mut bytes).map_err(|error| Error::io("read", name, error))?;
     if read > CURRENT_BYTES_MAX {
         return Err(Error::corruption(name, CURRENT_BYTES_MAX as u64, "it is too long"));
     }
-    decode(&bytes[..read], &name)
+    decode(&bytes[..read], name)
 }
 
 /// A switch that failed.

@@ -5,6 +5,10 @@
 //! caller's to say, and [`LogReader::scan_for_valid_after`] is what it needs for that: a write that
 //! a crash tore has no valid frame behind it, while damage in the middle has.
 //!
+//! A place that does not check, and a read that fails, is read a second time before it counts: for
+//! the newest log the difference between a torn write and a bit that flipped on its way from the
+//! disk is the loss of what was synced.
+//!
 //! # Bounds
 //! The file is hostile. A window of 1 MiB slides over it and grows only for a frame whose claimed
 //! length fits both its limit and the rest of the file. The scan looks at every byte offset, but
@@ -125,7 +129,14 @@ impl LogReader {
             ended: false,
             scan_hash_bytes_left: length.saturating_mul(SCAN_HASH_FACTOR).max(SCAN_HASH_BYTES_MIN),
         };
-        match reader.read_header() {
+        let header = match reader.read_header() {
+            Err(BadHeader::Torn(_)) => {
+                reader.window.forget();
+                reader.read_header()
+            }
+            header => header,
+        };
+        match header {
             Ok(header) => {
                 reader.header = header;
                 Ok(LogOpen::Whole(reader))
@@ -194,7 +205,13 @@ impl LogReader {
             let detail = "bytes behind the end frame".to_owned();
             return Ok(ReadFrame::Bad { offset, detail });
         }
-        let (kind, bytes) = match self.check_frame(offset)? {
+        let mut checked = self.check_frame(offset)?;
+        if let Checked::Bad(_) = checked {
+            // What the disk holds decides, and not a bit that flipped on its way from there.
+            self.window.forget();
+            checked = self.check_frame(offset)?;
+        }
+        let (kind, bytes) = match checked {
             Checked::Valid { kind, bytes } => (kind, bytes),
             Checked::Bad(why) => return Ok(ReadFrame::Bad { offset, detail: why.to_string() }),
         };
@@ -364,6 +381,11 @@ impl Window {
         Ok(&self.bytes[at..at + count])
     }
 
+    /// Holds nothing any more: what is asked for next is read again.
+    fn forget(&mut self) {
+        self.bytes.clear();
+    }
+
     /// What the window holds from `offset`: a frame's head at least, or the rest of the file.
     fn from(&mut self, offset: u64) -> Result<&[u8]> {
         let rest = self.length - offset;
@@ -398,12 +420,21 @@ impl Window {
         let refused = |_| fail(io::ErrorKind::OutOfMemory.into());
         self.bytes.try_reserve_exact(size - kept).map_err(refused)?;
         self.bytes.resize(size, 0);
-        let read = self.file.read_at(offset + kept as u64, &mut self.bytes[kept..]);
-        if read.as_ref().is_ok_and(|&read| read == size - kept) {
-            return Ok(());
+        let missing = &mut self.bytes[kept..];
+        let read = read_whole(&*self.file, offset + kept as u64, missing)
+            .or_else(|_| read_whole(&*self.file, offset + kept as u64, missing));
+        if read.is_err() {
+            // What was not read is not held.
+            self.bytes.truncate(kept);
         }
-        // What was not read is not held.
-        self.bytes.truncate(kept);
-        Err(fail(read.err().unwrap_or_else(|| io::ErrorKind::UnexpectedEof.into())))
+        read.map_err(fail)
+    }
+}
+
+/// Fills `buffer` from `offset`, which is known to be that far from the file's end.
+fn read_whole(file: &dyn ReadableFile, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
+    match file.read_at(offset, buffer)? {
+        read if read == buffer.len() => Ok(()),
+        _ => Err(io::ErrorKind::UnexpectedEof.into()),
     }
 }

@@ -111,6 +111,10 @@ pub enum Fault {
     DiskFull,
     /// The process has too many files open (EMFILE, the operating system's error 24).
     TooManyFiles,
+    /// The file system was made read-only (EROFS), as Linux does after an error of its own.
+    ReadOnly,
+    /// A signal came in between (EINTR).
+    Interrupted,
     /// An append writes this many bytes of what it was given, then fails with a device error.
     ShortAppend {
         /// How many.
@@ -126,6 +130,29 @@ pub enum Fault {
         /// How many.
         bytes: usize,
     },
+    /// A read succeeds with what is this many bytes further back in the file, or with its front
+    /// where there is less: a read that went astray. At the front it gives what is behind.
+    Misdirected {
+        /// How far back.
+        bytes: u64,
+    },
+    /// A read succeeds with what the file of this kind that was removed or replaced last holds at
+    /// the place, and with zeros where it holds nothing: blocks that were never written over.
+    Stale,
+}
+
+impl Fault {
+    /// Whether the operation fails, and does not merely give other bytes.
+    #[must_use]
+    pub fn is_error(self) -> bool {
+        !matches!(
+            self,
+            Fault::FlipBit { .. }
+                | Fault::ShortRead { .. }
+                | Fault::Misdirected { .. }
+                | Fault::Stale
+        )
+    }
 }
 
 /// Which of the operations that a rule matches it fails. The first is number 1.
@@ -215,6 +242,8 @@ impl Injection {
         match self.fault {
             Fault::TooManyFiles => io::Error::from_raw_os_error(24),
             Fault::DiskFull => io::Error::new(io::ErrorKind::StorageFull, self.token()),
+            Fault::ReadOnly => io::Error::new(io::ErrorKind::ReadOnlyFilesystem, self.token()),
+            Fault::Interrupted => io::Error::new(io::ErrorKind::Interrupted, self.token()),
             _ => io::Error::other(self.token()),
         }
     }
@@ -258,6 +287,11 @@ impl Rules {
         let before = self.rules.len();
         self.rules.retain(|active| active.id != id);
         self.rules.len() < before
+    }
+
+    /// Whether a rule may ask for what a removed file held.
+    pub(super) fn wants_removed_files(&self) -> bool {
+        self.rules.iter().any(|active| active.rule.fault == Fault::Stale)
     }
 
     pub(super) fn clear(&mut self) {

@@ -180,3 +180,30 @@ fn an_observer_lets_a_failed_sync_lose_its_pages() {
     let image = memory.crash_image(CrashPolicy::DropUnsynced, 0);
     assert_eq!(image.file_bytes(wal(1)).unwrap(), [0; 3], "a second fsync that says Ok lies");
 }
+
+#[test]
+fn an_astray_or_stale_read_succeeds_with_other_bytes() {
+    let (memory, env) = new_env();
+    memory.set_file_bytes(table(1), b"an older table".to_vec());
+    memory.set_file_bytes(table(2), b"0123456789abcdefgh".to_vec());
+    let read = |offset: u64, length: usize, fault: Fault| {
+        env.clear();
+        env.add(FaultRule::new(&[Operation::Read], When::Nth(1), fault));
+        let mut buffer = vec![b'?'; length];
+        let file = env.open(table(2)).unwrap();
+        let count = file.read_at(offset, &mut buffer).unwrap();
+        buffer.truncate(count);
+        String::from_utf8(buffer).unwrap()
+    };
+    let astray = Fault::Misdirected { bytes: 4 };
+    assert_eq!(read(8, 3, astray), "456");
+    assert_eq!(read(2, 3, astray), "012");
+    assert_eq!(read(0, 3, astray), "456");
+    assert_eq!(read(16, 9, astray), "cd", "no longer than what is there");
+    assert_eq!(read(1, 3, Fault::Stale), "\0\0\0", "nothing was removed yet");
+    env.add(FaultRule::new(&[Operation::Read], When::Nth(100), Fault::Stale));
+    env.remove(table(1)).unwrap();
+    assert_eq!(read(3, 8, Fault::Stale), "older ta");
+    assert_eq!(read(10, 8, Fault::Stale), "able\0\0\0\0", "zeros behind its end");
+    assert!(!astray.is_error() && Fault::ReadOnly.is_error());
+}

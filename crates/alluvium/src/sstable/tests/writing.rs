@@ -206,7 +206,8 @@ fn reading_ahead_into_a_bad_place_does_not_hurt_the_blocks_before_it() {
     let mut table = table.expect("own table opens");
     // From here on every read that reaches the limit fails.
     let failing = MemFile { fail_reads_behind: limit, ..MemFile::from_bytes(&file.bytes()) };
-    table.file = TableFile::new(Arc::new(failing), NUMBER, NAME.to_owned()).expect("has a length");
+    table.file = TableFile::new(Arc::new(failing), NUMBER, NAME.to_owned(), Arc::default())
+        .expect("has a length");
     let table = Arc::new(table);
     let readable = (0..table.index.blocks())
         .take_while(|&position| table.index.handle(position).end() <= limit)
