@@ -22,6 +22,7 @@
 //! | `ALLUVIUM_NESTED` | crash the recovery of one image in this many; 0 for none |
 //! | `ALLUVIUM_FAULT_STEP` | fail every n-th operation; 1 for all |
 //! | `ALLUVIUM_FAULT_AT` | fail the operation of this number only |
+//! | `ALLUVIUM_FAULT_PLAN` | with the fault of this number only |
 //! | `ALLUVIUM_DAMAGE_STEP` | damage every n-th byte only |
 
 pub mod configs;

@@ -7,10 +7,11 @@ use alluvium_testkit::workloads;
 /// Every n-th workload, so that they share the cores.
 fn check_part(part: usize, parts: usize) {
     let wanted = std::env::var("ALLUVIUM_WORKLOAD").unwrap_or_default();
-    let step = number("ALLUVIUM_FAULT_STEP").unwrap_or(4) as usize;
+    let step = number("ALLUVIUM_FAULT_STEP").unwrap_or(8) as usize;
     let all = workloads::all().into_iter().skip(part).step_by(parts);
-    for workload in all.filter(|workload| workload.name.contains(&wanted)) {
-        match sweep(&workload, step) {
+    let wanted = all.filter(|workload| workload.name.contains(&wanted));
+    for (begin, workload) in wanted.enumerate() {
+        match sweep(&workload, step, begin) {
             Ok(swept) => println!("{}: {swept:?}", workload.name),
             Err(text) => panic!("{text}"),
         }
@@ -39,9 +40,9 @@ fn every_fault_is_answered_4() {
 
 #[test]
 fn every_fault_in_generated_workloads_is_answered() {
-    let step = number("ALLUVIUM_FAULT_STEP").unwrap_or(16) as usize;
+    let step = number("ALLUVIUM_FAULT_STEP").unwrap_or(12) as usize;
     for seed in seeds(2) {
-        match sweep(&workloads::generated(seed), step) {
+        match sweep(&workloads::generated(seed), step, seed as usize) {
             Ok(swept) => println!("generated {seed}: {swept:?}"),
             Err(text) => panic!("{text}"),
         }
