@@ -8,6 +8,7 @@
 //! | [`crash`] | is every state that a crash may leave the model at one write? |
 //! | [`fault`] | is every failure of the disk answered, and nothing acknowledged lost by it? |
 //! | [`damage`] | is every changed byte noticed, and nothing wrong ever returned? |
+//! | [`process`] | does all that hold for real processes, killed, on real directories? |
 //!
 //! The tests beside this crate run a part that fits into every build; for more and for replaying a
 //! failure:
@@ -24,6 +25,7 @@
 //! | `ALLUVIUM_FAULT_AT` | fail the operation of this number only |
 //! | `ALLUVIUM_FAULT_PLAN` | with the fault of this number only |
 //! | `ALLUVIUM_DAMAGE_STEP` | damage every n-th byte only |
+//! | `ALLUVIUM_KILLS` | kill so many processes for each seed |
 
 pub mod configs;
 pub mod crash;
@@ -34,6 +36,7 @@ pub mod liar;
 pub mod metamorphic;
 pub mod model;
 pub mod operation;
+pub mod process;
 pub mod random;
 pub mod runner;
 pub mod session;

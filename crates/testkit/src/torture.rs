@@ -8,6 +8,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::process::kill;
 use crate::random::Random;
 use crate::runner::panic_text;
 use crate::{crash, damage, fault, metamorphic, runner};
@@ -42,6 +43,7 @@ pub fn harnesses() -> Vec<Harness> {
             share: 2,
             run: metamorphic::torture,
         },
+        Harness { name: "kill", counts: "processes killed", share: 2, run: kill::torture },
     ]
 }
 

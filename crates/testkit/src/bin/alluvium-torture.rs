@@ -1,10 +1,12 @@
 //! Runs the harnesses for as long as it is told and prints `NAME: N runs, F failures, S s` for
-//! each; `cargo xtask torture` builds and starts it.
+//! each; `cargo xtask torture` builds and starts it. As `alluvium-torture child ...` it is one of
+//! the processes that the harnesses of `process` start.
 
 use std::process::ExitCode;
 use std::thread;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use alluvium_testkit::process;
 use alluvium_testkit::torture::{self, Harness};
 
 const USAGE: &str = "\
@@ -24,6 +26,11 @@ struct Request {
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if let Some((first, rest)) = arguments.split_first()
+        && first == "child"
+    {
+        return ExitCode::from(process::child(rest));
+    }
     match parse(&arguments).and_then(|request| chosen(&request).map(|chosen| (request, chosen))) {
         Ok((request, chosen)) => run(&request, &chosen),
         Err(text) => {
