@@ -3,6 +3,7 @@
 //! A check lives here, and not in a script, when it has to understand Rust, Cargo manifests or
 //! Markdown, and when it has to be tested itself.
 
+mod planted;
 mod tidy;
 
 use std::env;
@@ -12,11 +13,14 @@ use std::process::{Command, ExitCode};
 const USAGE: &str = "\
 usage: cargo xtask tidy [--verbose]
        cargo xtask torture [--minutes N] [--only NAME,NAME] [--seed N] [--threads N]
+       cargo xtask planted [--only NAME] [--seconds N] [--threads N]
 
   tidy    checks what the compiler does not: the floors of the engine, lengths, banned calls,
           the unsafe ledger, dead files, manifests, links and examples in the documents
           --verbose also lists the files that are longer than they should get
-  torture runs every harness for its share of the minutes, in release mode";
+  torture runs every harness for its share of the minutes, in release mode
+  planted builds the harnesses with bugs in the engine, and tells which harness finds which;
+          --seconds is what each harness has for each bug (60)";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = env::args().skip(1).collect();
@@ -25,6 +29,7 @@ fn main() -> ExitCode {
         ["tidy"] => tidy::command(&workspace_root(), false),
         ["tidy", "--verbose" | "-v"] => tidy::command(&workspace_root(), true),
         ["torture", rest @ ..] => torture(rest),
+        ["planted", rest @ ..] => planted::command(&workspace_root(), rest),
         ["help" | "--help" | "-h"] => {
             println!("{USAGE}");
             ExitCode::SUCCESS

@@ -17,6 +17,7 @@
 //! |---|---|
 //! | `ALLUVIUM_SEEDS` | run this many seeds |
 //! | `ALLUVIUM_SEED` | run this seed only, as a failure printed it |
+//! | `ALLUVIUM_SHRINK` | try this often to make a failing script small |
 //! | `ALLUVIUM_WORKLOAD` | sweep workloads with this in their name only |
 //! | `ALLUVIUM_CRASH_AT` | crash at this operation only |
 //! | `ALLUVIUM_DRAWS` | images for each random crash policy |

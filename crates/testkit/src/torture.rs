@@ -14,7 +14,7 @@ use crate::runner::panic_text;
 use crate::{crash, damage, fault, metamorphic, runner};
 
 /// A turn ends behind this many failures: more of them say nothing new.
-const FAILURES_MAX: usize = 5;
+pub const FAILURES_MAX: usize = 5;
 
 /// One kind of long run.
 #[derive(Debug, Clone, Copy)]
@@ -52,6 +52,7 @@ pub fn harnesses() -> Vec<Harness> {
 pub struct Turn {
     random: Random,
     ends: Instant,
+    failures_max: usize,
     runs: u64,
     failures: Vec<String>,
 }
@@ -63,15 +64,23 @@ impl Turn {
         Turn {
             random: Random::new(seed),
             ends: Instant::now() + time,
+            failures_max: FAILURES_MAX,
             runs: 0,
             failures: Vec::new(),
         }
     }
 
+    /// The turn, ending behind so many failures.
+    #[must_use]
+    pub fn ending_behind(mut self, failures: usize) -> Turn {
+        self.failures_max = failures;
+        self
+    }
+
     /// Whether there is time for another case.
     #[must_use]
     pub fn goes_on(&self) -> bool {
-        self.failures.len() < FAILURES_MAX && Instant::now() < self.ends
+        self.failures.len() < self.failures_max && Instant::now() < self.ends
     }
 
     /// The seed of the next case. It is small enough to be typed again.
@@ -103,12 +112,19 @@ pub struct Tally {
     pub elapsed: Duration,
 }
 
-/// Runs `harness` for `time` on `threads` threads.
+/// Runs `harness` for `time` on `threads` threads, each until it has seen `failures_max` failures.
 #[must_use]
-pub fn run(harness: &Harness, seed: u64, time: Duration, threads: usize) -> Tally {
+pub fn run(
+    harness: &Harness,
+    seed: u64,
+    time: Duration,
+    threads: usize,
+    failures_max: usize,
+) -> Tally {
     let begin = Instant::now();
     let turn = |thread: usize| {
-        let mut turn = Turn::new(Random::for_case(&[seed, thread as u64]).next(), time);
+        let seed = Random::for_case(&[seed, thread as u64]).next();
+        let mut turn = Turn::new(seed, time).ending_behind(failures_max);
         let result = catch_unwind(AssertUnwindSafe(|| (harness.run)(&mut turn)));
         if let Err(panic) = result {
             turn.note(Err(panic_text(&*panic)));

@@ -10,4 +10,5 @@ pub mod file;
 pub mod iterator;
 pub mod key;
 pub mod limits;
+pub(crate) mod planted;
 pub mod sync;

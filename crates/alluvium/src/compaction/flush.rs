@@ -10,6 +10,7 @@ use crate::base::error::Result;
 use crate::base::iterator::InternalIterator;
 use crate::base::key;
 use crate::base::key::SeqNo;
+use crate::base::planted;
 use crate::compaction::job::{JobContext, JobOutput};
 use crate::compaction::retain::Retain;
 use crate::iter::merging::MergingIterator;
@@ -55,7 +56,9 @@ fn write(
         let seq = key::trailer_seq(trailer);
         // Memtables hold only kinds that this build wrote or that recovery has checked.
         let kind = key::trailer_kind(trailer);
-        if kind.is_none_or(|kind| retain.keep(user_key, seq, kind, || false)) {
+        if kind.is_none_or(|kind| {
+            retain.keep(user_key, seq, kind, || planted::is("flush-drops-tombstones"))
+        }) {
             let writer = match &mut writer {
                 Some(writer) => writer,
                 None => writer.insert(context.begin_table(output, table_options)?),

@@ -12,6 +12,7 @@ use crate::base::iterator::InternalIterator;
 use crate::base::key;
 use crate::base::key::SeqNo;
 use crate::base::limits::LEVELS;
+use crate::base::planted;
 use crate::compaction::retain::Retain;
 use crate::compaction::split::Split;
 use crate::compaction::{Compaction, RunTables};
@@ -138,12 +139,16 @@ impl Merge<'_> {
             }
             output.entries_read += 1;
             let (user_key, trailer) = key::split(source.key());
-            if self.retain.is_new_key(user_key) {
+            if self.retain.is_new_key(user_key) || planted::is("table-cut-inside-a-key") {
                 let bytes = writer.as_ref().map_or(0, TableWriter::estimated_bytes);
                 if self.split.before(user_key, bytes)
                     && let Some(full) = writer.take()
                 {
                     output.tables.push(full.finish()?);
+                    if planted::is("entry-lost-at-a-cut") {
+                        source.next()?;
+                        continue;
+                    }
                 }
             }
             if self.survives(user_key, trailer)? {
@@ -169,7 +174,8 @@ impl Merge<'_> {
             Error::invalid(format!("entry of unknown kind {} in a compaction", trailer & 0xff))
         })?;
         let (version, base) = (self.version, &mut self.base);
-        let below = self.plan.output_level + 1;
+        let below =
+            self.plan.output_level + 1 + usize::from(planted::is("tombstone-dropped-early"));
         Ok(self.retain.keep(user_key, seq, kind, || is_base(version, base, below, user_key)))
     }
 

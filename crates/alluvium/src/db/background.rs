@@ -25,6 +25,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use crate::base::error::{Error, Result};
+use crate::base::planted;
 use crate::base::sync::{Condvar, Mutex};
 use crate::batch::ColumnFamilyId;
 use crate::compaction::leveled::LeveledPicker;
@@ -185,7 +186,10 @@ fn work(core: &Arc<Core>) {
                     }
                     state = core.scheduler.work.wait(state);
                 } else {
-                    state = core.scheduler.work.wait_timeout(state, wait).0;
+                    state = match planted::is("no-wake-up-after-an-error") {
+                        true => core.scheduler.work.wait(state),
+                        false => core.scheduler.work.wait_timeout(state, wait).0,
+                    };
                 }
             }
         };
@@ -282,7 +286,9 @@ fn run_guarded(core: &Arc<Core>, job: Job) -> bool {
     match job {
         Job::Flush(family) => {
             note_failure(core, "flush", &family, &result);
-            core.scheduler.state.lock().flushing.remove(&family.id);
+            if succeeded || !planted::is("failed-flush-never-retried") {
+                core.scheduler.state.lock().flushing.remove(&family.id);
+            }
             keep_outcome(core, result, None);
         }
         Job::Compact(family, plan) => {
@@ -316,6 +322,7 @@ fn keep_outcome(core: &Core, result: Result<()>, plan: Option<&Compaction>) {
             state.retry_at = Duration::ZERO;
         }
         Err(Error::Closed) => {}
+        Err(_) if planted::is("background-error-swallowed") => {}
         Err(error) => {
             if let (true, Some(plan)) = (error.is_corruption(), plan) {
                 // Trying again would find the same; everything else goes on.

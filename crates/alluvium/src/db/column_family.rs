@@ -6,6 +6,7 @@ use bytes::Bytes;
 
 use crate::base::error::{Error, Result};
 use crate::base::file::FileNumber;
+use crate::base::planted;
 use crate::batch::ColumnFamilyId;
 use crate::db::family::Family;
 use crate::db::handle::Shared;
@@ -185,7 +186,9 @@ pub(crate) fn drop_family(shared: &Arc<Shared>, name: &str) -> Result<()> {
     if family.id == ColumnFamilyId::DEFAULT {
         return Err(Error::invalid("the column family default cannot be dropped"));
     }
-    versions.drop_family(family.id)?;
+    if !planted::is("family-drop-not-persisted") {
+        versions.drop_family(family.id)?;
+    }
     family.set_dropped();
     core.families.remove(family.id);
     drop(versions);

@@ -17,6 +17,8 @@ use std::sync::atomic::Ordering;
 
 use crate::base::error::{Error, Result};
 use crate::base::file::{FileId, FileNumber};
+use crate::base::key::SeqNo;
+use crate::base::planted;
 use crate::compaction::job::{JobContext, JobOutput};
 use crate::compaction::{self, Compaction, Reason};
 use crate::db::core::Core;
@@ -35,13 +37,20 @@ pub(crate) fn flush(core: &Arc<Core>, family: &Arc<Family>) -> Result<()> {
         immutables.iter().map(|immutable| Arc::clone(&immutable.memtable)).collect();
     let options = family.options.table_options(0, family.id);
     let output = with_context(core, |context| {
-        compaction::flush::run(context, &memtables, core.snapshots.sequences(), &options)
+        compaction::flush::run(context, &memtables, live_snapshots(core), &options)
     })?;
     let checked = check_tables(&core.tables, &output);
     let checked = checked.and_then(|tables| sync_shared_segments(core).map(|()| tables));
     let tables = discard_on_error(core, &output, checked)?;
+    if planted::is("log-removed-before-install") {
+        remove_segments_before(core, newest.next_log);
+    }
     // From here on the tables stay, whatever happens: a manifest that failed may still name them.
-    install_flush(core, family, newest, &immutables, tables, &output)?;
+    let installed = install_flush(core, family, newest, &immutables, tables, &output);
+    if planted::is("tables-of-a-failed-edit-removed") && installed.is_err() {
+        with_context(core, |context| context.discard(&output));
+    }
+    installed?;
     let written = output.tables.iter().map(|table| table.bytes).sum();
     core.counters.flushes.add(1);
     core.counters.flush_bytes.add(written);
@@ -87,7 +96,7 @@ fn install_flush(
 
 /// Makes sealed segments durable where more than one family may have data in them.
 fn sync_shared_segments(core: &Core) -> Result<()> {
-    if core.families.count() < 2 {
+    if core.families.count() < 2 || planted::is("shared-segments-not-synced") {
         return Ok(());
     }
     let sealed = core.wal.lock().sealed();
@@ -101,9 +110,18 @@ fn sync_shared_segments(core: &Core) -> Result<()> {
     Ok(())
 }
 
+/// The snapshots that a job must spare.
+fn live_snapshots(core: &Core) -> Vec<SeqNo> {
+    if planted::is("snapshots-ignored") { Vec::new() } else { core.snapshots.sequences() }
+}
+
 /// Removes the segments that no family needs.
 pub(crate) fn remove_old_segments(core: &Core) {
     let needed = core.versions.lock().oldest_log_needed();
+    remove_segments_before(core, needed);
+}
+
+fn remove_segments_before(core: &Core, needed: FileNumber) {
     let taken = core.wal.lock().take_before(needed);
     for number in taken {
         remove_obsolete(core, FileId::Wal(number));
@@ -170,7 +188,7 @@ pub(crate) fn compact(core: &Arc<Core>, family: &Arc<Family>, plan: &Compaction)
         JobOutput::default()
     } else {
         let version = family.load().version.clone();
-        let snapshots = core.snapshots.sequences();
+        let snapshots = live_snapshots(core);
         let options = family.options.table_options(plan.output_level, family.id);
         let table_bytes = family.options.table_bytes;
         with_context(core, |context| {
@@ -178,6 +196,9 @@ pub(crate) fn compact(core: &Arc<Core>, family: &Arc<Family>, plan: &Compaction)
         })?
     };
     let tables = discard_on_error(core, &output, check_tables(&core.tables, &output))?;
+    if planted::is("inputs-removed-before-install") && !plan.trivial_move {
+        plan.tables().for_each(|table| drop(core.env.remove(FileId::Table(table.number))));
+    }
     install_compaction(core, family, plan, tables, &output)?;
     core.note_pressure();
     count_compaction(core, family, plan, &output);
@@ -334,6 +355,9 @@ pub(crate) fn compact_now(core: &Arc<Core>, family: &Arc<Family>) -> Result<()> 
             match claimed {
                 Some(plan) => {
                     let result = compact(core, family, &plan);
+                    if planted::is("claim-kept-after-an-error") && result.is_err() {
+                        return result;
+                    }
                     core.scheduler.release(&plan);
                     result?;
                 }

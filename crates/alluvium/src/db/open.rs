@@ -16,6 +16,7 @@ use std::sync::Arc;
 
 use crate::base::error::{Error, Result};
 use crate::base::file::{FileId, FileNumber};
+use crate::base::planted;
 use crate::cache::BlockCache;
 use crate::db::background;
 use crate::db::core::{Core, CoreParts};
@@ -124,7 +125,16 @@ pub(crate) fn look(env: &dyn Env, create: bool) -> Result<StoreState> {
     }
 }
 
+/// What [`planted`] holds instead of a lock.
+#[derive(Debug)]
+struct Unlocked;
+
+impl StoreLock for Unlocked {}
+
 pub(crate) fn take_lock(env: &dyn Env) -> Result<Box<dyn StoreLock>> {
+    if planted::is("lock-not-taken") {
+        return Ok(Box::new(Unlocked));
+    }
     env.lock().map_err(|error| match error.kind() {
         io::ErrorKind::WouldBlock => Error::Locked { directory: env.directory() },
         _ => Error::io("lock", env.directory(), error),
@@ -184,6 +194,9 @@ fn remove_unnamed(env: &dyn Env, versions: &VersionSet, log: FileNumber) -> Resu
     for file in files {
         let named = match file {
             FileId::Wal(number) => number >= log,
+            FileId::Table(number) if planted::is("open-removes-a-live-table") => {
+                live.contains(&number) && live.iter().max() != Some(&number)
+            }
             FileId::Table(number) => live.contains(&number),
             FileId::Manifest(number) => number == versions.manifest_number(),
             FileId::Temporary(_) => false,

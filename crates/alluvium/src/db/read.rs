@@ -16,6 +16,7 @@ use crate::base::checksum::key_hash;
 use crate::base::error::{Error, Result};
 use crate::base::key::{self, SeqNo, TRAILER_BYTES, ValueKind};
 use crate::base::limits::LEVELS;
+use crate::base::planted;
 use crate::db::core::Core;
 use crate::db::family::Family;
 use crate::db::super_version::SuperVersion;
@@ -89,7 +90,10 @@ fn search(
     let mut found = None;
     let mut look = |table: &std::sync::Arc<TableMeta>| -> Result<bool> {
         let opened = core.tables.open(&table.handle)?;
-        found = opened.get(lookup, hash, options.fill_cache)?;
+        found = match opened.get(lookup, hash, options.fill_cache) {
+            Err(Error::Io { .. }) if planted::is("read-error-is-not-found") => None,
+            found => found?,
+        };
         Ok(found.is_some())
     };
     'search: {

@@ -23,6 +23,7 @@ use std::sync::atomic::AtomicBool;
 use crate::base::error::{Error, Result};
 use crate::base::file::{FileId, FileNumber};
 use crate::base::key::SeqNo;
+use crate::base::planted;
 use crate::batch::{BatchView, ColumnFamilyId};
 use crate::compaction;
 use crate::compaction::job::JobContext;
@@ -32,6 +33,7 @@ use crate::memtable::Memtable;
 use crate::options::Options;
 use crate::sstable::TableCache;
 use crate::version::{FileNumbers, TableMeta, VersionSet};
+use crate::wal::frame::FRAME_HEADER_BYTES;
 use crate::wal::{FrameKind, LogKind, LogOpen, LogReader, ReadFrame};
 
 /// What the log gave back.
@@ -77,7 +79,11 @@ impl Replay<'_> {
             replay: self,
             memtables: BTreeMap::new(),
             tables: Vec::new(),
-            last_seq: self.versions.last_sequence(),
+            last_seq: if planted::is("sequence-numbers-fall") {
+                SeqNo::ZERO
+            } else {
+                self.versions.last_sequence()
+            },
             replayed_seq: SeqNo::ZERO,
         };
         for index in 0..segments.len() {
@@ -91,13 +97,17 @@ impl Replay<'_> {
                 }
             };
             let Some(Hole { file, offset, detail }) = hole else { continue };
+            if planted::is("torn-tail-in-older-segment") && index + 1 < segments.len() {
+                continue;
+            }
             // Once something was replayed, everything behind it must be in the log: that one
             // family's tables reach further says nothing of the others.
             let known = match state.replayed_seq {
                 SeqNo::ZERO => state.last_seq,
                 replayed => replayed,
             };
-            if is_durable_behind(&mut segments[index..], offset, known)? {
+            let durable = is_durable_behind(&mut segments[index..], offset, known)?;
+            if durable && !planted::is("hole-always-torn-tail") {
                 let detail = format!("{detail}; synced data is behind it");
                 return Err(Error::corruption(file, offset, detail));
             }
@@ -236,6 +246,7 @@ impl State<'_> {
         segment: &mut Segment,
         limit: Option<u64>,
     ) -> Result<Option<Hole>> {
+        let length = segment.reader.length();
         let (offset, detail) = loop {
             match segment.reader.next()? {
                 ReadFrame::Frame { offset, .. } | ReadFrame::Bad { offset, .. }
@@ -243,6 +254,9 @@ impl State<'_> {
                 {
                     return Ok(None);
                 }
+                ReadFrame::Frame { offset, payload, .. }
+                    if planted::is("last-batch-skipped")
+                        && offset + (FRAME_HEADER_BYTES + payload.len()) as u64 == length => {}
                 ReadFrame::Frame { offset, payload, .. } => {
                     self.replay_batch(segment.number, &segment.name, offset, payload)?;
                 }

@@ -19,6 +19,7 @@ use std::sync::Arc;
 use crate::base::error::{Error, Result};
 use crate::base::file::{FileId, FileNumber};
 use crate::base::key::SeqNo;
+use crate::base::planted;
 use crate::base::sync::Mutex;
 use crate::batch::ColumnFamilyId;
 use crate::env::{Env, WritableFile};
@@ -153,6 +154,7 @@ impl WalSet {
                 self.counters.wal_bytes.add(self.good_bytes - before);
                 Ok(())
             }
+            Err(error) if planted::is("append-after-short-write") => Err(error),
             Err(error) => {
                 let full = matches!(error, Error::NoSpace { .. });
                 self.failure = Some(if full && group_only {
@@ -175,10 +177,10 @@ impl WalSet {
     }
 
     fn try_sync(&mut self) -> Result<()> {
-        for segment in &self.sealed {
-            segment.sync(self.env.as_ref())?;
+        if !planted::is("sealed-segments-not-synced") {
+            self.sealed.iter().try_for_each(|segment| segment.sync(self.env.as_ref()))?;
         }
-        if !self.name_synced {
+        if !self.name_synced && !planted::is("log-name-not-synced") {
             sync_directory(self.env.as_ref())?;
             self.name_synced = true;
         }
@@ -201,7 +203,11 @@ impl WalSet {
             kind: LogKind::Wal,
             number,
             previous: self.number,
-            previous_bytes: self.good_bytes,
+            previous_bytes: if planted::is("failed-append-counts") {
+                self.writer.bytes()
+            } else {
+                self.good_bytes
+            },
         };
         let mut writer = create_segment(self.env.as_ref(), header)?;
         if let Err(error) = writer.flush() {

@@ -19,6 +19,7 @@ use std::time::Duration;
 
 use crate::base::error::{Error, Result};
 use crate::base::key::SeqNo;
+use crate::base::planted;
 use crate::batch::{BatchBuffer, ColumnFamilyId};
 use crate::db::background;
 use crate::db::commit::Request;
@@ -92,6 +93,7 @@ fn resume_after_full_disk(core: &Core, wal: &mut WalSet) -> Result<()> {
     match &wal.failure {
         None => Ok(()),
         Some(Failure::Fatal(error)) => Err(error.clone()),
+        Some(Failure::NoSpace(error)) if planted::is("full-disk-for-ever") => Err(error.clone()),
         Some(Failure::NoSpace(_)) => {
             wal.rotate(core.new_number())?;
             core.current_log.store(wal.number().0, Ordering::Release);
@@ -121,7 +123,9 @@ fn log_group(core: &Core, wal: &mut WalSet, group: &mut [Request]) -> Result<()>
     core.counters.write_groups.add(1);
     let result = match durability {
         Durability::Buffered if wal.buffered_bytes() < BUFFER_BYTES_MAX => Ok(()),
+        Durability::Os if planted::is("os-write-kept-back") => Ok(()),
         Durability::Buffered | Durability::Os => wal.flush(group_only),
+        Durability::Disk if planted::is("ack-before-sync") => wal.flush(group_only),
         Durability::Disk => wal.flush(group_only).and_then(|()| wal.sync()),
     };
     if let Err(error) = &result

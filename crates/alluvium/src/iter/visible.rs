@@ -23,6 +23,7 @@ use bytes::Bytes;
 use crate::base::error::{Error, Result};
 use crate::base::iterator::InternalIterator;
 use crate::base::key::{self, SeqNo, ValueKind};
+use crate::base::planted;
 
 /// Steps over hidden versions of one key before a seek is tried instead.
 const SKIPS_BEFORE_SEEK: u32 = 8;
@@ -236,7 +237,9 @@ impl<I: InternalIterator> VisibleIterator<I> {
     fn keep(&mut self, result: Result<()>) -> Result<()> {
         if let Err(error) = &result {
             self.position = Position::Off;
-            self.error = Some(error.clone());
+            if !planted::is("cursor-error-not-kept") {
+                self.error = Some(error.clone());
+            }
         }
         result
     }
@@ -333,7 +336,8 @@ impl<I: InternalIterator> VisibleIterator<I> {
         let mut found = false;
         for _ in 0..=SKIPS_BEFORE_SEEK {
             let trailer = key::trailer(self.source.key());
-            if key::trailer_seq(trailer) <= self.seq {
+            let older_stays = found && planted::is("older-value-wins-backwards");
+            if key::trailer_seq(trailer) <= self.seq && !older_stays {
                 found = kind_of(trailer)? == ValueKind::Put;
                 if found {
                     self.saved_value = self.source.value_handle();
@@ -364,6 +368,9 @@ impl<I: InternalIterator> VisibleIterator<I> {
         match &self.upper {
             Bound::Unbounded => false,
             Bound::Included(upper) => user_key > upper.as_slice(),
+            Bound::Excluded(upper) if planted::is("excluded-bound-included") => {
+                user_key > upper.as_slice()
+            }
             Bound::Excluded(upper) => user_key >= upper.as_slice(),
         }
     }

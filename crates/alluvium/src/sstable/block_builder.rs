@@ -5,6 +5,7 @@
 
 use crate::base::coding::put_varint;
 use crate::base::key::TRAILER_BYTES;
+use crate::base::planted;
 
 /// Memory that is kept from block to block.
 pub(super) const KEPT_BYTES_MAX: usize = 4 << 20;
@@ -41,7 +42,7 @@ impl BlockBuilder {
             self.restarts.extend_from_slice(&(self.entries.len() as u32).to_le_bytes());
             self.restarts.extend_from_slice(&(self.values.len() as u32).to_le_bytes());
             self.since_restart = 0;
-            shared = 0;
+            shared = if planted::is("restart-point-shares") { common.min(1) } else { 0 };
         }
         self.since_restart += 1;
         let unshared = &internal_key[shared..];

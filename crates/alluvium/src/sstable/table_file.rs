@@ -13,6 +13,7 @@ use bytes::Bytes;
 use crate::base::checksum::checksum;
 use crate::base::error::{Error, Result};
 use crate::base::file::FileNumber;
+use crate::base::planted;
 use crate::env::ReadableFile;
 use crate::metrics::Counters;
 use crate::sstable::compression::{Codec, decompress};
@@ -105,7 +106,8 @@ pub(super) fn open_stored(
 ) -> std::result::Result<Bytes, Malformed> {
     const NO_TRAILER: Malformed = Malformed("a block without a trailer");
     let (checked, sum) = stored.split_last_chunk::<8>().ok_or(NO_TRAILER)?;
-    if u64::from_le_bytes(*sum) != checksum(checked, number.0, handle.offset) {
+    let sound = u64::from_le_bytes(*sum) == checksum(checked, number.0, handle.offset);
+    if !sound && !planted::is("block-checksum-ignored") {
         return Err(Malformed("the block's checksum does not match"));
     }
     let (&tag, bytes) = checked.split_last().ok_or(NO_TRAILER)?;

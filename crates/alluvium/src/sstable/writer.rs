@@ -20,6 +20,7 @@ use crate::base::error::{Error, Result};
 use crate::base::file::FileNumber;
 use crate::base::key::{SeqNo, TRAILER_BYTES, ValueKind, trailer_kind, trailer_seq, try_split};
 use crate::base::limits::{BLOCK_BYTES_MAX, KEY_BYTES_MAX, VALUE_BYTES_MAX};
+use crate::base::planted;
 use crate::env::WritableFile;
 use crate::filter::FilterBuilder;
 use crate::sstable::TableOptions;
@@ -130,7 +131,8 @@ impl TableWriter {
             self.index_block(handle);
         }
         if new_user_key {
-            self.filter.add_hash(key_hash(user_key));
+            let whole = planted::is("filter-of-internal-keys");
+            self.filter.add_hash(key_hash(if whole { internal_key } else { user_key }));
         }
         self.block.add(common, internal_key, value);
         self.note(kind, internal_key, value, trailer_seq(trailer));
@@ -236,7 +238,9 @@ impl TableWriter {
         let (stored, codec) = self.compressor.compress(self.index.finish());
         let index = self.output.block(stored, codec)?;
         let footer_checksum = self.output.footer(Footer { index, filter, properties })?;
-        self.output.sync()?;
+        if !planted::is("table-not-synced") {
+            self.output.sync()?;
+        }
         Ok(summarize(self.properties, &self.output, footer_checksum))
     }
 }

@@ -18,6 +18,7 @@ use std::cmp::{Ordering, Reverse};
 use std::ops::Range;
 use std::sync::Arc;
 
+use crate::base::planted;
 use crate::version::table_meta::TableMeta;
 use crate::version::{Breach, Checked};
 
@@ -34,6 +35,9 @@ impl Level {
     pub(super) fn build(index: usize, mut tables: Vec<Arc<TableMeta>>) -> Checked<Level> {
         if index == 0 {
             tables.sort_by_key(|table| Reverse((table.largest_seq, table.number)));
+            if planted::is("level0-oldest-first") {
+                tables.reverse();
+            }
         } else {
             tables.sort_by(|a, b| a.smallest_user_key().cmp(b.smallest_user_key()));
             check_disjoint(index, &tables)?;

@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use crate::base::error::{Error, Result};
 use crate::base::file::{FileId, FileNumber};
+use crate::base::planted;
 use crate::env::Env;
 use crate::version::current::{self, SwitchFailure};
 use crate::version::edit::VersionEdit;
@@ -75,7 +76,7 @@ impl Manifest {
     /// Writes and syncs an edit.
     pub(super) fn append(&mut self, edit: &[u8]) -> Result<()> {
         self.writer.append(FrameKind::Edit, edit);
-        self.writer.sync()
+        if planted::is("manifest-not-synced") { self.writer.flush() } else { self.writer.sync() }
     }
 
     /// Writes the end frame. Every edit was synced before.

@@ -19,6 +19,7 @@ use std::sync::Arc;
 use crate::base::error::{Error, Result};
 use crate::base::file::FileNumber;
 use crate::base::limits::FRAME_PAYLOAD_BYTES_MAX;
+use crate::base::planted;
 use crate::env::WritableFile;
 use crate::wal::frame::{self, FrameKind, LogHeader};
 
@@ -72,6 +73,10 @@ impl LogWriter {
             return Ok(());
         }
         if let Err(source) = self.file.append(&self.buffer) {
+            if planted::is("append-after-short-write") {
+                self.buffer.clear();
+                return Err(Error::io("append to", &self.name, source));
+            }
             return Err(self.fail(Error::io("append to", &self.name, source)));
         }
         self.flushed += self.buffer.len() as u64;
@@ -86,7 +91,11 @@ impl LogWriter {
     /// Flushes, and makes everything appended so far survive a power cut.
     pub fn sync(&mut self) -> Result<()> {
         self.flush()?;
-        if let Err(source) = self.file.sync() {
+        let mut synced = self.file.sync();
+        if planted::is("failed-sync-tried-again") && synced.is_err() {
+            synced = self.file.sync();
+        }
+        if let Err(source) = synced {
             return Err(self.fail(Error::io("sync", &self.name, source)));
         }
         self.synced = self.flushed;

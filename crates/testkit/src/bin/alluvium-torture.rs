@@ -11,17 +11,20 @@ use alluvium_testkit::torture::{self, Harness};
 
 const USAGE: &str = "\
 usage: alluvium-torture [--minutes N] [--only NAME,NAME] [--seed N] [--threads N]
+                        [--failures N]
 
   --minutes  how long all of it takes together (5)
   --only     the harnesses to run, each with its share of the time
   --seed     where every random choice begins; a new one each time otherwise
-  --threads  threads for each harness (one for each core)";
+  --threads  threads for each harness (one for each core)
+  --failures how many of them end a thread's turn (5)";
 
 struct Request {
     minutes: f64,
     only: Vec<String>,
     seed: u64,
     threads: usize,
+    failures: usize,
 }
 
 fn main() -> ExitCode {
@@ -46,7 +49,13 @@ fn main() -> ExitCode {
 fn parse(arguments: &[String]) -> Result<Request, String> {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let threads = thread::available_parallelism().map_or(1, usize::from);
-    let mut request = Request { minutes: 5.0, only: Vec::new(), seed: since.as_secs(), threads };
+    let mut request = Request {
+        minutes: 5.0,
+        only: Vec::new(),
+        seed: since.as_secs(),
+        threads,
+        failures: torture::FAILURES_MAX,
+    };
     let mut arguments = arguments.iter();
     while let Some(name) = arguments.next() {
         let value = arguments.next().ok_or(format!("{name}: no option, or without a value"))?;
@@ -55,6 +64,7 @@ fn parse(arguments: &[String]) -> Result<Request, String> {
             "--minutes" => request.minutes = value.parse().map_err(|_| no_number())?,
             "--seed" => request.seed = value.parse().map_err(|_| no_number())?,
             "--threads" => request.threads = value.parse().map_err(|_| no_number())?,
+            "--failures" => request.failures = value.parse().map_err(|_| no_number())?,
             "--only" => request.only = value.split(',').map(str::to_owned).collect(),
             _ => return Err(format!("{name}: no such option")),
         }
@@ -83,7 +93,7 @@ fn run(request: &Request, chosen: &[Harness]) -> ExitCode {
     for harness in chosen {
         let part = f64::from(harness.share) / f64::from(shares.max(1));
         let time = Duration::from_secs_f64(request.minutes * 60.0 * part);
-        let tally = torture::run(harness, request.seed, time, request.threads);
+        let tally = torture::run(harness, request.seed, time, request.threads, request.failures);
         failed |= !tally.failures.is_empty();
         println!(
             "{}: {} runs, {} failures, {} s",

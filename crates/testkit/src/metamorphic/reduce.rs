@@ -8,6 +8,7 @@ use crate::metamorphic::replay::Place;
 use crate::metamorphic::step::Step;
 use crate::metamorphic::text::Script;
 use crate::metamorphic::{lives, model, replay};
+use crate::runner::number;
 use crate::shrink::drop_chunks;
 
 /// How often a failing script is tried again.
@@ -18,7 +19,7 @@ const REFUSED_OPTIONS: &str = "options: ";
 
 /// The smallest failing script found; `alive` is called before each attempt.
 pub fn reduce(script: &Script, mut alive: impl FnMut()) -> Script {
-    let mut left = TRIES_MAX;
+    let mut left = number("ALLUVIUM_SHRINK").map_or(TRIES_MAX, |tries| tries as usize);
     let mut fails = |settings: &[Setting], steps: &[Step]| {
         alive();
         left = left.saturating_sub(1);

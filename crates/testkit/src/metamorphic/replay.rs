@@ -356,6 +356,11 @@ impl<'a> Replay<'a> {
             }
         }
         db.check_manifest()?;
+        match Db::open_env(self.place.env(), self.options.clone()) {
+            Err(Error::Locked { .. }) => {}
+            Err(error) => return Err(error),
+            Ok(_) => return Ok(Answer::Failed("the store can be opened twice".to_owned())),
+        }
         self.everything()
     }
 }
