@@ -11,6 +11,9 @@
 //! stored; [`demo`] makes a click stream where there is no log.
 
 pub mod demo;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 
 mod error;
 mod format;

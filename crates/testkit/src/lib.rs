@@ -9,6 +9,7 @@
 //! | [`fault`] | is every failure of the disk answered, and nothing acknowledged lost by it? |
 //! | [`damage`] | is every changed byte noticed, and nothing wrong ever returned? |
 //! | [`process`] | does all that hold for real processes, killed, on real directories? |
+//! | [`fuzz`] | does every parser answer any bytes, and answer them rightly? |
 //!
 //! The tests beside this crate run a part that fits into every build; for more and for replaying a
 //! failure:
@@ -27,11 +28,14 @@
 //! | `ALLUVIUM_FAULT_PLAN` | with the fault of this number only |
 //! | `ALLUVIUM_DAMAGE_STEP` | damage every n-th byte only |
 //! | `ALLUVIUM_KILLS` | kill so many processes for each seed |
+//! | `ALLUVIUM_FUZZ_TARGET` | run this fuzz target only |
+//! | `ALLUVIUM_FUZZ_INPUT` | give it this file only |
 
 pub mod configs;
 pub mod crash;
 pub mod damage;
 pub mod fault;
+pub mod fuzz;
 pub mod generator;
 pub mod liar;
 pub mod metamorphic;

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use crate::process::kill;
 use crate::random::Random;
 use crate::runner::panic_text;
-use crate::{crash, damage, fault, metamorphic, runner};
+use crate::{crash, damage, fault, fuzz, metamorphic, runner};
 
 /// A turn ends behind this many failures: more of them say nothing new.
 pub const FAILURES_MAX: usize = 5;
@@ -44,6 +44,7 @@ pub fn harnesses() -> Vec<Harness> {
             run: metamorphic::torture,
         },
         Harness { name: "kill", counts: "processes killed", share: 2, run: kill::torture },
+        Harness { name: "fuzz", counts: "fuzz executions", share: 4, run: fuzz::torture },
     ]
 }
 

@@ -28,6 +28,7 @@ const FLOORS: &[&[&str]] = &[
     &["compaction"],
     &["options"],
     &["db"],
+    &["fuzzing"],
 ];
 
 /// Checks the engine's modules.

@@ -57,7 +57,8 @@ const ENGINES: &[&str] = &[
 /// The floors of the workspace, lowest first.
 const FLOORS: &[&[&str]] = &[
     &["crates/alluvium"],
-    &["crates/events", "crates/testkit"],
+    &["crates/events"],
+    &["crates/testkit"],
     &["crates/cli", "crates/bench", "xtask"],
 ];
 
@@ -200,7 +201,7 @@ pub fn check(tree: &Tree, report: &mut Report) {
     }
 }
 
-/// `fuzz` needs a nightly compiler, and so stands outside the workspace.
+/// `fuzz` needs flags of its own for the compiler, and so stands outside the workspace.
 fn is_own_workspace(home: &str) -> bool {
     home == "fuzz"
 }

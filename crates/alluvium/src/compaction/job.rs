@@ -95,9 +95,31 @@ pub(crate) fn run(
         Ok(()) => Ok(output),
         Err(error) => {
             context.discard(&output);
-            Err(error)
+            Err(blame_input(context, plan, error))
         }
     }
+}
+
+/// What is written was read: entries that a table cannot hold (out of order, of an unknown kind)
+/// come from an input that should not have held them, and that is damage, whatever its checksums
+/// say.
+fn blame_input(context: &JobContext<'_>, plan: &Compaction, error: Error) -> Error {
+    let Error::InvalidArgument { detail } = error else { return error };
+    for table in plan.tables() {
+        let mut damage = None;
+        match context.tables.open(&table.handle) {
+            Ok(open) => {
+                open.verify(&mut |found| {
+                    damage.get_or_insert(found);
+                });
+            }
+            Err(error) => damage = Some(error),
+        }
+        if let Some(damage) = damage {
+            return damage;
+        }
+    }
+    Error::corruption(names_of(plan), 0, detail)
 }
 
 /// Every entry of the inputs was read: a table that hands out fewer than it holds is damaged, and
@@ -107,12 +129,13 @@ fn check_counts(plan: &Compaction, output: &JobOutput) -> Result<()> {
     if expected == output.entries_read {
         return Ok(());
     }
+    let detail = format!("the tables hold {expected} entries, {} were read", output.entries_read);
+    Err(Error::corruption(names_of(plan), 0, detail))
+}
+
+fn names_of(plan: &Compaction) -> String {
     let names: Vec<String> = plan.tables().map(|table| table.number.to_string()).collect();
-    Err(Error::corruption(
-        names.join(", "),
-        0,
-        format!("the tables hold {expected} entries, {} were read", output.entries_read),
-    ))
+    names.join(", ")
 }
 
 struct Merge<'a> {

@@ -14,6 +14,8 @@
 //! - After a failed `append` or `sync` nothing may be assumed of the bytes that were not synced
 //!   before, and neither is called on that file again.
 
+#[cfg(feature = "fuzzing")]
+mod bytes;
 mod fault;
 mod memory;
 mod posix;
@@ -26,6 +28,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use crate::base::file::{FileId, FileNumber};
+#[cfg(feature = "fuzzing")]
+pub(crate) use bytes::BytesFile;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub use bytes::SPOILT;
 pub use fault::{Fault, FaultEnv, FaultRule, FileKind, Injection, Operation, RuleId, When};
 pub use memory::{CrashPolicy, MemEnv};
 pub use posix::PosixEnv;

@@ -27,6 +27,8 @@ mod block_builder;
 mod block_iter;
 mod compression;
 mod format;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod index;
 mod iter;
 mod properties;

@@ -27,6 +27,8 @@
 mod catalog;
 mod current;
 mod edit;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod level;
 mod manifest;
 mod numbers;

@@ -20,6 +20,10 @@ use serde_json::value::RawValue;
 use super::fields::{Plan, SLOTS_MAX, Slots, Value};
 use super::{Parsed, Reject, RejectKind};
 
+/// A name with more dots than this is taken for one key: the ways in which its dots can be read
+/// double with each.
+const DOTS_MAX: usize = 10;
+
 /// Parses lines by one set of field specifications.
 #[derive(Debug)]
 pub(crate) struct JsonParser {
@@ -47,6 +51,9 @@ impl Node {
     /// Adds a dotted name in all the ways in which its dots can be read.
     fn insert(&mut self, name: &str, slot: usize) {
         self.child(name).slot = Some(slot);
+        if name.matches('.').count() > DOTS_MAX {
+            return;
+        }
         for (dot, _) in name.match_indices('.') {
             self.child(&name[..dot]).inside.insert(&name[dot + 1..], slot);
         }

@@ -308,6 +308,17 @@ fn parsers() -> Vec<LineParser> {
     ]
 }
 
+/// The ways to read a name's dots double with each dot, and the name may come from the log.
+#[test]
+fn a_name_of_many_dots_does_not_grow_without_end() {
+    let name = format!("time{}", ".".repeat(60));
+    let line = format!("{{\"{name}\":5,\"user\":\"u\",\"path\":\"/\"}}");
+    let mut chosen =
+        choose(head(line.as_bytes()), Format::Auto, &Fields::default(), "test").unwrap();
+    assert_eq!(chosen.format, Format::Ndjson);
+    assert_eq!(chosen.parser.parse(line.as_bytes()).unwrap().time_ms, 5_000);
+}
+
 proptest! {
     #[test]
     fn any_bytes_are_parsed_or_refused(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
