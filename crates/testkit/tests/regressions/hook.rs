@@ -135,10 +135,25 @@ impl Env for HookEnv {
     }
 }
 
+#[derive(Debug, Clone, Copy)]
+enum Files {
+    OfKind(FileKind),
+    One(FileId),
+}
+
+impl Files {
+    fn include(self, file: FileId) -> bool {
+        match self {
+            Files::OfKind(kind) => FileKind::of(file) == kind,
+            Files::One(one) => one == file,
+        }
+    }
+}
+
 #[derive(Debug, Default)]
 struct GateState {
-    /// The operation that is stopped, while the gate is shut.
-    shut: Option<(Operation, FileKind)>,
+    /// The operation that is stopped while the gate is shut, on which files.
+    shut: Option<(Operation, Files)>,
     waiting: bool,
 }
 
@@ -155,8 +170,17 @@ impl Gate {
 
     /// From here on, whoever comes to this operation on this kind of file waits.
     pub fn shut(&self, operation: Operation, kind: FileKind) {
+        self.set(operation, Files::OfKind(kind));
+    }
+
+    /// From here on, whoever comes to this operation on this file waits.
+    pub fn shut_for(&self, operation: Operation, file: FileId) {
+        self.set(operation, Files::One(file));
+    }
+
+    fn set(&self, operation: Operation, files: Files) {
         let mut state = self.0.0.lock().unwrap();
-        *state = GateState { shut: Some((operation, kind)), waiting: false };
+        *state = GateState { shut: Some((operation, files)), waiting: false };
     }
 
     /// Waits until somebody waits at the gate.
@@ -175,7 +199,10 @@ impl Gate {
     fn pass(&self, operation: Operation, file: Option<FileId>) {
         let (state, signal) = &*self.0;
         let mut state = state.lock().unwrap();
-        while state.shut.is_some() && state.shut == file.map(|f| (operation, FileKind::of(f))) {
+        let stops = |(shut, files): (Operation, Files)| {
+            shut == operation && file.is_some_and(|file| files.include(file))
+        };
+        while state.shut.is_some_and(stops) {
             state.waiting = true;
             signal.notify_all();
             state = signal.wait(state).unwrap();

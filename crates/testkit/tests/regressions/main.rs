@@ -5,6 +5,7 @@
 //! issue, what went wrong there, and how it would show here. Nothing depends on time: a test that
 //! could hang runs under a watchdog, which ends the process with the test's name.
 
+mod compaction;
 mod hook;
 mod manifest;
 mod recovery;

@@ -360,7 +360,7 @@ fn reg_m15_a_running_compaction_keeps_its_inputs() {
     let other = db.create_column_family("other", options.column_family.clone()).unwrap();
     other.put("k", "v").unwrap();
     other.flush().unwrap();
-    gate.shut(Io::Read, FileKind::Table);
+    gate.shut_for(Io::Read, inputs[0]);
     thread::scope(|scope| {
         let compaction = scope.spawn(|| db.default_column_family().compact());
         gate.wait_for_somebody();

@@ -71,4 +71,4 @@ fn is_of_a_series(name: &str) -> bool {
 }
 
 /// The series and how many bugs each has.
-const SERIES: &[(char, usize)] = &[('w', 27), ('m', 20)];
+const SERIES: &[(char, usize)] = &[('w', 27), ('m', 20), ('c', 27)];
