@@ -59,8 +59,11 @@ pub fn torture(turn: &mut Turn) {
             return;
         }
         let seed = turn.seed();
-        let generated = workloads::generated(seed);
-        let workload = match index % 4 {
+        let generated = match index % 16 {
+            1 => workloads::generated(seed),
+            _ => workloads::short(seed),
+        };
+        let workload = match index % 16 {
             0 => &named[seed as usize % named.len()],
             _ => &generated,
         };
@@ -118,9 +121,10 @@ pub fn sweep(workload: &Workload, step: usize, begin: usize) -> Result<Swept, St
 
 /// The command that does one run again.
 fn replay(workload: &Workload, plan: usize, nth: u64) -> String {
-    let (which, test) = match workload.name.strip_prefix("generated ") {
-        Some(seed) => (format!("ALLUVIUM_SEED={seed}"), "generated"),
-        None => (format!("ALLUVIUM_WORKLOAD=\"{}\"", workload.name), "every_fault_is"),
+    let (which, test) = match workload.name.split_once(' ') {
+        Some(("generated", seed)) => (format!("ALLUVIUM_SEED={seed}"), "in_generated"),
+        Some(("short", seed)) => (format!("ALLUVIUM_SEED={seed}"), "in_short"),
+        _ => (format!("ALLUVIUM_WORKLOAD=\"{}\"", workload.name), "every_fault_is"),
     };
     format!(
         "ALLUVIUM_FAULT_PLAN={plan} ALLUVIUM_FAULT_AT={nth} {which} \

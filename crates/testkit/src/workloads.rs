@@ -308,6 +308,26 @@ fn family_workloads() -> Vec<Workload> {
     ]
 }
 
+/// A generated workload that is short and yet flushes and compacts: many fit into a second.
+#[must_use]
+pub fn short(seed: u64) -> Workload {
+    let operations = 6 + (seed % 11) as usize;
+    let run = Generator::run(seed, Mix { operations, reads: false, value_bytes_max: 500 });
+    let mut options = tiny();
+    options.column_family.memtable_bytes = 1 << 10;
+    options.column_family.table_bytes = 1 << 10;
+    options.column_family.level1_bytes = 1 << 10;
+    options.column_family.level_ratio = 2;
+    options.column_family.level0_tables_compact = 1 + (seed % 3) as usize;
+    if seed.is_multiple_of(4) {
+        options.wal_bytes_max = 1 << 10;
+    }
+    if seed.is_multiple_of(5) {
+        options.durability = Durability::Os;
+    }
+    Workload { name: format!("short {seed}"), options, run, close: seed.is_multiple_of(2) }
+}
+
 /// A generated workload.
 #[must_use]
 pub fn generated(seed: u64) -> Workload {

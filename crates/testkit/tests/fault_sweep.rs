@@ -2,7 +2,7 @@
 
 use alluvium_testkit::fault::sweep;
 use alluvium_testkit::runner::{number, seeds};
-use alluvium_testkit::workloads;
+use alluvium_testkit::workloads::{self, Workload};
 
 /// Every n-th workload, so that they share the cores.
 fn check_part(part: usize, parts: usize) {
@@ -11,10 +11,14 @@ fn check_part(part: usize, parts: usize) {
     let all = workloads::all().into_iter().skip(part).step_by(parts);
     let wanted = all.filter(|workload| workload.name.contains(&wanted));
     for (begin, workload) in wanted.enumerate() {
-        match sweep(&workload, step, begin) {
-            Ok(swept) => println!("{}: {swept:?}", workload.name),
-            Err(text) => panic!("{text}"),
-        }
+        check(&workload, step, begin);
+    }
+}
+
+fn check(workload: &Workload, step: usize, begin: usize) {
+    match sweep(workload, step, begin) {
+        Ok(swept) => println!("{}: {swept:?}", workload.name),
+        Err(text) => panic!("{text}"),
     }
 }
 
@@ -42,9 +46,14 @@ fn every_fault_is_answered_4() {
 fn every_fault_in_generated_workloads_is_answered() {
     let step = number("ALLUVIUM_FAULT_STEP").unwrap_or(12) as usize;
     for seed in seeds(2) {
-        match sweep(&workloads::generated(seed), step, seed as usize) {
-            Ok(swept) => println!("generated {seed}: {swept:?}"),
-            Err(text) => panic!("{text}"),
-        }
+        check(&workloads::generated(seed), step, seed as usize);
+    }
+}
+
+#[test]
+fn every_fault_in_short_workloads_is_answered() {
+    let step = number("ALLUVIUM_FAULT_STEP").unwrap_or(3) as usize;
+    for seed in seeds(8) {
+        check(&workloads::short(seed), step, seed as usize);
     }
 }

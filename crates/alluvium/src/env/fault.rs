@@ -119,6 +119,18 @@ impl FaultEnv {
         }
     }
 
+    /// Keeps every operation from here on, forgetting those kept before.
+    pub fn record(&self) {
+        self.control.rules.lock().record();
+    }
+
+    /// Every operation since [`Self::record`] in order, failed ones too, each with the file that it
+    /// was on; a rename's `from`.
+    #[must_use]
+    pub fn recorded(&self) -> Vec<(Operation, Option<FileId>)> {
+        self.control.rules.lock().recorded().to_vec()
+    }
+
     /// Has `observer` called after each injected fault, in the thread that it hits. With
     /// [`MemEnv::lose_unsynced`](super::MemEnv::lose_unsynced), a failed sync forgets its pages as
     /// Linux does.

@@ -87,7 +87,11 @@ impl Ledger {
         // A store that a fault has stopped answers with that one for ever.
         let answered = error.is_some() && self.env.injections().iter().any(is_told);
         for (index, one) in new.iter().enumerate() {
-            let again = |later: &Injection| later.file == one.file && is_told(later);
+            let again = |later: &Injection| {
+                later.operation == Operation::Read
+                    && later.file == one.file
+                    && (is_told(later) || self.is_last(later))
+            };
             let count = if !one.fault.is_error() {
                 &mut self.tokens.bent
             } else if is_returned(one) {

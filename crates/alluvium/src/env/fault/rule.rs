@@ -266,6 +266,7 @@ pub(super) struct Rules {
     next_id: u64,
     counts: HashMap<(Operation, Option<FileKind>), u64>,
     injections: Vec<Injection>,
+    recorded: Option<Vec<(Operation, Option<FileId>)>>,
 }
 
 #[derive(Debug)]
@@ -306,11 +307,22 @@ impl Rules {
         &self.injections
     }
 
+    pub(super) fn record(&mut self) {
+        self.recorded = Some(Vec::new());
+    }
+
+    pub(super) fn recorded(&self) -> &[(Operation, Option<FileId>)] {
+        self.recorded.as_deref().unwrap_or_default()
+    }
+
     /// Counts the operation everywhere and returns the fault that hits it, if one does.
     pub(super) fn ask(&mut self, operation: Operation, files: &[FileId]) -> Option<Injection> {
         *self.counts.entry((operation, None)).or_default() += 1;
         if let Some(file) = files.first() {
             *self.counts.entry((operation, Some(FileKind::of(*file)))).or_default() += 1;
+        }
+        if let Some(recorded) = &mut self.recorded {
+            recorded.push((operation, files.first().copied()));
         }
         let mut hit = None;
         for active in &mut self.rules {
