@@ -4,7 +4,7 @@
 //! said. The harness counts what it has read and nothing else.
 
 use std::fmt;
-use std::io::{Read, Write};
+use std::io::{IoSlice, Read};
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
@@ -19,7 +19,9 @@ const SILENCE_MAX: Duration = Duration::from_secs(60);
 /// Says a line to whoever started this process. A process that nobody hears any more ends.
 pub fn say(line: &str) {
     let text = format!("{line}\n");
-    if std::io::stdout().lock().write_all(text.as_bytes()).is_err() {
+    // In a call that no store makes, so that failures of a store's calls never hit it. A pipe takes
+    // so few bytes as a whole.
+    if rustix::io::writev(std::io::stdout(), &[IoSlice::new(text.as_bytes())]).is_err() {
         std::process::exit(0);
     }
 }
@@ -64,7 +66,8 @@ impl Ended {
     /// and for a death by a signal that is one of `signals`.
     #[must_use]
     pub fn complaint(&self, signals: &[Signal]) -> Option<String> {
-        if let Some(wrong) = self.lines.iter().find(|line| line.starts_with("wrong ")) {
+        let is_wrong = |line: &&String| line.starts_with("wrong ") || line.starts_with("stopped ");
+        if let Some(wrong) = self.lines.iter().find(is_wrong) {
             return Some(wrong.clone());
         }
         if self.hung {
@@ -89,59 +92,129 @@ impl fmt::Display for Ended {
 /// # Errors
 ///
 /// When it can't be started or heard.
-pub fn run(mut command: Command, shots: &[Shot]) -> Result<Ended, String> {
-    command.stdin(Stdio::null()).stdout(Stdio::piped());
-    let mut child = command.spawn().map_err(|error| format!("{command:?}: {error}"))?;
-    let begun = Instant::now();
-    let mut pipe = child.stdout.take().ok_or("no pipe")?;
-    let heard = hear(&child, &mut pipe, begun, shots);
-    if heard.is_err() {
-        drop(child.kill());
+pub fn run(command: Command, shots: &[Shot]) -> Result<Ended, String> {
+    let mut running = Running::start(command)?;
+    for shot in shots {
+        let at = running.begun + shot.after;
+        while running.hear(at)? == News::Line {}
+        running.shoot(shot.signal);
     }
-    let status = child.wait().map_err(|error| error.to_string())?;
-    let (bytes, hung) = heard?;
-    let text = String::from_utf8_lossy(&bytes);
-    let whole = text.rsplit_once('\n').map_or("", |(whole, _)| whole);
-    Ok(Ended { lines: whole.lines().map(str::to_owned).collect(), status, hung })
+    running.end()
 }
 
-/// Reads to the end of the pipe and shoots meanwhile.
-fn hear(
-    child: &Child,
-    pipe: &mut ChildStdout,
+/// What came of waiting for a child.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum News {
+    /// It said something.
+    Line,
+    /// It said nothing so far.
+    Nothing,
+    /// It has ended.
+    End,
+}
+
+/// A child at work. It is killed when this is dropped.
+#[derive(Debug)]
+pub struct Running {
+    child: Child,
+    pid: Pid,
+    pipe: ChildStdout,
     begun: Instant,
-    shots: &[Shot],
-) -> Result<(Vec<u8>, bool), String> {
-    let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw).ok_or("no process")?;
-    let mut shots = shots.iter().peekable();
-    let mut bytes = Vec::new();
-    let mut hung = false;
-    let mut heard_at = begun;
-    let mut buffer = [0; 16 << 10];
-    loop {
-        let now = Instant::now();
-        let next = shots.peek().map_or(heard_at + SILENCE_MAX, |shot| begun + shot.after);
-        if next <= now {
-            let signal = shots.next().map_or(Signal::KILL, |shot| shot.signal);
-            hung |= heard_at + SILENCE_MAX <= now;
-            // It is not waited for yet, so the number is still its own.
-            let _it_may_be_gone = kill_process(pid, signal);
-            heard_at = now;
-            continue;
+    heard_at: Instant,
+    bytes: Vec<u8>,
+    whole: usize,
+    waited: bool,
+}
+
+impl Running {
+    /// Starts `command`.
+    ///
+    /// # Errors
+    ///
+    /// When it can't be started.
+    pub fn start(mut command: Command) -> Result<Running, String> {
+        command.stdin(Stdio::null()).stdout(Stdio::piped());
+        let mut child = command.spawn().map_err(|error| format!("{command:?}: {error}"))?;
+        let begun = Instant::now();
+        let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw).ok_or("no process")?;
+        let pipe = child.stdout.take().ok_or("no pipe")?;
+        let (bytes, waited) = (Vec::new(), false);
+        Ok(Running { child, pid, pipe, begun, heard_at: begun, bytes, whole: 0, waited })
+    }
+
+    /// Sends a signal.
+    pub fn shoot(&mut self, signal: Signal) {
+        // It is not waited for yet, so the number is still its own.
+        let _it_may_be_gone = kill_process(self.pid, signal);
+    }
+
+    /// Waits until it says something more, or ends, or `until`.
+    ///
+    /// # Errors
+    ///
+    /// When the pipe can't be read.
+    pub fn hear(&mut self, until: Instant) -> Result<News, String> {
+        let mut buffer = [0; 16 << 10];
+        loop {
+            let now = Instant::now();
+            let left = until.saturating_duration_since(now);
+            let wait = Timespec::try_from(left).map_err(|error| error.to_string())?;
+            match poll(&mut [PollFd::new(&self.pipe, PollFlags::IN)], Some(&wait)) {
+                Ok(0) if left.is_zero() => return Ok(News::Nothing),
+                Ok(0) | Err(rustix::io::Errno::INTR) => continue,
+                Ok(_) => {}
+                Err(error) => return Err(error.to_string()),
+            }
+            let count = self.pipe.read(&mut buffer).map_err(|error| error.to_string())?;
+            if count == 0 {
+                return Ok(News::End);
+            }
+            self.heard_at = Instant::now();
+            self.bytes.extend(&buffer[..count]);
+            if let Some(end) = buffer[..count].iter().rposition(|byte| *byte == b'\n') {
+                self.whole = self.bytes.len() - count + end + 1;
+                return Ok(News::Line);
+            }
         }
-        let wait = Timespec::try_from(next - now).map_err(|error| error.to_string())?;
-        let mut fds = [PollFd::new(&*pipe, PollFlags::IN)];
-        match poll(&mut fds, Some(&wait)) {
-            Ok(0) | Err(rustix::io::Errno::INTR) => continue,
-            Ok(_) => {}
-            Err(error) => return Err(error.to_string()),
+    }
+
+    /// What it has said so far, in whole lines, without the first `offset` bytes.
+    #[must_use]
+    pub fn text_from(&self, offset: usize) -> String {
+        let said = self.bytes.get(offset..self.whole).unwrap_or_default();
+        String::from_utf8_lossy(said).into_owned()
+    }
+
+    /// Hears it to its end. One that falls silent is killed.
+    ///
+    /// # Errors
+    ///
+    /// When the pipe can't be read.
+    pub fn end(mut self) -> Result<Ended, String> {
+        let mut hung = false;
+        loop {
+            match self.hear(self.heard_at + SILENCE_MAX)? {
+                News::Line => {}
+                News::End => break,
+                News::Nothing => {
+                    hung = true;
+                    self.shoot(Signal::KILL);
+                    self.heard_at = Instant::now();
+                }
+            }
         }
-        let count = pipe.read(&mut buffer).map_err(|error| error.to_string())?;
-        if count == 0 {
-            return Ok((bytes, hung));
+        let status = self.child.wait().map_err(|error| error.to_string())?;
+        self.waited = true;
+        Ok(Ended { lines: self.text_from(0).lines().map(str::to_owned).collect(), status, hung })
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if !self.waited {
+            drop(self.child.kill());
+            drop(self.child.wait());
         }
-        bytes.extend(&buffer[..count]);
-        heard_at = Instant::now();
     }
 }
 

@@ -12,6 +12,7 @@ use alluvium::env::{Env, PosixEnv};
 use alluvium::{Db, Error};
 
 use crate::process::channel::say;
+use crate::process::ended_by;
 use crate::process::history::State;
 use crate::process::kill_env::{KillEnv, KillPoint};
 use crate::process::plan::{FAMILIES, Plan};
@@ -58,17 +59,17 @@ impl Arguments {
 }
 
 pub(crate) fn main(arguments: &[String]) -> Result<(), String> {
-    let arguments = Arguments::parse(arguments)?;
+    let arguments = Arguments::parse(arguments).map_err(|text| format!("wrong {text}"))?;
     let report = match alluvium::verify(&arguments.directory) {
         // Killed before there was one.
         Err(Error::StoreMissing { .. }) => None,
-        verified => Some(verified.map_err(|error| format!("verify: {error}"))?),
+        verified => Some(verified.map_err(|error| ended_by("verify", &error))?),
     };
     if let Some(damage) = report.and_then(|report| report.damages.into_iter().next()) {
-        return Err(format!("verify: {damage}"));
+        return Err(format!("wrong verify: {damage}"));
     }
     let db = Db::open_env(arguments.env(), arguments.plan.options())
-        .map_err(|error| format!("open: {error}"))?;
+        .map_err(|error| ended_by("open", &error))?;
     for (key, version) in read_all(&db)? {
         let Key { family, thread, number } = key;
         let Version { generation, write, length } = version;
@@ -78,19 +79,24 @@ pub(crate) fn main(arguments: &[String]) -> Result<(), String> {
     if arguments.others.iter().any(|other| other == "--exit") {
         std::process::exit(0);
     }
-    db.close().map_err(|error| format!("close: {error}"))
+    db.close().map_err(|error| ended_by("close", &error))
 }
 
 /// Everything in the store, each value held against what it says of itself.
+///
+/// # Errors
+///
+/// The line that ends the process.
 pub(crate) fn read_all(db: &Db) -> Result<State, String> {
     let mut state = State::new();
     for (index, name) in FAMILIES.into_iter().enumerate() {
         let Ok(family) = db.column_family(name) else { continue };
         for entry in family.scan(..) {
-            let (key, value) = entry.map_err(|error| format!("scan of {name}: {error}"))?;
-            let parsed = Key::parse(index as u8, &key);
-            let key = parsed.ok_or_else(|| format!("{name}: the key {key:?} is nobody's"))?;
-            state.insert(key, Version::read(key, &value)?);
+            let (key, value) = entry.map_err(|error| ended_by("scan", &error))?;
+            let key = Key::parse(index as u8, &key)
+                .ok_or_else(|| format!("wrong {name}: the key {key:?} is nobody's"))?;
+            let version = Version::read(key, &value).map_err(|text| format!("wrong {text}"))?;
+            state.insert(key, version);
         }
     }
     Ok(state)

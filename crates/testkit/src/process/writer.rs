@@ -1,14 +1,17 @@
 //! The writer: a process that writes to a store until it is killed.
 //!
-//! `child write DIRECTORY PLAN GENERATION [--kill POINT:HIT] [--fsize BYTES] [--writes N]`. It says
-//! `opened NUMBER` (the [`fingerprint`] of what it found), then `ack THREAD NUMBER` for each write
-//! that was acknowledged and `refused THREAD NUMBER ERROR` for each that failed, and `done` at its
-//! end. Between its writes each thread reads its keys, through snapshots too, and holds them
-//! against what it wrote; other things go on, such as flushes and compactions.
+//! `child write DIRECTORY PLAN GENERATION [--kill POINT:HIT] [--fsize BYTES] [--nofile N]
+//! [--writes N] [--retry]`. It says `opened NUMBER` (the [`fingerprint`] of what it found), then
+//! `ack THREAD NUMBER` for each write that was acknowledged, `refused THREAD NUMBER ERROR` for each
+//! that failed, `failed ERROR` for anything else that did, and `done` at its end. With `--retry` it
+//! tries a write that failed again, until it is acknowledged. Between its writes each thread reads
+//! its keys, through snapshots too, and holds them against what it wrote; now and then it flushes
+//! or compacts.
 
 use std::thread;
+use std::time::Duration;
 
-use alluvium::{ColumnFamily, Db, Error, Snapshot, WriteBatch, WriteOptions};
+use alluvium::{ColumnFamily, Db, Error, Scan, Snapshot, WriteBatch, WriteOptions};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::process::channel::say;
@@ -16,42 +19,41 @@ use crate::process::history::{REFUSED_MAX, State, apply, differences, fingerprin
 use crate::process::looker::{Arguments, read_all};
 use crate::process::plan::{FAMILIES, Plan, Write};
 use crate::process::value::{Key, Version};
+use crate::process::{ended_by, is_excusable, kind_of};
 use crate::random::Random;
 
 /// The writes of a thread that nobody kills.
 const WRITES: u32 = 2_000;
+/// Between two tries of a write that failed.
+const RETRY_PAUSE: Duration = Duration::from_millis(10);
+
+/// What a writer is told besides.
+#[derive(Debug, Clone, Copy)]
+struct Settings {
+    plan: Plan,
+    generation: u32,
+    writes: u32,
+    retry: bool,
+}
 
 pub(crate) fn main(arguments: &[String]) -> Result<(), String> {
-    let arguments = Arguments::parse(arguments)?;
-    let mut others = arguments.others.iter();
-    let number = |text: Option<&String>| -> Result<u64, String> {
-        text.and_then(|text| text.parse().ok()).ok_or_else(|| "a number is missing".to_owned())
-    };
-    let generation = number(others.next())? as u32;
-    let mut writes = WRITES;
-    while let Some(option) = others.next() {
-        match option.as_str() {
-            "--fsize" => limit(Resource::Fsize, number(others.next())?)?,
-            "--nofile" => limit(Resource::Nofile, number(others.next())?)?,
-            "--writes" => writes = number(others.next())? as u32,
-            _ => return Err(format!("{option}: no such option")),
-        }
-    }
-    limit(Resource::Core, 0)?;
-    let plan = arguments.plan;
+    let wrong = |text: String| format!("wrong {text}");
+    let arguments = Arguments::parse(arguments).map_err(wrong)?;
+    let settings = settings(&arguments).map_err(wrong)?;
+    let plan = settings.plan;
     let opened = Db::open_env(arguments.env(), plan.options());
-    let db = opened.map_err(|error| format!("open: {error}"))?;
+    let db = opened.map_err(|error| ended_by("open", &error))?;
     for name in FAMILIES {
         match db.create_column_family(name, plan.options().column_family) {
             Ok(_) | Err(Error::ColumnFamilyExists { .. }) => {}
-            Err(error) => return Err(format!("create {name}: {error}")),
+            Err(error) => return Err(ended_by("create a family", &error)),
         }
     }
     let found = read_all(&db)?;
     say(&format!("opened {}", fingerprint(&found)));
     let worker = |number: u8| -> Result<(), String> {
-        let mut worker = Worker::new(&db, plan, generation, number, &found)?;
-        let done = (1..=writes).try_for_each(|write| worker.turn(write));
+        let mut worker = Worker::new(&db, settings, number, &found)?;
+        let done = (1..=settings.writes).try_for_each(|write| worker.turn(write));
         // At once: the others go on, and a kill may come before their end.
         done.inspect_err(|text| say(&format!("wrong {}", text.replace('\n', "; "))))
     };
@@ -62,10 +64,32 @@ pub(crate) fn main(arguments: &[String]) -> Result<(), String> {
             thread.join().unwrap_or_else(|_| Err("a thread of the writer panicked".to_owned()))
         });
         joined.collect::<Result<(), String>>()
-    })?;
-    db.close().map_err(|error| format!("close: {error}"))?;
+    })
+    .map_err(wrong)?;
+    db.close().map_err(|error| ended_by("close", &error))?;
     say("done");
     Ok(())
+}
+
+/// Reads what is told besides, and sets the limits.
+fn settings(arguments: &Arguments) -> Result<Settings, String> {
+    let mut others = arguments.others.iter();
+    let number = |text: Option<&String>| -> Result<u64, String> {
+        text.and_then(|text| text.parse().ok()).ok_or_else(|| "a number is missing".to_owned())
+    };
+    let generation = number(others.next())? as u32;
+    let mut settings = Settings { plan: arguments.plan, generation, writes: WRITES, retry: false };
+    while let Some(option) = others.next() {
+        match option.as_str() {
+            "--fsize" => limit(Resource::Fsize, number(others.next())?)?,
+            "--nofile" => limit(Resource::Nofile, number(others.next())?)?,
+            "--writes" => settings.writes = number(others.next())? as u32,
+            "--retry" => settings.retry = true,
+            _ => return Err(format!("{option}: no such option")),
+        }
+    }
+    limit(Resource::Core, 0)?;
+    Ok(settings)
 }
 
 fn limit(resource: Resource, most: u64) -> Result<(), String> {
@@ -77,8 +101,7 @@ fn limit(resource: Resource, most: u64) -> Result<(), String> {
 struct Worker<'a> {
     db: &'a Db,
     families: Vec<ColumnFamily>,
-    plan: Plan,
-    generation: u32,
+    settings: Settings,
     thread: u8,
     random: Random,
     state: State,
@@ -89,16 +112,16 @@ struct Worker<'a> {
 impl Worker<'_> {
     fn new<'a>(
         db: &'a Db,
-        plan: Plan,
-        generation: u32,
+        settings: Settings,
         thread: u8,
         found: &State,
     ) -> Result<Worker<'a>, String> {
         let families = FAMILIES.into_iter().map(|name| db.column_family(name));
         let families = families.collect::<Result<_, Error>>().map_err(|e| e.to_string())?;
+        let Settings { plan, generation, .. } = settings;
         let random = Random::for_case(&[plan.seed, 4, u64::from(generation), u64::from(thread)]);
         let state = of_thread(found, thread);
-        Ok(Worker { db, families, plan, generation, thread, random, state, held: None, refused: 0 })
+        Ok(Worker { db, families, settings, thread, random, state, held: None, refused: 0 })
     }
 
     /// One write, and now and then something else.
@@ -106,17 +129,22 @@ impl Worker<'_> {
         if self.refused == REFUSED_MAX {
             return Ok(());
         }
-        let write = self.plan.write(self.thread, self.generation, number);
-        match self.write(&write) {
-            Ok(()) => {
-                apply(&mut self.state, &write);
-                say(&format!("ack {} {number}", self.thread));
+        let write = self.settings.plan.write(self.thread, self.settings.generation, number);
+        while let Err(error) = self.write(&write) {
+            let (thread, kind) = (self.thread, kind_of(&error));
+            say(&format!("refused {thread} {number} {kind} {error}"));
+            if !is_excusable(&error) {
+                return Err(error.to_string());
             }
-            Err(error) => {
+            if !self.settings.retry {
                 self.refused += 1;
-                say(&format!("refused {} {number} {error}", self.thread));
+                return Ok(());
             }
+            self.read_all()?;
+            thread::sleep(RETRY_PAUSE);
         }
+        apply(&mut self.state, &write);
+        say(&format!("ack {} {number}", self.thread));
         match self.random.below(100) {
             0..15 => self.read_one()?,
             15..18 => self.read_all()?,
@@ -142,26 +170,17 @@ impl Worker<'_> {
 
     /// Flushes or compacts. That may fail where writes may.
     fn settle(&mut self, how: impl Fn(&Db) -> Result<(), Error>) -> Result<(), String> {
-        match how(self.db) {
-            Ok(()) => Ok(()),
-            Err(error @ (Error::Corruption { .. } | Error::Panicked { .. })) => {
-                Err(error.to_string())
-            }
-            Err(error) => {
-                say(&format!("failed {error}"));
-                Ok(())
-            }
-        }
+        how(self.db).or_else(|error| excuse("flush or compact", &error))
     }
 
     fn read_one(&mut self) -> Result<(), String> {
-        let write = self.plan.write(self.thread, self.generation, self.random.below(200) as u32);
+        let Settings { plan, generation, .. } = self.settings;
+        let write = plan.write(self.thread, generation, self.random.below(200) as u32);
         let Some((key, _)) = write.changes.first() else { return Ok(()) };
-        let got = self.families[usize::from(key.family)].get(key.bytes());
-        let got = match got {
+        let got = match self.families[usize::from(key.family)].get(key.bytes()) {
             Ok(Some(value)) => Some(Version::read(*key, &value)?),
             Ok(None) => None,
-            Err(error) => return Err(format!("get {key:?}: {error}")),
+            Err(error) => return excuse("get", &error),
         };
         let expected = self.state.get(key).copied();
         if got != expected {
@@ -170,14 +189,10 @@ impl Worker<'_> {
         Ok(())
     }
 
+    /// Every write that failed, too, must not be visible.
     fn read_all(&self) -> Result<(), String> {
-        let mut found = State::new();
-        for (index, family) in self.families.iter().enumerate() {
-            for entry in family.prefix(format!("{}:", self.thread)) {
-                keep(&mut found, index, entry)?;
-            }
-        }
-        self.compare("scan", &self.state, &found)
+        let scan = |family: &ColumnFamily| family.prefix(format!("{}:", self.thread));
+        self.compare("scan", &self.state, scan)
     }
 
     /// Takes a snapshot, or looks whether the one it has still shows the same.
@@ -186,30 +201,41 @@ impl Worker<'_> {
             self.held = Some((self.db.snapshot(), self.state.clone()));
             return Ok(());
         };
-        let mut found = State::new();
-        for (index, family) in self.families.iter().enumerate() {
-            for entry in snapshot.prefix_in(family, format!("{}:", self.thread)) {
-                keep(&mut found, index, entry)?;
-            }
-        }
-        self.compare("snapshot", &state, &found)
+        let scan = |family: &ColumnFamily| snapshot.prefix_in(family, format!("{}:", self.thread));
+        self.compare("snapshot", &state, scan)
     }
 
-    fn compare(&self, what: &str, expected: &State, found: &State) -> Result<(), String> {
-        if expected == found {
+    /// Reads all keys of this thread and compares.
+    fn compare(
+        &self,
+        what: &str,
+        expected: &State,
+        scan: impl Fn(&ColumnFamily) -> Scan,
+    ) -> Result<(), String> {
+        let mut found = State::new();
+        for (index, family) in self.families.iter().enumerate() {
+            for entry in scan(family) {
+                let (key, value) = match entry {
+                    Ok(entry) => entry,
+                    Err(error) => return excuse(what, &error),
+                };
+                let parsed = Key::parse(index as u8, &key);
+                let key = parsed.ok_or_else(|| format!("{what}: nobody's key {key:?}"))?;
+                found.insert(key, Version::read(key, &value)?);
+            }
+        }
+        if *expected == found {
             return Ok(());
         }
-        Err(format!("{what} of thread {}: {}", self.thread, differences(expected, found)))
+        Err(format!("{what} of thread {}: {}", self.thread, differences(expected, &found)))
     }
 }
 
-fn keep(
-    found: &mut State,
-    family: usize,
-    entry: Result<(alluvium::Bytes, alluvium::Bytes), Error>,
-) -> Result<(), String> {
-    let (key, value) = entry.map_err(|error| format!("scan: {error}"))?;
-    let key = Key::parse(family as u8, &key).ok_or_else(|| format!("nobody's key {key:?}"))?;
-    found.insert(key, Version::read(key, &value)?);
+/// Says what failed; whether the disk is an excuse for it, the harness knows.
+fn excuse(what: &str, error: &Error) -> Result<(), String> {
+    if !is_excusable(error) {
+        return Err(format!("{what}: {error}"));
+    }
+    say(&format!("failed {} {what}: {error}", kind_of(error)));
     Ok(())
 }

@@ -2,8 +2,15 @@
 
 use super::*;
 
+/// A plan in which each of the first writes leaves a state of its own.
 fn plan() -> Plan {
-    Plan { seed: 5, threads: 2, durability: Durability::Os, buffered_one_in: 0 }
+    let plan = |seed| Plan { seed, threads: 2, durability: Durability::Os, buffered_one_in: 0 };
+    let puts = |plan: &Plan, thread, number| {
+        plan.write(thread, 1, number).changes.last().is_some_and(|(_, version)| version.is_some())
+    };
+    let is_plain =
+        |plan: &Plan| (0..2).all(|thread| (1..13).all(|number| puts(plan, thread, number)));
+    (0..).map(plan).find(is_plain).unwrap()
 }
 
 /// The state of `thread` after `count` writes of life 1.
