@@ -4,6 +4,7 @@
 //! Markdown, and when it has to be tested itself.
 
 mod planted;
+mod schedules;
 mod tidy;
 
 use std::env;
@@ -14,13 +15,16 @@ const USAGE: &str = "\
 usage: cargo xtask tidy [--verbose]
        cargo xtask torture [--minutes N] [--only NAME,NAME] [--seed N] [--threads N]
        cargo xtask planted [--only NAME] [--seconds N] [--threads N]
+       cargo xtask schedules [--iterations N] [--seed N] [--only NAME]
 
   tidy    checks what the compiler does not: the floors of the engine, lengths, banned calls,
           the unsafe ledger, dead files, manifests, links and examples in the documents
           --verbose also lists the files that are longer than they should get
   torture runs every harness for its share of the minutes, in release mode
   planted builds the harnesses with bugs in the engine, and tells which harness finds which;
-          --seconds is what each harness has for each bug (60)";
+          --seconds is what each harness has for each bug (60)
+  schedules runs the parts under loom and whole stores under shuttle, which choose the order of
+          the threads; N schedules a scenario";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = env::args().skip(1).collect();
@@ -30,15 +34,20 @@ fn main() -> ExitCode {
         ["tidy", "--verbose" | "-v"] => tidy::command(&workspace_root(), true),
         ["torture", rest @ ..] => torture(rest),
         ["planted", rest @ ..] => planted::command(&workspace_root(), rest),
+        ["schedules", rest @ ..] => {
+            schedules::command(&workspace_root(), rest).unwrap_or_else(refuse)
+        }
         ["help" | "--help" | "-h"] => {
             println!("{USAGE}");
             ExitCode::SUCCESS
         }
-        _ => {
-            eprintln!("{USAGE}");
-            ExitCode::from(2)
-        }
+        _ => refuse(),
     }
+}
+
+fn refuse() -> ExitCode {
+    eprintln!("{USAGE}");
+    ExitCode::from(2)
 }
 
 /// Builds the harnesses in release mode and runs them; the exit code is theirs.

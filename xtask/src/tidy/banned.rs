@@ -3,6 +3,8 @@
 //! - In the engine, files, clocks, threads, randomness, the network and processes appear in `env`
 //!   only: that is what lets a test crash it a million times. Clippy's `disallowed-methods` says
 //!   the same of single calls; here the whole module is out of bounds, whatever it is renamed to.
+//! - Locks, atomics and swapped pointers of the engine come from `base::sync`: that is what lets a
+//!   test choose the order of its threads.
 //! - A library prints nothing: what it has to say it returns. The test kit may: it runs under
 //!   tests, and tells why one is about to be aborted.
 //! - Lints are excepted with `#[expect(…, reason)]`, which complains when it is no longer needed;
@@ -47,6 +49,25 @@ const OUTSIDE: &[(&str, &str)] = &[
     ("rustix", "the operating system belongs to `env`"),
 ];
 
+/// Paths that only the engine's `base::sync` names, and what to use.
+const SYNC: &[(&str, &str)] = &[
+    ("std::sync::atomic", "a scheduled test must see it: use `base::sync::atomic`"),
+    ("std::sync::Mutex", "a scheduled test must see it: use `base::sync::Mutex`"),
+    ("std::sync::RwLock", "a scheduled test must see it: use `base::sync::Mutex`"),
+    ("std::sync::Condvar", "a scheduled test must see it: use `base::sync::Condvar`"),
+    ("std::sync::Barrier", "a scheduled test must see it: use `base::sync::Condvar`"),
+    ("std::sync::mpsc", "a scheduled test must see it: use `base::sync::Condvar`"),
+    ("arc_swap", "a scheduled test must see it: use `base::sync::ArcSwap`"),
+    ("loom", "it is there in its own build only: use `base::sync`"),
+    ("shuttle", "it is there in its own build only: use `base::sync`"),
+];
+
+/// The modules of the engine that have something to themselves, and what.
+const DOORS: &[(&str, &[(&str, &str)])] = &[("env", OUTSIDE), ("base::sync", SYNC)];
+
+/// The bugs that are planted for tests: asked for by a variable, and part of no ordinary build.
+const PLANTED: &str = "base::planted";
+
 /// A module that may be imported whole although it holds names of [`OUTSIDE`].
 const IMPORTED_WHOLE: &str = "std::io";
 
@@ -62,8 +83,8 @@ pub fn check(tree: &Tree, modules: &Modules, report: &mut Report) {
     for (file, module) in modules.iter() {
         let Some(syntax) = tree.rust(file) else { continue };
         let names = paths::collect(syntax, &module.path, module.test);
-        if is_engine(module) && !is_outside(module) {
-            check_outside(file, &names, report);
+        if is_engine(module) {
+            check_outside(file, &module.path.join("::"), &names, report);
         }
         check_macros(file, module, &names, report);
         let mut attributes = Attributes { file, report };
@@ -75,15 +96,18 @@ fn is_engine(module: &Module) -> bool {
     module.package == ENGINE && module.target == Target::Library
 }
 
-/// `env`, whose business the outside is; and the bugs that are planted for tests, which are asked
-/// for by a variable and are part of no ordinary build.
-fn is_outside(module: &Module) -> bool {
-    module.path.first().is_some_and(|top| top == "env") || module.path == ["base", "planted"]
-}
-
-fn check_outside(file: &str, names: &Names, report: &mut Report) {
+/// Finds what the module called `own` names although it belongs to another.
+fn check_outside(file: &str, own: &str, names: &Names, report: &mut Report) {
+    let is_home = |home: &str| {
+        own.strip_prefix(home).is_some_and(|rest| !rest.starts_with(char::is_alphanumeric))
+            || PLANTED == own && home == "env"
+    };
+    let foreign: Vec<_> = DOORS.iter().filter(|(home, _)| !is_home(home)).collect();
     for named in names.paths.iter().filter(|named| !named.test) {
-        if let Some(breach) = OUTSIDE.iter().find_map(|(path, why)| reaches(named, path, why)) {
+        let breach = foreign.iter().find_map(|(home, banned)| {
+            banned.iter().find_map(|(path, why)| reaches(named, path, home, why))
+        });
+        if let Some(breach) = breach {
             report.problem(file, named.line, breach);
         }
     }
@@ -91,7 +115,7 @@ fn check_outside(file: &str, names: &Names, report: &mut Report) {
 
 /// What is wrong when `named` reaches for `banned`: names it or something in it, or imports a
 /// module whole that holds it.
-fn reaches(named: &Named, banned: &str, why: &str) -> Option<String> {
+fn reaches(named: &Named, banned: &str, home: &str, why: &str) -> Option<String> {
     let banned_parts: Vec<&str> = banned.split("::").collect();
     let whole = named.segments.last().is_some_and(|last| last == "*");
     let stem = &named.segments[..named.segments.len() - usize::from(whole)];
@@ -100,7 +124,7 @@ fn reaches(named: &Named, banned: &str, why: &str) -> Option<String> {
         return None;
     }
     if stem.len() >= banned_parts.len() {
-        Some(format!("`{banned}` outside `env`: {why}"))
+        Some(format!("`{banned}` outside `{home}`: {why}"))
     } else if named.import && !stem.is_empty() {
         let module = stem.join("::");
         (module != IMPORTED_WHOLE).then(|| {

@@ -4,7 +4,6 @@
 //! stops it, its inputs are untouched; the caller removes the outputs of a job that failed.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::base::error::{Error, Result};
 use crate::base::file::{FileId, FileNumber};
@@ -13,6 +12,7 @@ use crate::base::key;
 use crate::base::key::SeqNo;
 use crate::base::limits::LEVELS;
 use crate::base::planted;
+use crate::base::sync::atomic::{AtomicBool, Ordering};
 use crate::compaction::retain::Retain;
 use crate::compaction::split::Split;
 use crate::compaction::{Compaction, RunTables};

@@ -21,11 +21,11 @@
 use std::collections::HashSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use crate::base::error::{Error, Result};
 use crate::base::planted;
+use crate::base::sync::atomic::Ordering;
 use crate::base::sync::{Condvar, Mutex};
 use crate::batch::ColumnFamilyId;
 use crate::compaction::leveled::LeveledPicker;
@@ -159,8 +159,12 @@ pub(crate) fn start(core: &Arc<Core>) -> Result<()> {
 
 /// Stops the workers and waits for them. Running compactions give up; a running flush finishes.
 pub(crate) fn stop(core: &Core) {
-    core.closing.store(true, Ordering::Release);
-    core.scheduler.state.lock().stopping = true;
+    {
+        // Under one lock: a worker whose compaction gives up finds that there is no next.
+        let mut state = core.scheduler.state.lock();
+        state.stopping = true;
+        core.closing.store(true, Ordering::Release);
+    }
     core.scheduler.work.notify_all();
     core.scheduler.progress.notify_all();
     let threads = std::mem::take(&mut *core.scheduler.threads.lock());

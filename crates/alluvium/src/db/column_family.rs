@@ -7,6 +7,7 @@ use bytes::Bytes;
 use crate::base::error::{Error, Result};
 use crate::base::file::FileNumber;
 use crate::base::planted;
+use crate::base::sync::atomic::Ordering;
 use crate::batch::ColumnFamilyId;
 use crate::db::family::Family;
 use crate::db::handle::Shared;
@@ -160,7 +161,7 @@ pub(crate) fn create(
         return Err(Error::ColumnFamilyExists { name: name.to_owned() });
     }
     // What is written to the family goes to this segment or a later one.
-    let log = FileNumber(core.current_log.load(std::sync::atomic::Ordering::Acquire));
+    let log = FileNumber(core.current_log.load(Ordering::Acquire));
     let id = versions.create_family(name, log)?;
     let version = Arc::clone(&versions.families()[&id].version);
     let family = Arc::new(Family::new(

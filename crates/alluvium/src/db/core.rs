@@ -11,12 +11,12 @@
 //! loaded by readers after they took the super version (acquire).
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use crate::base::error::{Error, Result};
 use crate::base::file::FileNumber;
 use crate::base::key::SeqNo;
 use crate::base::sync::Mutex;
+use crate::base::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use crate::db::background::Scheduler;
 use crate::db::commit::CommitQueue;
 use crate::db::family::Families;
@@ -34,6 +34,27 @@ use crate::version::{FileNumbers, ObsoleteTables, VersionSet};
 pub(crate) struct Latencies {
     pub(crate) write: Histogram,
     pub(crate) get: Histogram,
+}
+
+/// The sequence number up to which everything may be seen.
+#[derive(Debug)]
+pub(crate) struct Visible(AtomicU64);
+
+impl Visible {
+    pub(crate) fn new(seq: SeqNo) -> Visible {
+        Visible(AtomicU64::new(seq.get()))
+    }
+
+    /// Whoever gets a number sees everything that was inserted before it was published.
+    #[inline]
+    pub(crate) fn get(&self) -> SeqNo {
+        SeqNo::new(self.0.load(Ordering::Acquire))
+    }
+
+    /// Call it in the order of the numbers, when all up to `seq` is inserted.
+    pub(crate) fn publish(&self, seq: SeqNo) {
+        self.0.store(seq.get(), Ordering::Release);
+    }
 }
 
 /// An open store.
@@ -60,7 +81,7 @@ pub(crate) struct Core {
     /// Whether some family has memtables full or level 0 near its triggers, so that writers must
     /// look closely.
     pub(crate) pressed: AtomicBool,
-    visible: AtomicU64,
+    visible: Visible,
     pub(crate) opened_at_ns: u64,
 }
 
@@ -99,7 +120,7 @@ impl Core {
             health: Health::default(),
             closing: AtomicBool::new(false),
             pressed: AtomicBool::new(false),
-            visible: AtomicU64::new(last_seq.get()),
+            visible: Visible::new(last_seq),
         };
         core.note_pressure();
         core
@@ -108,12 +129,12 @@ impl Core {
     /// The sequence number up to which everything may be seen.
     #[inline]
     pub(crate) fn visible(&self) -> SeqNo {
-        SeqNo::new(self.visible.load(Ordering::Acquire))
+        self.visible.get()
     }
 
     /// Publishes everything up to `seq`. Only the commit leader calls this, holding the log lock.
     pub(crate) fn publish(&self, seq: SeqNo) {
-        self.visible.store(seq.get(), Ordering::Release);
+        self.visible.publish(seq);
     }
 
     pub(crate) fn new_number(&self) -> FileNumber {

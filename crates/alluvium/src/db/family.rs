@@ -8,15 +8,13 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-
-use arc_swap::ArcSwap;
 
 use crate::base::error::{Error, Result};
 use crate::base::file::FileNumber;
 use crate::base::key::SeqNo;
 use crate::base::limits::LEVELS;
-use crate::base::sync::Mutex;
+use crate::base::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use crate::base::sync::{ArcSwap, Guard, Mutex};
 use crate::batch::ColumnFamilyId;
 use crate::db::super_version::{Immutable, SuperVersion};
 use crate::memtable::ChunkPool;
@@ -77,7 +75,7 @@ impl Family {
 
     /// The super version, for a short look.
     #[inline]
-    pub(crate) fn peek(&self) -> arc_swap::Guard<Arc<SuperVersion>> {
+    pub(crate) fn peek(&self) -> Guard<Arc<SuperVersion>> {
         self.current.load()
     }
 

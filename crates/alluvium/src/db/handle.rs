@@ -279,7 +279,7 @@ impl Db {
     /// What keeps it from being written.
     pub fn flush(&self) -> Result<()> {
         for family in self.core().families.all().values() {
-            crate::db::jobs::flush_now(self.core(), family)?;
+            unless_dropped(family, crate::db::jobs::flush_now(self.core(), family))?;
         }
         Ok(())
     }
@@ -299,7 +299,7 @@ impl Db {
     /// What keeps it from being done.
     pub fn compact(&self) -> Result<()> {
         for family in self.core().families.all().values() {
-            crate::db::jobs::compact_now(self.core(), family)?;
+            unless_dropped(family, crate::db::jobs::compact_now(self.core(), family))?;
         }
         Ok(())
     }
@@ -325,5 +325,13 @@ impl Db {
     #[must_use]
     pub fn stats(&self) -> Stats {
         stats::collect(self.core())
+    }
+}
+
+/// What is to be said of one family among all: that it was dropped meanwhile is no failure.
+fn unless_dropped(family: &Family, result: Result<()>) -> Result<()> {
+    match result {
+        Err(Error::ColumnFamilyMissing { .. }) if family.is_dropped() => Ok(()),
+        other => other,
     }
 }

@@ -13,12 +13,12 @@
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use crate::base::error::{Error, Result};
 use crate::base::file::{FileId, FileNumber};
 use crate::base::key::SeqNo;
 use crate::base::planted;
+use crate::base::sync::atomic::Ordering;
 use crate::compaction::job::{JobContext, JobOutput};
 use crate::compaction::{self, Compaction, Reason};
 use crate::db::core::Core;

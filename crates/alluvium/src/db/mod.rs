@@ -44,5 +44,7 @@ pub use stats::{FamilyStats, LevelStats, Stats};
 pub use verify::{VerifyReport, verify, verify_env};
 pub use write_batch::WriteBatch;
 
+#[cfg(all(test, loom))]
+mod schedules;
 #[cfg(test)]
 mod tests;

@@ -18,12 +18,12 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
 use crate::base::error::{Error, Result};
 use crate::base::file::{FileId, FileNumber};
 use crate::base::key::SeqNo;
 use crate::base::planted;
+use crate::base::sync::atomic::AtomicBool;
 use crate::batch::{BatchView, ColumnFamilyId};
 use crate::compaction;
 use crate::compaction::job::JobContext;

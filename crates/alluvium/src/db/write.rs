@@ -14,12 +14,12 @@
 //! never given to another. After a crash it may be there or not, whole either way.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use crate::base::error::{Error, Result};
 use crate::base::key::SeqNo;
 use crate::base::planted;
+use crate::base::sync::atomic::Ordering;
 use crate::batch::{BatchBuffer, ColumnFamilyId};
 use crate::db::background;
 use crate::db::commit::Request;

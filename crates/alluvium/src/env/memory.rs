@@ -22,6 +22,8 @@
 //! pending is smaller, and images share the bytes of files with their original.
 
 mod image;
+#[cfg(any(loom, shuttle))]
+mod scheduled;
 mod state;
 #[cfg(test)]
 mod tests;
@@ -29,13 +31,16 @@ mod tests;
 use std::fmt;
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use crate::base::file::FileId;
+use crate::base::sync::atomic::{AtomicBool, Ordering};
 use crate::base::sync::{Mutex, MutexGuard};
-use crate::env::posix::{monotonic_now, spawn_thread};
+#[cfg(not(any(loom, shuttle)))]
+use crate::env::posix::{monotonic_now, sleep, spawn_thread};
 use crate::env::{Env, ReadableFile, StoreLock, WorkerThread, WritableFile};
+#[cfg(any(loom, shuttle))]
+use scheduled::{monotonic_now, sleep, spawn_thread};
 use state::{Inode, World};
 
 /// What a crash leaves of that which was not synced. What was synced is always there, whole,
@@ -282,9 +287,8 @@ impl Env for MemEnv {
         monotonic_now()
     }
 
-    #[expect(clippy::disallowed_methods, reason = "this is the door that the lint guards")]
     fn sleep(&self, duration: Duration) {
-        std::thread::sleep(duration);
+        sleep(duration);
     }
 
     fn spawn(

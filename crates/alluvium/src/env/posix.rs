@@ -101,11 +101,11 @@ impl Env for PosixEnv {
     }
 
     fn now(&self) -> Duration {
-        START.elapsed()
+        monotonic_now()
     }
 
     fn sleep(&self, duration: Duration) {
-        thread::sleep(duration);
+        sleep(duration);
     }
 
     fn spawn(
@@ -141,6 +141,11 @@ pub(super) fn spawn_thread(
 /// Time since the process first asked; shared with the in-memory environment.
 pub(super) fn monotonic_now() -> Duration {
     START.elapsed()
+}
+
+/// Lets the calling thread wait; shared with the in-memory environment.
+pub(super) fn sleep(duration: Duration) {
+    thread::sleep(duration);
 }
 
 fn sync_directory(path: &Path) -> io::Result<()> {

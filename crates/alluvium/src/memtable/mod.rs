@@ -16,9 +16,9 @@ mod iter;
 mod skiplist;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::base::key::{self, SeqNo, ValueKind};
+use crate::base::sync::fine_atomic::{AtomicU64, Ordering};
 pub use arena::ChunkPool;
 pub use iter::MemtableIterator;
 use skiplist::{Cursor, SkipList, Writer};
@@ -139,5 +139,7 @@ impl MemtableWriter<'_> {
     }
 }
 
+#[cfg(all(test, loom))]
+mod schedules;
 #[cfg(test)]
 mod tests;

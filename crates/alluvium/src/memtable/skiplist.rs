@@ -25,11 +25,11 @@ mod insert;
 mod node;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use super::arena::ChunkPool;
 use crate::base::key;
 use crate::base::sync::Mutex;
+use crate::base::sync::fine_atomic::{AtomicU64, AtomicUsize, Ordering};
 
 pub(super) use insert::Writer;
 use insert::WriterState;

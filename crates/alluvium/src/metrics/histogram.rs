@@ -3,7 +3,7 @@
 //! Sixteen linear buckets to each power of two: a percentile is exact to one part in sixteen. The
 //! layout is that of HDR histograms (Tene), at a fixed precision of four bits.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use crate::base::sync::tally::{AtomicU64, Ordering};
 
 const SUB_BITS: u32 = 4;
 const SUB_BUCKETS: usize = 1 << SUB_BITS;

@@ -5,7 +5,7 @@
 
 pub(crate) mod histogram;
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use crate::base::sync::tally::{AtomicU64, Ordering};
 
 pub use histogram::{Histogram, HistogramSnapshot};
 

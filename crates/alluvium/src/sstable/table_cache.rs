@@ -14,14 +14,12 @@
 //! Invariant, under the clock's lock: a slot is full if and only if the clock has its handle.
 
 use std::io;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
-
-use arc_swap::ArcSwapOption;
 
 use crate::base::error::{Error, Result};
 use crate::base::file::{FileId, FileNumber};
-use crate::base::sync::Mutex;
+use crate::base::sync::atomic::{AtomicBool, Ordering};
+use crate::base::sync::{ArcSwapOption, Mutex};
 use crate::cache::BlockCache;
 use crate::env::Env;
 use crate::metrics::Counters;

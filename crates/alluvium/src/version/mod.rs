@@ -273,5 +273,7 @@ fn twice(number: FileNumber) -> String {
     format!("table {number} is added and is there already")
 }
 
+#[cfg(all(test, loom))]
+mod schedules;
 #[cfg(test)]
 mod tests;

@@ -1,8 +1,7 @@
 //! File numbers: given out once, from one counter, to every thread that creates a file.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-
 use crate::base::file::FileNumber;
+use crate::base::sync::atomic::{AtomicU64, Ordering};
 
 /// Gives out file numbers. Shared, so that a flush can take one without the version set's lock.
 ///

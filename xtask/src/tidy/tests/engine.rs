@@ -160,6 +160,20 @@ fn the_outside_is_reached_through_env_only() {
 }
 
 #[test]
+fn locks_and_atomics_come_from_one_place() {
+    in_wal("use std::sync::{Arc, Mutex};\n", 1, "`std::sync::Mutex` outside `base::sync`");
+    in_wal("use core::sync::atomic::Ordering;\n", 1, "`std::sync::atomic` outside `base::sync`");
+    in_wal("fn f(swap: arc_swap::ArcSwap<u8>) {}\n", 1, "`arc_swap` outside `base::sync`");
+    in_wal("use std::sync;\n", 1, "imports `std::sync` whole");
+    fine_in_wal("#[cfg(test)]\nmod tests { use std::sync::atomic::AtomicU64; }\n");
+    let text = "pub(crate) use std::sync::{Mutex, atomic};\n";
+    Planted::clean()
+        .with("crates/alluvium/src/base/sync.rs", text)
+        .adding(BASE, "mod sync;\n")
+        .finds(&[]);
+}
+
+#[test]
 fn importing_a_module_whole_that_holds_a_banned_name_fails() {
     in_wal("use std::thread;\n", 1, "imports `std::thread` whole, and `std::thread::spawn` with");
     in_wal("use std::time::{self, Duration};\n", 1, "imports `std::time` whole");
@@ -170,7 +184,7 @@ fn importing_a_module_whole_that_holds_a_banned_name_fails() {
 
 #[test]
 fn harmless_parts_of_the_standard_library_pass() {
-    fine_in_wal("use std::io::{self, Read};\nuse std::time::Duration;\nuse std::sync::*;\n");
+    fine_in_wal("use std::io::{self, Read};\nuse std::time::Duration;\nuse std::sync::Arc;\n");
     fine_in_wal("fn f() { std::thread::panicking(); std::thread::yield_now(); }\n");
     fine_in_wal("fn f() { g(env!(\"CARGO_PKG_NAME\")); h.spawn(|| {}); }\n");
     fine_in_wal("#[cfg(test)]\nmod tests { use std::{fs, thread}; }\n");

@@ -12,12 +12,12 @@
 
 use std::cmp::Ordering as Order;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use super::super::arena::{Arena, ChunkPool};
 use super::SkipList;
 use super::node::{Content, HEIGHT_MAX, Node, NodePtr, Side};
 use crate::base::sync::MutexGuard;
+use crate::base::sync::fine_atomic::Ordering;
 
 /// Most searches at a time. More than the processor can have loads under way (10 to 16), because
 /// some of them find what they need in its caches.

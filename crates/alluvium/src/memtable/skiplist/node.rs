@@ -34,10 +34,10 @@ use std::cmp::Ordering as Order;
 use std::marker::PhantomData;
 use std::ptr::{self, NonNull};
 use std::slice;
-use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
 
 use super::super::arena::{ALIGN, Arena};
 use crate::base::key::TRAILER_BYTES;
+use crate::base::sync::fine_atomic::{AtomicPtr, AtomicU64, Ordering};
 
 /// The greatest height of a node.
 pub(super) const HEIGHT_MAX: usize = 20;

@@ -1,13 +1,12 @@
-//! The single place that locks come from.
-//!
-//! A panic under one of these locks does not poison it: the engine's workers catch panics at their
-//! root and stop all writes (see `db::background`), which is the real answer to a broken
-//! invariant; a second panic in every reader would only hide the first.
+//! Locks and atomics as programs get them: those of the standard library.
 
 use std::sync::{self, PoisonError};
 use std::time::Duration;
 
+pub(crate) use arc_swap::{ArcSwap, ArcSwapOption, Guard};
 pub(crate) use std::sync::MutexGuard;
+pub(crate) use std::sync::atomic;
+pub(crate) use std::sync::atomic as fine_atomic;
 
 /// A mutual exclusion lock.
 #[derive(Debug, Default)]
