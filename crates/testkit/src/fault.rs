@@ -35,6 +35,8 @@ const RUN_TIME_MAX: Duration = Duration::from_secs(30);
 /// In a long run each kind of fault hits every operation with this distance to the one before;
 /// where it begins differs from seed to seed.
 const TORTURE_STEP: usize = 13;
+/// The same for workloads with worker threads.
+const WORKERS_STEP: usize = 67;
 
 /// What was swept.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -59,19 +61,18 @@ pub fn torture(turn: &mut Turn) {
             return;
         }
         let seed = turn.seed();
-        let generated = match index % 16 {
+        let mut workload = match index % 16 {
+            0 => named[seed as usize % named.len()].clone(),
             1 => workloads::generated(seed),
             _ => workloads::short(seed),
         };
-        let workload = match index % 16 {
-            0 => &named[seed as usize % named.len()],
-            _ => &generated,
-        };
-        if workload.options.background_threads > 0 {
-            // Its workers wait in real time for what heals; the ordinary tests have it.
-            continue;
+        if index % 64 == 2 {
+            workload.options.background_threads = 2;
         }
-        let swept = sweep(workload, TORTURE_STEP, seed as usize);
+        // Workers wait in real time for what heals: a few of those say as much as many.
+        let workers = workload.options.background_threads > 0;
+        let step = if workers { WORKERS_STEP } else { TORTURE_STEP };
+        let swept = sweep(&workload, step, seed as usize);
         turn.note(swept.map(|swept| swept.runs));
     }
 }

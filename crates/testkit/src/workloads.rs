@@ -308,17 +308,21 @@ fn family_workloads() -> Vec<Workload> {
     ]
 }
 
-/// A generated workload that is short and yet flushes and compacts: many fit into a second.
+/// A generated workload for the fault sweep, with reads: short, and yet it flushes and compacts, so
+/// that many fit into a second.
 #[must_use]
 pub fn short(seed: u64) -> Workload {
-    let operations = 6 + (seed % 11) as usize;
-    let run = Generator::run(seed, Mix { operations, reads: false, value_bytes_max: 500 });
+    let operations = 6 + (seed % 17) as usize;
+    let run = Generator::run(seed, Mix { operations, reads: true, value_bytes_max: 500 });
     let mut options = tiny();
     options.column_family.memtable_bytes = 1 << 10;
     options.column_family.table_bytes = 1 << 10;
     options.column_family.level1_bytes = 1 << 10;
     options.column_family.level_ratio = 2;
     options.column_family.level0_tables_compact = 1 + (seed % 3) as usize;
+    if !seed.is_multiple_of(3) {
+        options.block_cache_bytes = 0;
+    }
     if seed.is_multiple_of(4) {
         options.wal_bytes_max = 1 << 10;
     }

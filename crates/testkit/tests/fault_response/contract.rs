@@ -76,3 +76,33 @@ fn every_error_says_what_to_do() {
     store.db.clone().close().unwrap();
     assert_eq!(store.db.put("a", "1").unwrap_err().action(), Action::Reopen);
 }
+
+/// What looks like a test's name in the document is one.
+#[test]
+fn every_test_that_the_document_names_exists() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let document = std::fs::read_to_string(root.join("docs/durability.md")).unwrap();
+    let mut sources = String::new();
+    read_sources(&root.join("crates"), &mut sources);
+    let named: Vec<&str> = document
+        .split('`')
+        .skip(1)
+        .step_by(2)
+        .filter(|text| text.matches('_').count() > 3)
+        .collect();
+    assert!(named.len() > 25, "{named:?}");
+    for name in named {
+        assert!(sources.contains(&format!("#[test]\nfn {name}()")), "{name} is no test");
+    }
+}
+
+fn read_sources(directory: &std::path::Path, sources: &mut String) {
+    for entry in std::fs::read_dir(directory).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            read_sources(&path, sources);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            *sources += &std::fs::read_to_string(path).unwrap();
+        }
+    }
+}
