@@ -74,10 +74,13 @@ impl BatchBuffer {
         self.bytes.reserve(bytes);
     }
 
-    /// Adds a put. A key or value over its limit is remembered and refused by [`Self::check`].
+    /// Adds a put. A key or value over its limit is remembered and refused by [`Self::check`]; from
+    /// there on nothing is copied any more.
     pub(crate) fn put(&mut self, family: ColumnFamilyId, key: &[u8], value: &[u8]) {
         self.begin(ValueKind::Put, family, key, value.len());
-        put_prefixed(&mut self.bytes, value);
+        if self.error.is_none() {
+            put_prefixed(&mut self.bytes, value);
+        }
     }
 
     /// Adds a delete.
@@ -93,6 +96,9 @@ impl BatchBuffer {
         self.user_bytes += (key.len() + value_bytes) as u64;
         if !self.families.contains(&family) {
             self.families.push(family);
+        }
+        if self.error.is_some() {
+            return;
         }
         self.bytes.push(kind as u8);
         put_varint(&mut self.bytes, u64::from(family.0));

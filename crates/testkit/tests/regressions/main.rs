@@ -6,9 +6,12 @@
 //! could hang runs under a watchdog, which ends the process with the test's name.
 
 mod compaction;
+mod errors;
 mod hook;
+mod iterators;
 mod manifest;
 mod recovery;
+mod sizes;
 mod store;
 mod table;
 mod wal;

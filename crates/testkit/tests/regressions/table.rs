@@ -45,8 +45,6 @@ fn the_table_names_every_regression_test_and_no_other() {
     for (id, tests) in &rows {
         for test in tests {
             assert!(found.contains(test), "{id}: there is no test `{test}`");
-            let of_bug = !test.starts_with("reg_") || test.starts_with(&format!("reg_{id}_"));
-            assert!(of_bug || tests.len() > 1, "{id} names `{test}` alone");
             named.insert(test.clone());
         }
     }
@@ -71,4 +69,5 @@ fn is_of_a_series(name: &str) -> bool {
 }
 
 /// The series and how many bugs each has.
-const SERIES: &[(char, usize)] = &[('w', 27), ('m', 20), ('c', 27)];
+const SERIES: &[(char, usize)] =
+    &[('w', 27), ('m', 20), ('c', 27), ('f', 18), ('s', 10), ('e', 15)];
