@@ -20,7 +20,8 @@
 //! | `ALLUVIUM_SEED` | run this seed only, as a failure printed it |
 //! | `ALLUVIUM_SHRINK` | try this often to make a failing script small |
 //! | `ALLUVIUM_WORKLOAD` | sweep workloads with this in their name only |
-//! | `ALLUVIUM_CRASH_AT` | crash at this operation only |
+//! | `ALLUVIUM_CRASH_AT` | crash at this operation only; `17:3/5:2`: see [`crash::Route`] |
+//! | `ALLUVIUM_FAIL_SYNC` | fail the sync of this number only |
 //! | `ALLUVIUM_DRAWS` | images for each random crash policy |
 //! | `ALLUVIUM_NESTED` | crash the recovery of one image in this many; 0 for none |
 //! | `ALLUVIUM_FAULT_STEP` | fail every n-th operation; 1 for all |

@@ -34,6 +34,12 @@ pub struct Harness {
 pub fn harnesses() -> Vec<Harness> {
     vec![
         Harness { name: "crash", counts: "simulated crashes", share: 4, run: crash::torture },
+        Harness {
+            name: "sync",
+            counts: "crashes behind a failed sync",
+            share: 2,
+            run: crash::torture_failed_syncs,
+        },
         Harness { name: "fault", counts: "runs with a fault", share: 4, run: fault::torture },
         Harness { name: "damage", counts: "damaged stores", share: 2, run: damage::torture },
         Harness { name: "model", counts: "generated runs", share: 1, run: runner::torture },

@@ -62,8 +62,9 @@ pub enum CrashPolicy {
     /// and an earlier creation vanish, a rename may leave both names or neither. An entry is
     /// replaced in one step still.
     ShuffledNames,
-    /// Unsynced bytes in sectors of 512, each new, zero, garbage, or left by a removed file; bytes
-    /// before the synced length are never touched.
+    /// Unsynced bytes in pages of 4096 that are new, zero, or torn in sectors of 512, each new,
+    /// zero, garbage (all of it, its begin, its end), or left by a removed file; bytes before the
+    /// synced length are never touched.
     TornSectors,
     /// The length arrived, the data did not: unsynced bytes are zero or left by a removed file.
     LengthFirst,
@@ -175,6 +176,20 @@ impl MemEnv {
         if let Some(inode) = self.shared.world.lock().directory.live.get(&file) {
             inode.content().lose_unsynced();
         }
+    }
+
+    /// What Btrfs does to a file when an fsync fails: what was not on the disk is gone at once, for
+    /// readers too.
+    pub fn revert_unsynced(&self, file: FileId) {
+        if let Some(inode) = self.shared.world.lock().directory.live.get(&file) {
+            inode.content().revert_unsynced();
+        }
+    }
+
+    /// What may come of a failed fsync of the directory: names that were not on the disk can be
+    /// used, and no later sync makes them durable.
+    pub fn lose_unsynced_names(&self) {
+        self.shared.world.lock().directory.pending.clear();
     }
 }
 

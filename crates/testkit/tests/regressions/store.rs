@@ -262,7 +262,7 @@ pub fn write_one(key: &str, size: usize, durability: Durability) -> Operation {
 /// Crashes a run at each of its operations; see `alluvium_testkit::crash`. Recoveries are not
 /// crashed: `crash_in_open` does that.
 pub fn crash_everywhere(name: &str, options: Options, run: Vec<Operation>) -> Swept {
-    let workload = Workload { name: name.to_owned(), options, run, close: false };
+    let workload = Workload { name: name.to_owned(), options, run, close: false, prelude: 0 };
     let sweep = Sweep { seed: 3, draws: 2, nested_one_in: 0, ..Sweep::default() };
     crash::sweep(&workload, &sweep).unwrap_or_else(|text| panic!("{text}"))
 }

@@ -13,6 +13,7 @@ use crate::env::memory::state::{
 };
 
 const SECTOR_BYTES: usize = 512;
+const PAGE_BYTES: usize = 4096;
 
 /// The world after a crash of `world`.
 pub(super) fn build(world: &World, policy: CrashPolicy, seed: u64) -> World {
@@ -79,10 +80,14 @@ impl Copier {
 
 fn power_cut(world: &World, policy: CrashPolicy, rng: &mut Rng) -> Directory {
     let mut copier = Copier::default();
-    let live: Names = surviving_names(&world.directory, policy, rng)
+    let names = surviving_names(&world.directory, policy, rng);
+    // The blocks of a file are free for others when its removal has lasted, not before.
+    let is_gone = |dead: &&Dead| dead.file == FileId::Current || !names.contains_key(&dead.file);
+    let dead: Vec<&Dead> = world.dead.iter().filter(is_gone).collect();
+    let live: Names = names
         .iter()
         .map(|(file, inode)| {
-            let content = |content: &Content| surviving_bytes(content, policy, world, *file, rng);
+            let content = |content: &Content| surviving_bytes(content, policy, &dead, *file, rng);
             (*file, copier.inode(inode, content))
         })
         .collect();
@@ -130,7 +135,7 @@ fn shuffled_names(directory: &Directory, rng: &mut Rng) -> Names {
 fn surviving_bytes(
     content: &Content,
     policy: CrashPolicy,
-    world: &World,
+    dead: &[&Dead],
     file: FileId,
     rng: &mut Rng,
 ) -> Content {
@@ -154,7 +159,7 @@ fn surviving_bytes(
         bytes[lost.start.min(end)..end].fill(0);
     }
     if mangled && content.synced < length {
-        let stale = stale_bytes(world, file, rng);
+        let stale = stale_bytes(dead, file, rng);
         let unsynced = content.synced..length;
         match policy {
             CrashPolicy::TornSectors => tear_sectors(&mut bytes, unsynced.start, &stale, rng),
@@ -174,18 +179,22 @@ fn random_length(content: &Content, rng: &mut Rng) -> usize {
     }
 }
 
-/// The content of a file removed lately, of the same kind where there is one; often nothing.
-fn stale_bytes(world: &World, file: FileId, rng: &mut Rng) -> Vec<u8> {
+/// The content of a file removed lately, of the same kind where there is one; often nothing. Mostly
+/// from its beginning on, sometimes from a later sector of it.
+fn stale_bytes(dead: &[&Dead], file: FileId, rng: &mut Rng) -> Vec<u8> {
     let same_kind =
-        |dead: &&Dead| std::mem::discriminant(&dead.file) == std::mem::discriminant(&file);
-    let mut candidates: Vec<_> = world.dead.iter().filter(same_kind).collect();
+        |dead: &&&Dead| std::mem::discriminant(&dead.file) == std::mem::discriminant(&file);
+    let mut candidates: Vec<&Dead> = dead.iter().filter(same_kind).copied().collect();
     if candidates.is_empty() {
-        candidates = world.dead.iter().collect();
+        candidates = dead.to_vec();
     }
     if candidates.is_empty() || rng.below(4) == 0 {
         return Vec::new();
     }
-    candidates[rng.below(candidates.len())].content.bytes().to_vec()
+    let bytes = candidates[rng.below(candidates.len())].content.bytes();
+    let sectors = bytes.len() / SECTOR_BYTES;
+    let skipped = if rng.below(4) == 0 { rng.below(sectors + 1) * SECTOR_BYTES } else { 0 };
+    bytes[skipped..].to_vec()
 }
 
 /// What `stale` holds at this place, zero beyond its end.
@@ -196,18 +205,36 @@ fn fill_stale(bytes: &mut [u8], offset: usize, stale: &[u8]) {
     bytes[..count].copy_from_slice(&rest[..count]);
 }
 
+/// Goes over the unsynced part page by page: all new, all zero, or torn sector by sector.
 fn tear_sectors(bytes: &mut [u8], from: usize, stale: &[u8], rng: &mut Rng) {
     let mut start = from;
     while start < bytes.len() {
-        let end = ((start / SECTOR_BYTES + 1) * SECTOR_BYTES).min(bytes.len());
-        let sector = &mut bytes[start..end];
-        match rng.below(6) {
+        let end = ((start / PAGE_BYTES + 1) * PAGE_BYTES).min(bytes.len());
+        match rng.below(8) {
+            0 => {}
+            1 => bytes[start..end].fill(0),
+            _ => tear_page(&mut bytes[start..end], start, stale, rng),
+        }
+        start = end;
+    }
+}
+
+/// A sector is new, zero, garbage, stale, or garbage up to or from a byte within it.
+fn tear_page(page: &mut [u8], offset: usize, stale: &[u8], rng: &mut Rng) {
+    let mut at = 0;
+    while at < page.len() {
+        let end = (((offset + at) / SECTOR_BYTES + 1) * SECTOR_BYTES - offset).min(page.len());
+        let sector = &mut page[at..end];
+        let cut = rng.below(sector.len());
+        match rng.below(8) {
             0..=2 => {}
             3 => sector.fill(0),
             4 => sector.fill_with(|| rng.next() as u8),
-            _ => fill_stale(sector, start, stale),
+            5 => fill_stale(sector, offset + at, stale),
+            6 => sector[..cut].fill_with(|| rng.next() as u8),
+            _ => sector[cut..].fill_with(|| rng.next() as u8),
         }
-        start = end;
+        at = end;
     }
 }
 

@@ -50,7 +50,8 @@ pub(super) struct Directory {
     pub(super) live: Names,
     /// What was there at the last sync.
     pub(super) durable: Names,
-    /// The changes since, in order: `durable` and these make `live`.
+    /// The changes since, in order: `durable` and these make `live`, but for names that were lost
+    /// (see `MemEnv::lose_unsynced_names`).
     pub(super) pending: Vec<PendingName>,
 }
 
@@ -266,6 +267,11 @@ impl Content {
             self.lost.push(self.synced..self.length);
         }
         // No longer pending: no policy may write them any more.
+        self.pending.clear();
+    }
+
+    pub(super) fn revert_unsynced(&mut self) {
+        self.length = self.synced;
         self.pending.clear();
     }
 }

@@ -392,6 +392,23 @@ fn lost_pages_can_be_read_and_no_later_sync_brings_them_back() {
 }
 
 #[test]
+fn reverted_bytes_are_gone_at_once_and_lost_names_at_the_crash() {
+    let env = new_env();
+    let writer = durable(&env, wal(1), b"good");
+    writer.append(b"gone").unwrap();
+    env.create(wal(2)).unwrap();
+    env.revert_unsynced(wal(1));
+    env.lose_unsynced_names();
+    assert_eq!(contents(&env), [(wal(1), b"good".to_vec()), (wal(2), Vec::new())]);
+    env.create(wal(3)).unwrap();
+    env.sync_directory().unwrap();
+    for policy in POWER_CUTS {
+        assert_eq!(env.crash_image(policy, 3).files(), [wal(1), wal(3)], "{policy:?}");
+    }
+    assert_eq!(env.crash_image(CrashPolicy::KeepAll, 0).files(), [wal(1), wal(2), wal(3)]);
+}
+
+#[test]
 fn damage_is_durable_and_seen_by_open_readers() {
     let env = new_env();
     drop(durable(&env, wal(1), b"abc"));
