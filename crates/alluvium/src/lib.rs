@@ -53,8 +53,9 @@ mod wal;
 pub use base::error::{Action, Error, Result};
 pub use bytes::Bytes;
 pub use db::{
-    ColumnFamily, Cursor, Db, FamilyStats, KeyRange, LevelStats, Scan, Snapshot, Stats,
-    VerifyReport, WriteBatch, inspect, verify, verify_env,
+    ColumnFamily, Cursor, Db, FamilyStats, KeyRange, LevelStats, LogLoss, RepairReport,
+    RepairedFamily, Scan, Snapshot, Stats, TableLoss, VerifyReport, WriteBatch, inspect, repair,
+    repair_env, verify, verify_env,
 };
 pub use metrics::HistogramSnapshot;
 pub use options::{ColumnFamilyOptions, Durability, Options, PerLevel, ReadOptions, WriteOptions};

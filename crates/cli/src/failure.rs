@@ -5,6 +5,7 @@
 //! | 0 | done; also when whoever read standard output stopped reading |
 //! | 1 | the operation failed, something is damaged, a key is missing |
 //! | 2 | the command line is wrong |
+//! | 3 | `repair` made a new store, and something is gone |
 //!
 //! [`io::Error`] converts into [`Failure::Output`] and nothing else: inside a command, `?` on the
 //! result of an I/O call means that *writing the output* failed. Every other I/O error becomes a
@@ -23,6 +24,8 @@ pub enum Failure {
     Failed(String),
     /// What failed has been printed already, as part of the output.
     Reported,
+    /// A new store was made, and not everything is in it; that has been printed.
+    Incomplete,
     /// Standard output cannot be written.
     Output(io::Error),
 }
@@ -37,7 +40,7 @@ impl Failure {
     pub fn sentence(&self) -> Option<String> {
         match self {
             Failure::Usage(sentence) | Failure::Failed(sentence) => Some(sentence.clone()),
-            Failure::Reported => None,
+            Failure::Reported | Failure::Incomplete => None,
             Failure::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => None,
             Failure::Output(error) => Some(format!("cannot write the output: {error}")),
         }
@@ -47,6 +50,7 @@ impl Failure {
     pub fn code(&self) -> u8 {
         match self {
             Failure::Usage(_) => 2,
+            Failure::Incomplete => 3,
             Failure::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => 0,
             Failure::Failed(_) | Failure::Reported | Failure::Output(_) => 1,
         }

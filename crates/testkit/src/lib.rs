@@ -10,6 +10,7 @@
 //! | [`damage`] | is every changed byte noticed, and nothing wrong ever returned? |
 //! | [`process`] | does all that hold for real processes, killed, on real directories? |
 //! | [`fuzz`] | does every parser answer any bytes, and answer them rightly? |
+//! | [`repair`] | does a damaged store give back all that is not damaged, and nothing else? |
 //!
 //! The tests beside this crate run a part that fits into every build; for more and for replaying a
 //! failure:
@@ -44,6 +45,7 @@ pub mod model;
 pub mod operation;
 pub mod process;
 pub mod random;
+pub mod repair;
 pub mod runner;
 pub mod session;
 pub mod shrink;

@@ -12,6 +12,7 @@
 //! | `background`, `jobs` | workers, what they run next, how it is installed |
 //! | `health` | whether writes are possible |
 //! | `stats`, `verify`, `inspect` | figures, damage, looking at files by hand |
+//! | `repair` | what a damaged store still holds, in a new one |
 
 mod background;
 mod column_family;
@@ -25,6 +26,7 @@ mod jobs;
 mod open;
 mod read;
 mod recovery;
+mod repair;
 mod scan;
 mod snapshot;
 mod snapshot_list;
@@ -38,6 +40,7 @@ mod write_batch;
 
 pub use column_family::ColumnFamily;
 pub use handle::Db;
+pub use repair::{LogLoss, RepairReport, RepairedFamily, TableLoss, repair, repair_env};
 pub use scan::{Cursor, KeyRange, Scan};
 pub use snapshot::Snapshot;
 pub use stats::{FamilyStats, LevelStats, Stats};

@@ -141,6 +141,13 @@ impl Footer {
         Ok((footer, raw.checksum))
     }
 
+    /// The handles in bytes that look like a footer and do not check; each may be wrong.
+    pub(super) fn guess(bytes: &[u8]) -> Option<Footer> {
+        let raw = RawFooter::take(bytes)?;
+        let [index, filter, _, properties] = raw.handles;
+        Some(Footer { index, filter, properties })
+    }
+
     /// Where the data blocks end and the others begin.
     pub(super) fn data_end(&self) -> u64 {
         if self.filter.is_present() { self.filter.offset } else { self.properties.offset }

@@ -160,6 +160,30 @@ impl std::fmt::Debug for Index {
     }
 }
 
+/// Where the data blocks begin, and where the last ends, by an index block that nothing else
+/// vouches for; `None` when the block is no index.
+pub(super) fn block_offsets(block: &Block) -> Option<Vec<u64>> {
+    let entries = block.entries();
+    let (mut at, mut value_start, mut offset) = (0, 0, 0);
+    let mut offsets = Vec::with_capacity(block.restarts() + 1);
+    for position in 0..block.restarts() {
+        if at >= entries.len() || block.restart(position) != (Restart { at, value_start }) {
+            return None;
+        }
+        let entry = Entry::decode(entries, at).ok().filter(|entry| entry.shared == 0)?;
+        let value_end = block.value_end(value_start, entry.value_bytes).ok()?;
+        let handle = decode_handle(&block.values()[value_start..value_end]).ok()?;
+        if handle.offset != offset {
+            return None;
+        }
+        offsets.push(offset);
+        offset = handle.end();
+        (at, value_start) = (entry.end, value_end);
+    }
+    offsets.push(offset);
+    (at == entries.len() && value_start == block.values().len()).then_some(offsets)
+}
+
 fn decode_handle(value: &[u8]) -> Result<BlockHandle, Malformed> {
     let mut input = value;
     let handle = BlockHandle::decode(&mut input).filter(|handle| handle.is_sane());

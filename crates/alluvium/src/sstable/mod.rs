@@ -14,6 +14,7 @@
 //!   between blocks. `properties`, `index`: the two blocks that are kept in memory.
 //! - `table_file`, `read_ahead`: blocks from a file, checked.
 //! - `writer`; `reader`, `iter`, `verify`; `table_cache`.
+//! - `salvage`, `carve`: what is left of a damaged table.
 //!
 //! Tables, handles and caches are shared freely between threads; a writer and an iterator belong to
 //! one at a time. Nothing here holds a lock while it reads a block.
@@ -25,6 +26,7 @@
 mod block;
 mod block_builder;
 mod block_iter;
+mod carve;
 mod compression;
 mod format;
 #[cfg(feature = "fuzzing")]
@@ -34,6 +36,7 @@ mod iter;
 mod properties;
 mod read_ahead;
 mod reader;
+mod salvage;
 mod separator;
 mod table_cache;
 mod table_file;
@@ -46,6 +49,7 @@ pub use compression::Codec;
 pub(crate) use iter::{ReadPurpose, TableIterator};
 pub(crate) use properties::Properties;
 pub(crate) use reader::Table;
+pub(crate) use salvage::{Findings, Gap, Salvage};
 pub(crate) use table_cache::{TableCache, TableHandle};
 pub(crate) use writer::{TableSummary, TableWriter};
 

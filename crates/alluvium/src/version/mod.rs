@@ -33,6 +33,7 @@ mod level;
 mod manifest;
 mod numbers;
 mod recovery;
+mod survey;
 mod table_meta;
 mod version_set;
 
@@ -50,6 +51,7 @@ pub use edit::VersionEdit;
 use edit::{AddedTable, DeletedTable};
 pub use level::Level;
 pub use numbers::FileNumbers;
+pub(crate) use survey::{Survey, SurveyedState, is_plausible};
 pub use table_meta::{ObsoleteTables, TableFacts, TableMeta};
 pub use version_set::VersionSet;
 

@@ -12,7 +12,7 @@ use crate::base::sync::atomic::{AtomicU64, Ordering};
 pub struct FileNumbers(AtomicU64);
 
 impl FileNumbers {
-    pub(super) fn new(next: FileNumber) -> FileNumbers {
+    pub(crate) fn new(next: FileNumber) -> FileNumbers {
         FileNumbers(AtomicU64::new(next.0.max(1)))
     }
 

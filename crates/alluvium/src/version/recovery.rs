@@ -61,7 +61,11 @@ pub(super) struct Recovered {
 
 /// Reads the state of the store.
 pub(super) fn read_store(env: &dyn Env) -> Result<Recovered> {
-    let number = current::read(env)?;
+    read_manifest(env, current::read(env)?)
+}
+
+/// Reads the state that manifest `number` holds.
+pub(super) fn read_manifest(env: &dyn Env, number: FileNumber) -> Result<Recovered> {
     let name = env.display(FileId::Manifest(number));
     let file = match env.open(FileId::Manifest(number)) {
         Ok(file) => file,

@@ -82,6 +82,28 @@ impl VersionSet {
         Ok(set)
     }
 
+    /// Makes a store of tables that are written and synced: `state` says all of it, as the edit
+    /// that a manifest begins with does. The names of the tables are made durable here.
+    ///
+    /// # Errors
+    /// `InvalidArgument` for a state that cannot be; an I/O failure, after which there is no store
+    /// or a whole one.
+    pub fn create_from(
+        env: Arc<dyn Env>,
+        obsolete: Arc<ObsoleteTables>,
+        state: &VersionEdit,
+    ) -> Result<VersionSet> {
+        let mut catalog = Catalog::default();
+        catalog.check(state).map_err(Breach::invalid)?;
+        drop(catalog.commit(state, 0));
+        catalog.build_versions().map_err(|(_, breach)| breach.invalid())?;
+        let files = current::list(&*env)?;
+        current::sync_directory(&env)?;
+        let mut set = VersionSet::new(env, obsolete, catalog, &files)?;
+        set.roll()?;
+        Ok(set)
+    }
+
     /// Reads the state of the store, and writes nothing.
     ///
     /// # Errors

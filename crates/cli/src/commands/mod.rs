@@ -8,6 +8,7 @@ mod get;
 mod history;
 mod ingest;
 mod put;
+mod repair;
 mod report;
 mod scan;
 mod stats;
@@ -53,6 +54,8 @@ pub enum Command {
     Compact(compact::CompactArgs),
     /// Read every byte of a store and name each damaged place
     Verify(verify::VerifyArgs),
+    /// Write what a damaged store still holds to a new one (exit code 3 where something is gone)
+    Repair(repair::RepairArgs),
     /// Print what stands in one file of a store
     Dump(dump::DumpArgs),
 }
@@ -72,6 +75,7 @@ impl Command {
             Command::Stats(args) => stats::run(args, out),
             Command::Compact(args) => compact::run(args, out),
             Command::Verify(args) => verify::run(args, out),
+            Command::Repair(args) => repair::run(args, out),
             Command::Dump(args) => dump::run(args, out),
         }
     }

@@ -8,3 +8,4 @@ mod entries;
 mod kill;
 mod program;
 mod refusals;
+mod repair;
