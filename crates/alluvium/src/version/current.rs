@@ -88,7 +88,9 @@ pub(super) fn decode(bytes: &[u8], name: &str) -> Result<FileNumber> {
         return Err(damaged(sum_at, "the checksum does not match the line"));
     }
     // From here on the line is what somebody wrote; this form is kept by every version.
-    let fields = &covered[BEGIN.len()..];
+    let Some(fields) = covered.get(BEGIN.len()..) else {
+        return Err(damaged(covered.len(), "the line ends within its beginning"));
+    };
     let version = fields.split(' ').next().and_then(|version| version.parse::<u32>().ok());
     match version {
         None => return Err(damaged(BEGIN.len(), "the line has no format version")),

@@ -165,6 +165,7 @@ fn there_is_one_way_to_write_current() {
         "alluvium 1 manifest",
         "alluvium x manifest 000001",
         "alluvium ",
+        "alluvium",
     ] {
         let result = current::decode(&current_of(covered), "CURRENT");
         assert!(result.is_err_and(|error| error.is_corruption()), "{covered}");

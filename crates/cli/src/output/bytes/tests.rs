@@ -1,3 +1,5 @@
+//! Bytes as arguments and as output, and back.
+
 use std::ffi::OsStr;
 
 use super::*;
@@ -64,5 +66,50 @@ fn what_is_no_form_is_refused_with_a_reason() {
     ] {
         let error = form.parse(OsStr::new(argument)).expect_err("it must be refused");
         assert!(error.contains(reason), "{error}");
+    }
+}
+
+/// Whatever stands on the command line is bytes or a sentence, and bytes come back from their text.
+#[test]
+fn any_argument_is_bytes_or_a_reason() {
+    // SplitMix64, so that a failure is the same every time.
+    let mut state = 1_u64;
+    let mut next = move || {
+        state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let z = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    };
+    const PIECES: [&[u8]; 14] = [
+        b"\\",
+        b"\\x",
+        b"\\0",
+        b"\\n",
+        b"4",
+        b"f",
+        b"G",
+        b"\xff",
+        b"\xc3",
+        b"\0",
+        b"\t",
+        b"x",
+        "\u{202e}".as_bytes(),
+        b" ",
+    ];
+    for _ in 0..200_000 {
+        let mut argument = Vec::new();
+        for _ in 0..next() % 9 {
+            argument.extend_from_slice(PIECES[(next() % 14) as usize]);
+        }
+        for form in [Form::Text, Form::Escaped, Form::Hex] {
+            match form.parse(OsStr::from_bytes(&argument)) {
+                Ok(bytes) if form != Form::Text => {
+                    let line = printed(form, &bytes);
+                    assert_eq!(form.parse(OsStr::new(&line)), Ok(bytes), "{line}");
+                }
+                Ok(bytes) => assert_eq!(bytes, argument),
+                Err(reason) => assert!(!reason.is_empty() && reason.len() < 200, "{reason}"),
+            }
+        }
     }
 }
