@@ -7,6 +7,7 @@
 //! | [`metamorphic`] | does a script answer alike under 52 sets of options, changed on the way? |
 //! | [`crash`] | is every state that a crash may leave the model at one write? |
 //! | [`fault`] | is every failure of the disk answered, and nothing acknowledged lost by it? |
+//! | [`healing`] | does a store with workers get on by itself once its disk is well again? |
 //! | [`damage`] | is every changed byte noticed, and nothing wrong ever returned? |
 //! | [`process`] | does all that hold for real processes, killed, on real directories? |
 //! | [`fuzz`] | does every parser answer any bytes, and answer them rightly? |
@@ -39,6 +40,7 @@ pub mod damage;
 pub mod fault;
 pub mod fuzz;
 pub mod generator;
+pub mod healing;
 pub mod liar;
 pub mod metamorphic;
 pub mod model;

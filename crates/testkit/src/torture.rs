@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use crate::process::{disk, inject, kill};
 use crate::random::Random;
 use crate::runner::panic_text;
-use crate::{crash, damage, fault, fuzz, metamorphic, repair, runner};
+use crate::{crash, damage, fault, fuzz, healing, metamorphic, repair, runner};
 
 /// A turn ends behind this many failures: more of them say nothing new.
 pub const FAILURES_MAX: usize = 5;
@@ -50,6 +50,7 @@ pub fn harnesses() -> Vec<Harness> {
             run: metamorphic::torture,
         },
         Harness { name: "repair", counts: "stores repaired", share: 1, run: repair::torture },
+        Harness { name: "healing", counts: "disks healed", share: 1, run: healing::torture },
         Harness { name: "kill", counts: "processes killed", share: 2, run: kill::torture },
         Harness { name: "fuzz", counts: "fuzz executions", share: 4, run: fuzz::torture },
         Harness { name: "inject", counts: "failed system calls", share: 1, run: inject::torture },

@@ -79,16 +79,17 @@ fn run(root: &Path, request: &Request) -> Result<bool, String> {
     }
     let program = build(root)?;
     let harnesses: BTreeSet<&str> = bugs.iter().flat_map(|bug| bug.harnesses).copied().collect();
+    let mut sound = BTreeSet::new();
     for harness in harnesses {
         match torture(&program, harness, "", CLEAN_SECONDS, &request.threads)? {
-            Outcome::Passed => {}
-            _ => return Err(format!("the harness {harness} fails without a bug")),
+            Outcome::Passed => drop(sound.insert(harness)),
+            _ => eprintln!("{harness} fails without a bug: what it finds says nothing"),
         }
     }
     println!("| planted bug | caught by | after |\n|---|---|---|");
     let mut missed = 0;
     for bug in bugs {
-        let caught = hunt(&program, bug, request)?;
+        let caught = hunt(&program, bug, &sound, request)?;
         missed += usize::from(!caught);
     }
     if missed > 0 {
@@ -98,8 +99,13 @@ fn run(root: &Path, request: &Request) -> Result<bool, String> {
 }
 
 /// Runs the harnesses for one bug until one fails; prints the bug's row.
-fn hunt(program: &Path, bug: &Bug, request: &Request) -> Result<bool, String> {
-    for harness in bug.harnesses {
+fn hunt(
+    program: &Path,
+    bug: &Bug,
+    sound: &BTreeSet<&str>,
+    request: &Request,
+) -> Result<bool, String> {
+    for harness in bug.harnesses.iter().filter(|harness| sound.contains(**harness)) {
         let begun = Instant::now();
         let outcome = torture(program, harness, bug.name, request.seconds, &request.threads)?;
         let seconds = begun.elapsed().as_secs_f64();
