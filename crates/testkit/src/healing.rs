@@ -3,6 +3,7 @@
 //!
 //! What must hold:
 //!
+//! - a get gives the right answer or an error: what can't be read is not taken for missing;
 //! - a cursor or scan that met an error gives no wrong entry: the cursor gives the error again
 //!   until it is sought anew, the scan has ended;
 //! - a flush that failed is done, with nobody asking for it, once the disk is well;
@@ -27,10 +28,10 @@ use crate::torture::Turn;
 use crate::watchdog::Watchdog;
 
 /// How long a case may take before it counts as hung.
-const CASE_TIME_MAX: Duration = Duration::from_secs(40);
+const CASE_TIME_MAX: Duration = Duration::from_secs(30);
 /// How often a worker's progress is looked at, and how long between two looks: far longer in all
 /// than any pause that a worker makes.
-const LOOKS: usize = 20_000;
+const LOOKS: usize = 15_000;
 const LOOK_EVERY: Duration = Duration::from_millis(1);
 
 /// Keys of a store.
@@ -55,6 +56,7 @@ pub fn check_seed(seed: u64) -> Result<(), String> {
     watchdog.step(format!("seed {seed}"));
     let body = || {
         let mut case = Case::begin(seed).map_err(|error| error.to_string())?;
+        case.get_badly()?;
         case.read_badly()?;
         case.flush_badly()?;
         case.compact_badly()?;
@@ -63,7 +65,8 @@ pub fn check_seed(seed: u64) -> Result<(), String> {
     let result = catch_unwind(AssertUnwindSafe(body));
     let result = result.unwrap_or_else(|panic| Err(panic_text(&*panic)));
     result.map_err(|text| {
-        format!("seed {seed} (ALLUVIUM_SEED={seed} cargo test --test healing): {text}")
+        let replay = "cargo test -p alluvium-testkit --test healing";
+        format!("seed {seed} (ALLUVIUM_SEED={seed} {replay}): {text}")
     })
 }
 
@@ -125,13 +128,31 @@ impl Case {
         self.env.add(FaultRule::new(operations, when, Fault::Io).on(FileKind::Table));
     }
 
+    /// Reads of tables fail while keys are looked up.
+    fn get_badly(&mut self) -> Result<(), String> {
+        let mut failed = 0;
+        for _ in 0..30 {
+            let key = self.key();
+            // What fails is read a second time, so that two in a row count.
+            let first = 1 + self.random.below(2) as u64;
+            self.fail(&[Operation::Read], When::Window { first, count: 2 });
+            let found = self.db.get(&key);
+            self.env.clear();
+            match found {
+                Ok(found) if found.as_deref() == self.pairs.get(&key).map(|value| &value[..]) => {}
+                Ok(_) => return Err(format!("{} reads wrongly", key.escape_ascii())),
+                Err(_) => failed += 1,
+            }
+        }
+        if failed == 0 { Err("no get has failed".to_owned()) } else { Ok(()) }
+    }
+
     /// Reads of tables fail while cursors and scans are moved.
     fn read_badly(&mut self) -> Result<(), String> {
         for _ in 0..6 {
             let well = self.env.count_on(Operation::Read, FileKind::Table);
             let mut cursor = self.db.cursor().map_err(|error| format!("a cursor: {error}"))?;
             let first = 1 + self.random.below(12) as u64;
-            // What fails is read a second time, so that two in a row count.
             self.fail(&[Operation::Read], When::Window { first, count: 2 });
             self.walk(&mut cursor)?;
             self.env.clear();

@@ -40,8 +40,8 @@ use crate::runner::panic_text;
 use crate::torture::Turn;
 use crate::watchdog::Watchdog;
 
-/// Steps of a generated script.
-pub const STEPS: usize = 500;
+/// Steps of a generated script in a long run.
+pub const STEPS: usize = 800;
 
 /// Random sets of options for each script.
 const DRAWN_SETS: usize = 26;
