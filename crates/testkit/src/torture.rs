@@ -8,7 +8,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::process::{disk, inject, kill};
+use crate::process::{disk, inject, kill, trace};
 use crate::random::Random;
 use crate::runner::panic_text;
 use crate::{crash, damage, fault, fuzz, healing, metamorphic, repair, runner};
@@ -54,6 +54,7 @@ pub fn harnesses() -> Vec<Harness> {
         Harness { name: "kill", counts: "processes killed", share: 2, run: kill::torture },
         Harness { name: "fuzz", counts: "fuzz executions", share: 4, run: fuzz::torture },
         Harness { name: "inject", counts: "failed system calls", share: 1, run: inject::torture },
+        Harness { name: "trace", counts: "crashes of real traces", share: 1, run: trace::torture },
         Harness { name: "disk", counts: "full disks", share: 1, run: disk::torture },
     ]
 }

@@ -3,8 +3,7 @@
 use std::path::Path;
 
 use alluvium_testkit::process::disk::{Medium, Mounted};
-use alluvium_testkit::process::scratch::Scratch;
-use alluvium_testkit::process::{channel, disk, inject, kill, rules, trace};
+use alluvium_testkit::process::{disk, inject, kill, trace};
 use alluvium_testkit::runner::{number, seeds};
 
 /// The program whose sub-commands the processes are.
@@ -42,17 +41,13 @@ fn system_calls_keep_the_order_that_durability_rests_on() {
         return;
     }
     for seed in seeds(2) {
-        let scratch = Scratch::new(true).unwrap();
-        let plan = trace::plan(seed);
-        let mut command = channel::command(program(), "write", &scratch.store());
-        command.args([&plan.to_string(), "1", "--writes", "40"]);
-        let (ended, events) = trace::record(&command, &scratch.before()).unwrap();
-        assert_eq!(ended.complaint(&[]), None);
-        let calls = rules::check(&scratch.store(), &events).unwrap_or_else(|text| panic!("{text}"));
-        let crashes = trace::replay(plan, &scratch.store(), &events);
-        let crashes = crashes.unwrap_or_else(|text| panic!("seed {seed}: {text}"));
-        println!("seed {seed}: {calls} calls in order, {crashes} crashes replayed");
-        assert!(calls > 100 && crashes > 100, "the writer was at work");
+        match trace::run(program(), seed, 40) {
+            Ok((calls, crashes)) => {
+                println!("seed {seed}: {calls} calls in order, {crashes} crashes replayed");
+                assert!(calls > 100 && crashes > 100, "the writer was at work");
+            }
+            Err(text) => panic!("{text}"),
+        }
     }
 }
 
@@ -65,6 +60,26 @@ fn injected_failures_of_system_calls_lose_nothing() {
         match inject::run(program(), seed, inject::lives()) {
             Ok(injected) => println!("seed {seed}: {injected:?}"),
             Err(text) => panic!("{text}"),
+        }
+    }
+}
+
+#[test]
+fn few_file_handles_lose_nothing() {
+    for seed in seeds(2) {
+        match inject::run_with_few_handles(program(), seed, inject::lives()) {
+            Ok(injected) => println!("seed {seed}: {injected:?}"),
+            Err(text) => panic!("{text}"),
+        }
+    }
+}
+
+#[test]
+fn compaction_gives_the_space_of_a_full_disk_back() {
+    for medium in [Medium::Memory, Medium::Ext4] {
+        let mounted = Mounted::new(medium);
+        if is_possible("a full disk", mounted.as_ref().err().cloned()) {
+            disk::reclaim(&mounted.unwrap()).unwrap_or_else(|text| panic!("{medium:?}: {text}"));
         }
     }
 }

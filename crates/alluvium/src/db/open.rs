@@ -72,9 +72,14 @@ pub(crate) fn open(env: Arc<dyn Env>, options: Options) -> Result<Opened> {
         numbers: &numbers,
     };
     let recovered = replay.run()?;
-    let wal =
-        WalSet::begin(Arc::clone(&env), Arc::clone(&counters), numbers.take(), recovered.last_seq)?;
-    install(&mut versions, &recovered, wal.number())?;
+    let log = numbers.take();
+    let wal = WalSet::begin(Arc::clone(&env), Arc::clone(&counters), log, recovered.last_seq)
+        .and_then(|wal| install(&mut versions, &recovered, log).map(|()| wal))
+        .inspect_err(|_| {
+            if !versions.failed_edit_may_count() {
+                discard(env.as_ref(), &recovered, log);
+            }
+        })?;
     let families = build_families(&versions, &options, wal.number());
     remove_unnamed(env.as_ref(), &versions, wal.number())?;
 
@@ -170,6 +175,15 @@ fn install(versions: &mut VersionSet, recovered: &Recovered, log: FileNumber) ->
     }
     edit.last_sequence = Some(recovered.last_seq);
     versions.apply(edit)
+}
+
+/// Removes what an open has made that failed before anything could name it. A disk that is full
+/// would otherwise lose a little more space with each try.
+fn discard(env: &dyn Env, recovered: &Recovered, log: FileNumber) {
+    for (_, table) in &recovered.tables {
+        drop(env.remove(FileId::Table(table.number)));
+    }
+    drop(env.remove(FileId::Wal(log)));
 }
 
 fn build_families(versions: &VersionSet, options: &Options, log: FileNumber) -> Families {

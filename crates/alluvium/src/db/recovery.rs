@@ -72,9 +72,8 @@ struct Hole {
 }
 
 impl Replay<'_> {
-    /// Replays every segment that is still needed.
+    /// Replays every segment that is still needed. On an error the tables written are removed.
     pub(crate) fn run(&self) -> Result<Recovered> {
-        let mut segments = self.open_segments()?;
         let mut state = State {
             replay: self,
             memtables: BTreeMap::new(),
@@ -86,6 +85,19 @@ impl Replay<'_> {
             },
             replayed_seq: SeqNo::ZERO,
         };
+        match self.run_into(&mut state) {
+            Ok(()) => Ok(Recovered { tables: state.tables, last_seq: state.last_seq }),
+            Err(error) => {
+                for (_, table) in &state.tables {
+                    drop(self.env.remove(FileId::Table(table.number)));
+                }
+                Err(error)
+            }
+        }
+    }
+
+    fn run_into(&self, state: &mut State<'_>) -> Result<()> {
+        let mut segments = self.open_segments()?;
         for index in 0..segments.len() {
             let hole = match self.missing_before(&segments, index) {
                 Some(hole) => Some(hole),
@@ -113,7 +125,7 @@ impl Replay<'_> {
             }
             break;
         }
-        state.finish()
+        state.spill_all()
     }
 
     /// The segments from the oldest that is needed, ascending. Trailing ones without a frame hold
@@ -341,17 +353,14 @@ impl State<'_> {
         };
         let options = self.options_of(id).table_options(0, id);
         let output = compaction::flush::run(&context, &[memtable], Vec::new(), &options)?;
-        // What a failed recovery leaves behind the next one removes.
-        let tables = check_tables(self.replay.tables, &output)?;
+        let tables = check_tables(self.replay.tables, &output);
+        let tables = tables.inspect_err(|_| context.discard(&output))?;
         self.tables.extend(tables.into_iter().map(|table| (id, table)));
         Ok(())
     }
 
-    fn finish(mut self) -> Result<Recovered> {
+    fn spill_all(&mut self) -> Result<()> {
         let ids: Vec<ColumnFamilyId> = self.memtables.keys().copied().collect();
-        for id in ids {
-            self.spill(id)?;
-        }
-        Ok(Recovered { tables: self.tables, last_seq: self.last_seq })
+        ids.into_iter().try_for_each(|id| self.spill(id))
     }
 }

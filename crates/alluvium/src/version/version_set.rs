@@ -53,6 +53,8 @@ pub struct VersionSet {
     manifest: Option<Manifest>,
     /// Why what is on disk is uncertain; `None` while it is what is in memory.
     failure: Option<Error>,
+    /// Whether the edit that failed last may be on disk all the same.
+    failed_edit_may_count: bool,
     /// The manifest that `CURRENT` named when that was last certain.
     current: Option<FileNumber>,
     /// Manifests and temporary files that nobody needs once `CURRENT` is switched the next time.
@@ -143,6 +145,7 @@ impl VersionSet {
             catalog,
             manifest: None,
             failure: None,
+            failed_edit_may_count: false,
             current: None,
             stale: files.iter().copied().filter(is_stale).collect(),
             limbo: Vec::new(),
@@ -190,6 +193,7 @@ impl VersionSet {
 
     /// Brings an edit that was checked to disk.
     fn persist(&mut self, edit: &VersionEdit) -> Result<()> {
+        self.failed_edit_may_count = false;
         let is_new = |added: &AddedTable| !self.catalog.tables.contains_key(&added.table.number);
         if edit.added.iter().any(is_new) && !planted::is("table-names-not-synced") {
             let synced = current::sync_directory(&self.env);
@@ -209,6 +213,7 @@ impl VersionSet {
                 _ => return written,
             }
         }
+        self.failed_edit_may_count = true;
         let appended = self.manifest.as_mut().map_or(Err(Error::Closed), |m| m.append(&bytes));
         appended.map_err(|error| self.give_up(error))
     }
@@ -268,6 +273,7 @@ impl VersionSet {
                 Ok(())
             }
             Err(failure) if failure.may_have_switched => {
+                self.failed_edit_may_count = true;
                 self.stale.push(FileId::Temporary(temporary));
                 self.stale.push(FileId::Manifest(number));
                 Err(self.give_up(failure.error))
@@ -360,6 +366,12 @@ impl VersionSet {
             return Err(Error::corruption(name, 0, detail));
         }
         Ok(on_disk.report.bytes)
+    }
+
+    /// Whether an edit that failed may be on disk all the same: its files must stay then.
+    #[must_use]
+    pub fn failed_edit_may_count(&self) -> bool {
+        self.failed_edit_may_count
     }
 
     /// The column families.

@@ -34,6 +34,8 @@ const FAULTS: &[(&str, &str, u64)] = &[
 
 /// The writes of each thread.
 const WRITES: u32 = 60;
+/// The lives of a store in a long run.
+const LIVES: u32 = 8;
 
 /// One failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,16 +76,45 @@ pub struct Injected {
     pub acknowledged: u64,
 }
 
-/// Injects until the turn is over.
-pub fn torture(turn: &mut Turn) {
-    if !trace::strace_works() {
-        println!("inject: skipped: strace is missing, or may not trace here");
-        return;
+/// The fewest and the most file handles of a writer that has too few: its own three, the lock, the
+/// log, the manifest and a table or two need some ten.
+const HANDLES: (u64, u64) = (6, 32);
+
+/// Gives writers few file handles: what needs one more fails, and nothing acknowledged is lost.
+/// Needs no strace.
+///
+/// # Errors
+///
+/// What was wrong behind one of them.
+pub fn run_with_few_handles(program: &Path, seed: u64, lives: u32) -> Result<Injected, String> {
+    let mut store = Store::new(program, seed)?;
+    for _ in 0..lives {
+        let (least, most) = HANDLES;
+        let handles = least + store.random.below((most - least) as usize) as u64;
+        let mut command = store.writer();
+        command.args(["--nofile", &handles.to_string()]);
+        if let Err(text) = store.live(command) {
+            return Err(store.complain(&format!("{handles} file handles"), &text));
+        }
     }
+    Ok(store.injected)
+}
+
+/// Injects until the turn is over. One store in four only has few file handles, and all have, where
+/// strace is missing.
+pub fn torture(turn: &mut Turn) {
+    let traces = trace::strace_works();
+    if !traces {
+        println!("inject: few file handles only: strace is missing, or may not trace here");
+    }
+    let program = std::env::current_exe().unwrap_or_default();
     while turn.goes_on() {
         let seed = turn.seed();
-        let program = std::env::current_exe().map_err(|error| error.to_string());
-        let outcome = program.and_then(|program| run(&program, seed, 1));
+        let outcome = if traces && !seed.is_multiple_of(4) {
+            run(&program, seed, LIVES)
+        } else {
+            run_with_few_handles(&program, seed, LIVES)
+        };
         turn.note(outcome.map(|injected| injected.runs));
     }
 }
@@ -94,52 +125,74 @@ pub fn torture(turn: &mut Turn) {
 ///
 /// What was wrong behind one of them. `ALLUVIUM_SEED` and a run of the test replay it.
 pub fn run(program: &Path, seed: u64, lives: u32) -> Result<Injected, String> {
-    let mut random = Random::for_case(&[seed, 6]);
-    let scratch = Scratch::new(true).map_err(|error| error.to_string())?;
-    let plan = Plan { buffered_one_in: 0, ..Plan::new(seed) };
-    let mut history = History::new(plan);
-    let mut injected = Injected::default();
+    let mut store = Store::new(program, seed)?;
     for _ in 0..lives {
-        let injection = Injection::draw(&mut random);
-        if let Err(text) = live(program, &scratch, &mut history, plan, injection, &mut injected) {
-            let life = history.generation();
-            let kept = scratch.keep().display().to_string();
-            return Err(format!(
-                "inject, seed {seed}, plan {plan}, life {life}, {injection}: {text}\n  kept: \
-                 {kept}; again: ALLUVIUM_SEED={seed} cargo test -p alluvium-testkit --test process \
-                 inject"
-            ));
+        let injection = Injection::draw(&mut store.random);
+        let command = under_strace(&store.writer(), injection);
+        if let Err(text) = store.live(command) {
+            return Err(store.complain(&injection.to_string(), &text));
         }
     }
-    Ok(injected)
+    Ok(store.injected)
 }
 
-fn live(
-    program: &Path,
-    scratch: &Scratch,
-    history: &mut History,
+/// A store over the lives of its writers.
+struct Store<'a> {
+    program: &'a Path,
+    seed: u64,
     plan: Plan,
-    injection: Injection,
-    injected: &mut Injected,
-) -> Result<(), String> {
-    history.begin();
-    let mut command = channel::command(program, "write", &scratch.store());
-    let generation = history.generation().to_string();
-    command.args([&plan.to_string(), &generation, "--writes", &WRITES.to_string()]);
-    let ended = channel::run(under_strace(&command, injection), &[])?;
-    let noticed = hear(&ended, history)?;
-    injected.runs += 1;
-    injected.noticed += u64::from(noticed);
-    injected.acknowledged += history.acknowledged() as u64;
-    scratch.remember().map_err(|error| error.to_string())?;
-    let mut command = channel::command(program, "look", &scratch.store());
-    command.arg(plan.to_string());
-    let looked = channel::run(command, &[])?;
-    if let Some(text) = looked.complaint(&[]) {
-        return Err(format!("the looker: {text}"));
+    random: Random,
+    scratch: Scratch,
+    history: History,
+    injected: Injected,
+}
+
+impl Store<'_> {
+    fn new(program: &Path, seed: u64) -> Result<Store<'_>, String> {
+        let random = Random::for_case(&[seed, 6]);
+        let scratch = Scratch::new(true).map_err(|error| error.to_string())?;
+        let plan = Plan { buffered_one_in: 0, ..Plan::new(seed) };
+        let history = History::new(plan);
+        let injected = Injected::default();
+        Ok(Store { program, seed, plan, random, scratch, history, injected })
     }
-    let state = looker::told(&looked.lines)?.ok_or("the looker did not get to its end")?;
-    history.resolve(state)
+
+    /// The command of the next writer.
+    fn writer(&mut self) -> Command {
+        self.history.begin();
+        let mut command = channel::command(self.program, "write", &self.scratch.store());
+        let generation = self.history.generation().to_string();
+        command.args([&self.plan.to_string(), &generation, "--writes", &WRITES.to_string()]);
+        command
+    }
+
+    /// Runs a writer, and looks what it left.
+    fn live(&mut self, writer: Command) -> Result<(), String> {
+        let ended = channel::run(writer, &[])?;
+        let noticed = hear(&ended, &mut self.history)?;
+        self.injected.runs += 1;
+        self.injected.noticed += u64::from(noticed);
+        self.injected.acknowledged += self.history.acknowledged() as u64;
+        self.scratch.remember().map_err(|error| error.to_string())?;
+        let mut command = channel::command(self.program, "look", &self.scratch.store());
+        command.arg(self.plan.to_string());
+        let looked = channel::run(command, &[])?;
+        if let Some(text) = looked.complaint(&[]) {
+            return Err(format!("the looker: {text}"));
+        }
+        let state = looker::told(&looked.lines)?.ok_or("the looker did not get to its end")?;
+        self.history.resolve(state)
+    }
+
+    fn complain(self, failing: &str, text: &str) -> String {
+        let Store { seed, plan, .. } = self;
+        let life = self.history.generation();
+        let kept = self.scratch.keep().display().to_string();
+        format!(
+            "inject, seed {seed}, plan {plan}, life {life}, {failing}: {text}\n  kept: {kept}; \
+             again: ALLUVIUM_SEED={seed} cargo test -p alluvium-testkit --test process"
+        )
+    }
 }
 
 fn under_strace(command: &Command, injection: Injection) -> Command {

@@ -18,6 +18,9 @@ use crate::process::channel::{self, Ended};
 use crate::process::history::{Heard, History, State};
 use crate::process::looker;
 use crate::process::plan::Plan;
+use crate::process::rules;
+use crate::process::scratch::Scratch;
+use crate::torture::Turn;
 
 /// The system calls that are traced.
 const CALLS: &str = "openat,open,creat,write,pwrite64,writev,pwritev,fsync,fdatasync,rename,\
@@ -82,6 +85,46 @@ pub fn record(command: &Command, to: &Path) -> Result<(Ended, Vec<Event>), Strin
     let ended = channel::run(traced(command, &["-y", "-s", "9999999", "-e", &trace], to), &[])?;
     let text = fs::read(to).map_err(|error| format!("the trace: {error}"))?;
     Ok((ended, parse(&String::from_utf8_lossy(&text))?))
+}
+
+/// Records a writer, holds its calls against the rules and replays them; returns the number of
+/// calls and that of crashes.
+///
+/// # Errors
+///
+/// The call that breaks a rule, or behind which a crash loses something.
+pub fn run(program: &Path, seed: u64, writes: u32) -> Result<(u64, u64), String> {
+    let scratch = Scratch::new(true).map_err(|error| error.to_string())?;
+    let plan = plan(seed);
+    let mut command = channel::command(program, "write", &scratch.store());
+    command.args([&plan.to_string(), "1", "--writes", &writes.to_string()]);
+    let checked = record(&command, &scratch.before()).and_then(|(ended, events)| {
+        if let Some(text) = ended.complaint(&[]) {
+            return Err(format!("the writer: {text}"));
+        }
+        let calls = rules::check(&scratch.store(), &events)?;
+        Ok((calls, replay(plan, &scratch.store(), &events)?))
+    });
+    checked.map_err(|text| {
+        let kept = scratch.keep().display().to_string();
+        format!(
+            "trace, seed {seed}: {text}\n  the trace is {kept}/before; again: ALLUVIUM_SEED={seed} \
+             cargo test -p alluvium-testkit --test process rests"
+        )
+    })
+}
+
+/// Records and replays until the turn is over.
+pub fn torture(turn: &mut Turn) {
+    if !strace_works() {
+        println!("trace: skipped: strace is missing, or may not trace here");
+        return;
+    }
+    let program = std::env::current_exe().unwrap_or_default();
+    while turn.goes_on() {
+        let seed = turn.seed();
+        turn.note(run(&program, seed, 60).map(|(_, crashes)| crashes));
+    }
 }
 
 /// The calls in a trace that succeeded.
