@@ -61,14 +61,12 @@ pub fn torture(turn: &mut Turn) {
             return;
         }
         let seed = turn.seed();
-        let mut workload = match index % 16 {
-            0 => named[seed as usize % named.len()].clone(),
-            1 => workloads::generated(seed),
+        let workload = match index % 64 {
+            2 => workloads::with_workers(seed),
+            0 | 16 | 32 | 48 => named[seed as usize % named.len()].clone(),
+            1 | 17 | 33 | 49 => workloads::generated(seed),
             _ => workloads::short(seed),
         };
-        if index % 64 == 2 {
-            workload.options.background_threads = 2;
-        }
         // Workers wait in real time for what heals: a few of those say as much as many.
         let workers = workload.options.background_threads > 0;
         let step = if workers { WORKERS_STEP } else { TORTURE_STEP };
@@ -125,6 +123,7 @@ fn replay(workload: &Workload, plan: usize, nth: u64) -> String {
     let (which, test) = match workload.name.split_once(' ') {
         Some(("generated", seed)) => (format!("ALLUVIUM_SEED={seed}"), "in_generated"),
         Some(("short", seed)) => (format!("ALLUVIUM_SEED={seed}"), "in_short"),
+        Some(("workers", seed)) => (format!("ALLUVIUM_SEED={seed}"), "beside_workers"),
         _ => (format!("ALLUVIUM_WORKLOAD=\"{}\"", workload.name), "every_fault_is"),
     };
     format!(

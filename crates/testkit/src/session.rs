@@ -393,7 +393,13 @@ impl Session {
             if place.is_none() && matches!(movement, Move::Next | Move::Prev) {
                 continue;
             }
-            place = move_both(&mut cursor, &pairs, place, movement)?;
+            place = match move_both(&mut cursor, &pairs, place, movement) {
+                Ok(place) => place,
+                Err(_) if cursor.valid() || cursor.next().is_ok() || cursor.prev().is_ok() => {
+                    return mismatch(format!("{name}: the cursor goes on behind an error"));
+                }
+                Err(failure) => return Err(failure),
+            };
             let expected = place.map(|index| pairs[index]);
             let found = cursor.valid().then(|| (cursor.key().to_vec(), cursor.value().to_vec()));
             if found.as_ref().map(|(key, value)| (key, value)) != expected {

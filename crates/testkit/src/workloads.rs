@@ -631,6 +631,15 @@ pub fn short(seed: u64) -> Workload {
     Workload { name, options, run, close, prelude: 0 }
 }
 
+/// As `short`, with workers that flush and compact beside the one that writes.
+#[must_use]
+pub fn with_workers(seed: u64) -> Workload {
+    let mut workload = short(seed);
+    workload.name = format!("workers {seed}");
+    workload.options.background_threads = 1 + (seed % 2) as usize;
+    workload
+}
+
 /// A generated workload.
 #[must_use]
 pub fn generated(seed: u64) -> Workload {

@@ -57,3 +57,11 @@ fn every_fault_in_short_workloads_is_answered() {
         check(&workloads::short(seed), step, seed as usize);
     }
 }
+
+#[test]
+fn every_fault_beside_workers_is_answered() {
+    let step = number("ALLUVIUM_FAULT_STEP").unwrap_or(67) as usize;
+    for seed in seeds(2) {
+        check(&workloads::with_workers(seed), step, seed as usize);
+    }
+}

@@ -108,6 +108,21 @@ impl Plan {
         plans
     }
 
+    /// The fault at operation `nth`: where it strikes within the bytes differs from one to another.
+    fn fault_at(&self, nth: u64) -> Fault {
+        match self.fault {
+            Fault::FlipBit { bit } => Fault::FlipBit { bit: bit + nth * 1009 },
+            Fault::Misdirected { bytes } => Fault::Misdirected { bytes: bytes + nth * 37 % 500 },
+            Fault::ShortAppend { bytes } => {
+                Fault::ShortAppend { bytes: bytes + (nth * 13 % 50) as usize }
+            }
+            Fault::ShortRead { bytes } => {
+                Fault::ShortRead { bytes: bytes + (nth * 7 % 90) as usize }
+            }
+            same => same,
+        }
+    }
+
     /// The rule that begins at operation `nth`.
     #[must_use]
     pub fn rule(&self, nth: u64) -> FaultRule {
@@ -116,7 +131,7 @@ impl Plan {
             Lasting::Heals(count) => When::Window { first: nth, count },
             Lasting::Sticky => When::From(nth),
         };
-        let rule = FaultRule::new(self.operations, when, self.fault);
+        let rule = FaultRule::new(self.operations, when, self.fault_at(nth));
         match self.file {
             Some(kind) => rule.on(kind),
             None => rule,

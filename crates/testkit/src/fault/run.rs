@@ -191,6 +191,7 @@ impl<'a> Run<'a> {
         self.env.clear();
         if let Some(db) = self.db() {
             if self.workload.options.background_threads > 0 {
+                self.check_flushes_alone(&db)?;
                 drop(db.wait_idle());
             }
             self.ledger.finish(Some(&db))?;
@@ -217,6 +218,24 @@ impl<'a> Run<'a> {
             .map_err(|text| format!("after closing: {text}"))?;
         let (injected, tokens) = (self.env.injected(), self.ledger.tokens);
         Ok(Outcome { injected, failures: self.failures, tokens })
+    }
+
+    /// Workers get over a fault that has gone without being called.
+    fn check_flushes_alone(&self, db: &Db) -> Result<(), String> {
+        let begun = Instant::now();
+        loop {
+            let stats = db.stats();
+            let waits = stats.families.iter().any(|family| family.immutable_memtables > 0);
+            let stopped = stats.error.as_ref().is_some_and(|error| error.contains("are stopped"));
+            if !waits || stopped {
+                return Ok(());
+            }
+            if begun.elapsed() > RESUME_TIME_MAX {
+                let error = stats.error.unwrap_or_default();
+                return Err(format!("the fault has gone and no worker flushes: {error:?}"));
+            }
+            std::thread::sleep(Duration::from_millis(2));
+        }
     }
 
     /// Whether a full disk may have ended the store: a sync of the log that fails is final, and so
