@@ -75,16 +75,6 @@ fn few_file_handles_lose_nothing() {
 }
 
 #[test]
-fn compaction_gives_the_space_of_a_full_disk_back() {
-    for medium in [Medium::Memory, Medium::Ext4] {
-        let mounted = Mounted::new(medium);
-        if is_possible("a full disk", mounted.as_ref().err().cloned()) {
-            disk::reclaim(&mounted.unwrap()).unwrap_or_else(|text| panic!("{medium:?}: {text}"));
-        }
-    }
-}
-
-#[test]
 fn a_full_disk_is_a_state_and_not_an_end() {
     for (seed, medium) in
         seeds(2).into_iter().flat_map(|seed| [(seed, Medium::Memory), (seed, Medium::Ext4)])

@@ -15,10 +15,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use alluvium::{Db, Error};
 use rustix::process::Signal;
 
-use crate::configs;
 use crate::process::channel::{self, News, Running};
 use crate::process::history::{Heard, History};
 use crate::process::looker;
@@ -273,52 +271,6 @@ pub fn run(program: &Path, mounted: Mounted, seed: u64, cycles: u32) -> Result<C
         }
     }
     Ok(filler.cycles)
-}
-
-/// A disk that one store has filled, of which nearly everything is then deleted: compaction gives
-/// the space back, once there is a little room to work in.
-///
-/// # Errors
-///
-/// What did not go so.
-pub fn reclaim(mounted: &Mounted) -> Result<(), String> {
-    let failed = |error: Error| error.to_string();
-    let ballast = mounted.at.join("ballast");
-    fs::write(&ballast, vec![7; BYTES as usize / 4]).map_err(|error| error.to_string())?;
-    let mut options = configs::tiny();
-    // Large enough that the bytes end before the inodes do.
-    options.column_family.memtable_bytes = 128 << 10;
-    options.column_family.table_bytes = 256 << 10;
-    options.column_family.level1_bytes = 512 << 10;
-    let db = Db::open(mounted.store(), options).map_err(failed)?;
-    let key = |number: u32| format!("{number:06}");
-    let mut written = 0;
-    let full = loop {
-        match db.put(key(written), [b'v'; 2_000]) {
-            Ok(()) => written += 1,
-            Err(error) => break error,
-        }
-    };
-    if !matches!(full, Error::NoSpace { .. }) {
-        return Err(format!("write {written} on a full disk: {full}"));
-    }
-    for number in 0..written {
-        if db.get(key(number)).map_err(failed)?.is_none() {
-            return Err(format!("{number} of {written} is gone"));
-        }
-    }
-    fs::remove_file(ballast).map_err(|error| error.to_string())?;
-    let filled = mounted.store_bytes();
-    for number in 0..written {
-        db.delete(key(number)).map_err(failed)?;
-    }
-    db.compact().map_err(failed)?;
-    let left = mounted.store_bytes();
-    if left > filled / 4 {
-        return Err(format!("{filled} bytes were filled, {left} are left"));
-    }
-    (0..written).try_for_each(|number| db.put(key(number), [b'w'; 2_000])).map_err(failed)?;
-    db.close().map_err(failed)
 }
 
 /// A store on a small disk, over its cycles.
