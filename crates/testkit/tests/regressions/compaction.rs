@@ -430,8 +430,10 @@ fn reg_c18_keys_that_begin_each_other_are_in_order() {
 /// with a snapshot held over all of it.
 #[test]
 fn reg_c20_a_compaction_that_fails_and_is_repeated_skips_nothing() {
+    let watchdog = watch("reg_c20");
     let mutating = [Io::Create, Io::Append, Io::Sync];
     for nth in 1.. {
+        watchdog.step(format!("reg_c20, failure at {nth}"));
         let (memory, faults) = faulty();
         let mut options = calm();
         options.column_family.table_bytes = 1 << 10;

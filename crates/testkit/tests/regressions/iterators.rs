@@ -15,7 +15,7 @@ use crate::store::*;
 fn layered(env: &MemEnv, options: &Options) -> (Db, Pairs) {
     let db = open(env, options);
     let mut expected = Pairs::new();
-    for round in 0..3 {
+    for round in 0..4 {
         for index in 0..90 {
             if (index + round) % 3 == 0 {
                 put(&db, key(index), value(index, round), Durability::Os).unwrap();
@@ -27,7 +27,7 @@ fn layered(env: &MemEnv, options: &Options) -> (Db, Pairs) {
         }
         match round {
             0 => db.compact().unwrap(),
-            1 => db.flush().unwrap(),
+            1 | 2 => db.flush().unwrap(),
             _ => {}
         }
     }
