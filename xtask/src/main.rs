@@ -15,7 +15,7 @@ const USAGE: &str = "\
 usage: cargo xtask tidy [--verbose]
        cargo xtask torture [--minutes N] [--only NAME,NAME] [--seed N] [--threads N]
        cargo xtask planted [--only NAME] [--seconds N] [--threads N]
-       cargo xtask schedules [--iterations N] [--seed N] [--only NAME]
+       cargo xtask schedules [--iterations N] [--seed N] [--only NAME] [--planted]
 
   tidy    checks what the compiler does not: the floors of the engine, lengths, banned calls,
           the unsafe ledger, dead files, manifests, links and examples in the documents
@@ -24,7 +24,7 @@ usage: cargo xtask tidy [--verbose]
   planted builds the harnesses with bugs in the engine, and tells which harness finds which;
           --seconds is what each harness has for each bug (60)
   schedules runs the parts under loom and whole stores under shuttle, which choose the order of
-          the threads; N schedules a scenario";
+          the threads; N schedules a scenario; --planted puts bugs in and sees each found";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = env::args().skip(1).collect();

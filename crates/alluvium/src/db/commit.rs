@@ -21,6 +21,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use crate::base::error::Result;
+use crate::base::planted;
 use crate::base::sync::{Condvar, Mutex};
 use crate::batch::BatchBuffer;
 use crate::options::Durability;
@@ -142,7 +143,9 @@ impl Waiter {
 
     fn set(&self, next: WaiterState) {
         *self.state.lock() = next;
-        self.signal.notify_one();
+        if !planted::in_order("waiting-writer-not-told") {
+            self.signal.notify_one();
+        }
     }
 }
 
@@ -180,7 +183,7 @@ impl Drop for Lead<'_> {
         let next = {
             let mut state = self.queue.state.lock();
             let next = state.waiting.pop_front();
-            state.leading = next.is_some();
+            state.leading = next.is_some() && !planted::in_order("two-leaders");
             next
         };
         if let Some(next) = next
@@ -188,7 +191,8 @@ impl Drop for Lead<'_> {
         {
             next.set(WaiterState::Leads(request));
         }
-        let result = self.result.take().unwrap_or_else(|| {
+        let all_well = planted::in_order("followers-told-that-all-is-well").then_some(Ok(()));
+        let result = all_well.or(self.result.take()).unwrap_or_else(|| {
             Err(crate::base::error::Error::Panicked {
                 detail: "the leader of this write's group panicked".to_owned(),
             })

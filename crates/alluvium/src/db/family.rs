@@ -13,6 +13,7 @@ use crate::base::error::{Error, Result};
 use crate::base::file::FileNumber;
 use crate::base::key::SeqNo;
 use crate::base::limits::LEVELS;
+use crate::base::planted;
 use crate::base::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use crate::base::sync::{ArcSwap, Guard, Mutex};
 use crate::batch::ColumnFamilyId;
@@ -88,7 +89,8 @@ impl Family {
 
     /// Installs `version`. The caller holds the version-set lock.
     pub(crate) fn install(&self, version: Arc<Version>, flushed: &[Arc<Immutable>]) {
-        let _guard = self.install.lock();
+        let unlocked = planted::in_order("installed-without-the-lock");
+        let _guard = (!unlocked).then(|| self.install.lock());
         let next = self.current.load().installed(version, flushed);
         self.current.store(Arc::new(next));
     }

@@ -105,6 +105,31 @@ fn loom_a_batch_is_seen_whole_and_without_gaps() {
     });
 }
 
+#[test]
+fn loom_two_groups_never_run_at_once() {
+    explore("commit: three writers", 3, || {
+        let queue = Arc::new(CommitQueue::default());
+        let running = Arc::new(Mutex::new(false));
+        let committed = Arc::new(Mutex::new(0));
+        let writers = [1, 2, 3].map(|_| {
+            let (queue, running, committed) = (queue.clone(), running.clone(), committed.clone());
+            thread::spawn(move || {
+                let run = |group: &mut [Request]| {
+                    assert!(!std::mem::replace(&mut *running.lock(), true), "two leaders");
+                    *committed.lock() += group.len();
+                    *running.lock() = false;
+                    Ok(())
+                };
+                queue.commit(request(&[b"k"]), run).unwrap();
+            })
+        });
+        for writer in writers {
+            writer.join().unwrap();
+        }
+        assert_eq!(*committed.lock(), 3, "each write once");
+    });
+}
+
 /// facebook/rocksdb#3096: a leader that failed once told its followers that all was well.
 #[test]
 fn loom_reg_w10_every_writer_of_a_group_gets_its_leaders_answer() {

@@ -83,6 +83,9 @@ fn run_group(core: &Arc<Core>, group: &mut [Request]) -> Result<()> {
     rotate_full(core, &mut wal)?;
     let families = Targets::resolve(core, group);
     log_group(core, &mut wal, group)?;
+    if planted::in_order("visible-before-the-memtable") {
+        core.publish(wal.last_seq);
+    }
     apply_group(core, &mut wal, &families, group);
     core.publish(wal.last_seq);
     Ok(())
@@ -232,7 +235,9 @@ pub(crate) fn rotate(core: &Core, wal: &mut WalSet, ids: &[ColumnFamilyId]) -> R
         }
     }
     core.note_pressure();
-    core.scheduler.notify_work();
+    if !planted::in_order("workers-not-told") {
+        core.scheduler.notify_work();
+    }
     Ok(())
 }
 

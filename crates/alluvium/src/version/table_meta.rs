@@ -12,6 +12,7 @@ use std::sync::{Arc, OnceLock};
 use crate::base::file::FileNumber;
 use crate::base::key::{self, SeqNo};
 use crate::base::limits::KEY_BYTES_MAX;
+use crate::base::planted;
 use crate::base::sync::Mutex;
 use crate::sstable::TableHandle;
 use crate::version::{Breach, Checked};
@@ -119,6 +120,10 @@ impl TableMeta {
 
     /// Lets the last holder put the table into `queue`.
     pub(super) fn mark_obsolete(&self, queue: &Arc<ObsoleteTables>) {
+        if planted::in_order("file-removed-while-it-is-held") {
+            queue.push(self.facts.number);
+            return;
+        }
         self.obsolete.get_or_init(|| Arc::clone(queue));
     }
 
@@ -195,6 +200,11 @@ impl ObsoleteTables {
     /// Takes every table out.
     #[must_use]
     pub fn take(&self) -> Vec<FileNumber> {
+        if planted::in_order("file-removed-twice") {
+            let numbers = self.numbers.lock().clone();
+            self.numbers.lock().clear();
+            return numbers;
+        }
         std::mem::take(&mut *self.numbers.lock())
     }
 }

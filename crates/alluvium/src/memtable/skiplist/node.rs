@@ -37,6 +37,7 @@ use std::slice;
 
 use super::super::arena::{ALIGN, Arena};
 use crate::base::key::TRAILER_BYTES;
+use crate::base::planted;
 use crate::base::sync::fine_atomic::{AtomicPtr, AtomicU64, Ordering};
 
 /// The greatest height of a node.
@@ -251,8 +252,13 @@ impl<'a> Node<'a> {
         let link = unsafe { self.link(level) };
         // In this order: see the module's documentation. Release, so that whoever sees the node
         // sees its content, and whoever sees the prefix sees this node or a nearer one.
-        link.next.store(node.at.as_ptr(), Ordering::Release);
-        link.prefix.store(prefix, Ordering::Release);
+        if planted::in_order("prefix-before-pointer") {
+            link.prefix.store(prefix, Ordering::Release);
+        }
+        let relaxed = planted::in_order("node-linked-relaxed");
+        let order = if relaxed { Ordering::Relaxed } else { Ordering::Release };
+        link.next.store(node.at.as_ptr(), order);
+        link.prefix.store(prefix, order);
     }
 
     /// Asks the processor for the link at `level`.
