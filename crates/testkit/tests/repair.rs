@@ -291,7 +291,7 @@ fn a_missing_segment_that_the_manifest_needs_is_reported() {
     for log in files(&image, is_log) {
         image.remove(log).expect("it is there");
     }
-    let harm = Harm { log_shortened: true };
+    let harm = Harm { log_shortened: true, ..Harm::default() };
     let Repaired { report, .. } = patient.check(&image, harm).expect("a repair").expect("a store");
     assert_eq!(report.log_losses.len(), 1, "{report}");
 }

@@ -264,8 +264,8 @@ impl Work {
 
     fn by_files(&mut self) -> Result<()> {
         self.note(
-            "which tables counted is not known: all that were found are merged, and rows that were \
-             deleted may be back"
+            "which tables counted is not known: all that were found are merged; rows that were \
+             deleted may be back, and a table that is missing altogether is not noticed"
                 .to_owned(),
         );
         self.meet(ColumnFamilyId::DEFAULT);
