@@ -162,7 +162,9 @@ pub(crate) fn create(
     }
     // What is written to the family goes to this segment or a later one.
     let log = FileNumber(core.current_log.load(Ordering::Acquire));
-    let id = versions.create_family(name, log)?;
+    let created = versions.create_family(name, log);
+    core.note_put_off(&mut versions);
+    let id = created?;
     let version = Arc::clone(&versions.families()[&id].version);
     let family = Arc::new(Family::new(
         id,
@@ -188,7 +190,9 @@ pub(crate) fn drop_family(shared: &Arc<Shared>, name: &str) -> Result<()> {
         return Err(Error::invalid("the column family default cannot be dropped"));
     }
     if !planted::is("family-drop-not-persisted") {
-        versions.drop_family(family.id)?;
+        let dropped = versions.drop_family(family.id);
+        core.note_put_off(&mut versions);
+        dropped?;
     }
     family.set_dropped();
     core.families.remove(family.id);

@@ -139,6 +139,13 @@ impl Core {
         self.visible.publish(seq);
     }
 
+    /// Notes the failure of a new manifest that the last edit did without.
+    pub(crate) fn note_put_off(&self, versions: &mut VersionSet) {
+        if let Some(error) = versions.take_put_off() {
+            self.health.note_failure("a new manifest", &error);
+        }
+    }
+
     pub(crate) fn new_number(&self) -> FileNumber {
         self.numbers.take()
     }

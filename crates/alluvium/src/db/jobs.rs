@@ -88,7 +88,9 @@ fn install_flush(
             edit.logs.push((other.id, current_log));
         }
     }
-    versions.apply(edit)?;
+    let applied = versions.apply(edit);
+    core.note_put_off(&mut versions);
+    applied?;
     let version = Arc::clone(&versions.families()[&family.id].version);
     family.install(version, immutables);
     Ok(())
@@ -233,7 +235,9 @@ fn install_compaction(
     for table in tables {
         edit.add(family.id, plan.output_level, table);
     }
-    versions.apply(edit)?;
+    let applied = versions.apply(edit);
+    core.note_put_off(&mut versions);
+    applied?;
     let version = Arc::clone(&versions.families()[&family.id].version);
     family.install(version, &[]);
     Ok(())

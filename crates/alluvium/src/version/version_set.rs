@@ -34,7 +34,7 @@ use crate::base::planted;
 use crate::batch::ColumnFamilyId;
 use crate::env::Env;
 use crate::version::catalog::{self, Catalog, FamilyState};
-use crate::version::current;
+use crate::version::current::{self, StoreState};
 use crate::version::edit::{AddedTable, FILE_NUMBER_ON_DISK_MAX, VersionEdit};
 use crate::version::manifest::Manifest;
 use crate::version::numbers::FileNumbers;
@@ -62,6 +62,8 @@ pub struct VersionSet {
     /// New tables of edits that failed. A manifest may name them until the next is in force.
     limbo: Vec<Arc<TableMeta>>,
     report: Option<RecoveryReport>,
+    /// Why the last attempt at a shorter manifest failed, until it is taken.
+    put_off: Option<Error>,
     closed: bool,
 }
 
@@ -73,12 +75,10 @@ impl VersionSet {
     /// `InvalidArgument` when there is a store; an I/O failure, after which there is none or a
     /// whole one.
     pub fn create(env: Arc<dyn Env>, obsolete: Arc<ObsoleteTables>) -> Result<VersionSet> {
-        let files = current::list(&*env)?;
-        let of_store =
-            |id: &FileId| matches!(id, FileId::Current | FileId::Wal(_) | FileId::Table(_));
-        if files.iter().any(of_store) {
+        if current::store_exists(&*env)? == StoreState::Present {
             return Err(Error::invalid(format!("there is a store in {}", env.directory())));
         }
+        let files = current::list(&*env)?;
         let mut set = VersionSet::new(env, obsolete, Catalog::new_store(), &files)?;
         set.roll()?;
         Ok(set)
@@ -150,6 +150,7 @@ impl VersionSet {
             stale: files.iter().copied().filter(is_stale).collect(),
             limbo: Vec::new(),
             report: None,
+            put_off: None,
             closed: false,
         })
     }
@@ -208,9 +209,12 @@ impl VersionSet {
             let written = self.write_manifest(self.catalog.after(edit).snapshot());
             // A new manifest is only thrift. While the old one is good an edit that fits there must
             // not fail for it: it may be the one that frees space on a full disk.
-            match &mut self.manifest {
-                Some(manifest) if written.is_err() => manifest.put_off_roll(),
-                _ => return written,
+            match (&mut self.manifest, written) {
+                (Some(manifest), Err(error)) => {
+                    manifest.put_off_roll();
+                    self.put_off = Some(error);
+                }
+                (_, written) => return written,
             }
         }
         self.failed_edit_may_count = true;
@@ -311,6 +315,11 @@ impl VersionSet {
     pub fn close(&mut self) -> Result<()> {
         self.closed = true;
         self.manifest.take().map_or(Ok(()), Manifest::close)
+    }
+
+    /// The failure of a new manifest that was put off, once: the edit that brought it up succeeded.
+    pub fn take_put_off(&mut self) -> Option<Error> {
+        self.put_off.take()
     }
 
     fn check_open(&self) -> Result<()> {

@@ -251,7 +251,8 @@ impl Work {
         }
         if state.torn {
             let name = self.source.display(FileId::Manifest(state.manifest));
-            self.note(format!("{name}: its last edit was never finished"));
+            self.report.manifest_is_torn = true;
+            self.note(format!("{name}: its last edit was never finished, or is damaged"));
         }
         for added in &state.tables {
             self.keep_table(added.family, added.level, &added.table)?;

@@ -11,6 +11,9 @@ pub struct RepairReport {
     /// The manifest that was believed as to which tables count; `None` where all tables on disk had
     /// to be merged instead.
     pub manifest: Option<u64>,
+    /// Whether that manifest ends within an edit. A crash leaves it so when nobody was told of the
+    /// edit; damage to an edit that counted looks the same.
+    pub manifest_is_torn: bool,
     /// The column families of the new store.
     pub families: Vec<RepairedFamily>,
     /// Tables that gave all of their entries.
@@ -89,6 +92,7 @@ impl RepairReport {
     #[must_use]
     pub fn is_complete(&self) -> bool {
         self.manifest.is_some()
+            && !self.manifest_is_torn
             && self.table_losses.is_empty()
             && self.log_losses.is_empty()
             && self.families.iter().all(|family| family.name_is_known)

@@ -5,6 +5,7 @@ use expect_test::expect_file;
 use super::*;
 use crate::base::limits::EDIT_BYTES_MAX;
 use crate::env::{FaultEnv, Operation};
+use crate::wal::frame::LOG_HEADER_BYTES;
 use crate::wal::tests::hexdump;
 
 fn dump(env: &MemEnv, file: FileId) -> String {
@@ -140,11 +141,15 @@ fn a_directory_is_told_apart_by_what_is_in_it() {
     assert_eq!(store_exists(&env).unwrap(), StoreState::Half);
     for file in [FileId::Wal(FileNumber(3)), FileId::Table(FileNumber(4))] {
         let env = env.crash_image(crate::env::CrashPolicy::KeepAll, 0);
-        env.set_file_bytes(file, vec![]);
+        env.set_file_bytes(file, vec![0; LOG_HEADER_BYTES + 1]);
         let error = store_exists(&env).unwrap_err();
         assert!(error.is_corruption() && error.to_string().contains("CURRENT"), "{error}");
         assert!(VersionSet::create(Arc::new(env), ObsoleteTables::new()).is_err());
     }
+    // The log of an open whose own `CURRENT` was not on the disk yet.
+    env.set_file_bytes(FileId::Wal(FileNumber(3)), vec![0; LOG_HEADER_BYTES]);
+    assert_eq!(store_exists(&env).unwrap(), StoreState::Half);
+    assert!(VersionSet::create(Arc::new(env.clone()), ObsoleteTables::new()).is_ok());
     env.set_file_bytes(FileId::Current, vec![]);
     assert_eq!(store_exists(&env).unwrap(), StoreState::Present);
     assert!(VersionSet::create(Arc::new(env), ObsoleteTables::new()).is_err());
