@@ -317,3 +317,39 @@ proptest! {
         prop_assert!(state(&store) == expected);
     }
 }
+
+/// Asked with a column that is not there, every line is malformed; the call that asks rightly must
+/// not go on behind them.
+#[test]
+fn a_source_that_gave_no_event_is_read_again() {
+    let place = Place::new();
+    let store = place.store();
+    let source = place
+        .write("clicks", b"{\"time\":5,\"visitor\":\"ann\",\"path\":\"/x\"}\n{\"time\":6,\"visitor\":\"bob\",\"path\":\"/y\"}\n");
+    let ingest = |user: &str| {
+        let mut options = IngestOptions::default();
+        options.fields.user = Some(user.to_owned());
+        store.ingest(&source, &options, None, &mut |_| {}).unwrap()
+    };
+    let mistyped = ingest("vistor");
+    assert_eq!((mistyped.events, mistyped.rejected), (0, 2));
+    let right = ingest("visitor");
+    assert_eq!((right.events, right.rejected, right.skipped_lines), (2, 0, 0));
+    assert_eq!((report(&store).events, report(&store).rejected), (2, 0));
+    let again = ingest("visitor");
+    assert_eq!((again.events, again.skipped_lines), (0, 2));
+}
+
+/// What a shell puts in place of `<(command)`: it opens, and has no path behind it.
+#[test]
+fn a_pipe_that_has_no_path_is_read() {
+    use std::io::Write as _;
+    use std::os::fd::AsRawFd as _;
+    let store = Place::new().store();
+    let (reader, mut writer) = io::pipe().unwrap();
+    writer.write_all(&log(20, 1)).unwrap();
+    drop(writer);
+    let source = Source::File(format!("/proc/self/fd/{}", reader.as_raw_fd()).into());
+    let summary = store.ingest(&source, &IngestOptions::default(), None, &mut |_| {}).unwrap();
+    assert!(summary.events > 0);
+}

@@ -195,15 +195,16 @@ impl EventStore {
             }
         };
         let known = catalog.find(input.identity(), input.head());
-        let (id, mut state) = match known {
-            Some((id, state)) => (id, state.clone()),
-            None => {
-                let (position, lines) = (chosen.start, chosen.header_lines);
-                let name = input.identity().to_vec();
-                (catalog.next_id(), SourceState { name, position, lines, ..SourceState::default() })
-            }
-        };
-        let new = known.is_none();
+        let id = known.map_or(catalog.next_id(), |(id, _)| id);
+        // A source that has given nothing but malformed lines was asked the wrong way, with the
+        // wrong format or column: it is read from its beginning again.
+        let resumed = known.map(|(_, state)| state).filter(|state| state.events > 0);
+        let mut state = resumed.cloned().unwrap_or_else(|| {
+            let (position, lines) = (chosen.start, chosen.header_lines);
+            let name = input.identity().to_vec();
+            SourceState { name, position, lines, ..SourceState::default() }
+        });
+        let new = resumed.is_none();
         // A header that had not been whole may be so now.
         state.position = state.position.max(chosen.start);
         state.lines = state.lines.max(chosen.header_lines);

@@ -155,8 +155,9 @@ impl Input {
 
     fn open_file(path: &Path, display_name: String) -> Result<Input, EventsError> {
         let failed = |source| EventsError::Open { source_name: display_name.clone(), source };
-        let canonical = path.canonicalize().map_err(failed)?;
-        let file = File::open(&canonical).map_err(failed)?;
+        let file = File::open(path).map_err(failed)?;
+        // What a shell puts in place of `<(command)` can be opened and has no path of its own.
+        let canonical = path.canonicalize().unwrap_or_else(|_| path.to_path_buf());
         let metadata = file.metadata().map_err(failed)?;
         if metadata.is_dir() {
             return Err(EventsError::Directory { source_name: display_name });
