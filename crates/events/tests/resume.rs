@@ -324,8 +324,12 @@ proptest! {
 fn a_source_that_gave_no_event_is_read_again() {
     let place = Place::new();
     let store = place.store();
-    let source = place
-        .write("clicks", b"{\"time\":5,\"visitor\":\"ann\",\"path\":\"/x\"}\n{\"time\":6,\"visitor\":\"bob\",\"path\":\"/y\"}\n");
+    let lines = [
+        r#"{"time":5,"visitor":"ann","path":"/x"}"#,
+        r#"{"time":6,"visitor":"bob","path":"/y"}"#,
+        "",
+    ];
+    let source = place.write("clicks", lines.join("\n").as_bytes());
     let ingest = |user: &str| {
         let mut options = IngestOptions::default();
         options.fields.user = Some(user.to_owned());
