@@ -1,20 +1,27 @@
 //! The damage sweep: every byte of every file of a small store is changed, one at a time, and all
 //! of the store is read. Each answer must be right, or an error that names the damaged file.
 //!
-//! One loss is allowed, because nobody can tell it from a crash: the last write of a log that was
-//! not closed, when the damage is within its frame. Damage in a table must also be found by
-//! `verify`.
+//! Files are also cut, grown, swapped, stale and missing, and their sectors gone or out of place
+//! ([`Victim::sweep_shapes`]).
+//!
+//! Loss is allowed only where nobody can tell it from a crash: of the last write of a log that was
+//! not closed, when a flip is within its frame; of the last writes, when the end of a log that was
+//! not closed is gone; of the last edits, when the end of a manifest is gone. Damage in a table, in
+//! `CURRENT`, and in a log that was closed must also be found by `verify`.
 //! Nothing may panic, hang (a watchdog ends the process) or allocate what a damaged length asks for
 //! (see [`virtual_bytes_peak`]).
+
+mod shapes;
 
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
-use alluvium::env::{CrashPolicy, FileId, MemEnv};
+use alluvium::env::{CrashPolicy, Env as _, FileId, MemEnv};
 use alluvium::{ColumnFamily, Db, Error, Options};
 
+use self::shapes::Shapes;
 use crate::configs::tiny;
 use crate::model::{Model, Pairs, State};
 use crate::operation::{Change, DEFAULT_FAMILY, Operation, Short};
@@ -33,6 +40,11 @@ pub struct Victim {
     env: MemEnv,
     options: Options,
     expected: State,
+    closed: bool,
+    /// What held after each operation.
+    history: Vec<State>,
+    /// What files held before they grew or went.
+    older: Vec<(FileId, Vec<u8>)>,
     /// Where the last frame of the newest log begins and what holds without it, where it may be
     /// lost.
     last_write: Option<(FileId, u64, State)>,
@@ -57,6 +69,8 @@ pub struct Seen {
 pub fn torture(turn: &mut Turn) {
     const STEP: usize = 251;
     let victims = [Victim::build(true, |_| {}), Victim::build(false, |_| {})];
+    turn.note(victims[0].sweep_shapes(1).map(|seen| seen.mutants));
+    turn.note(victims[1].sweep_shapes(1).map(|seen| seen.mutants));
     while turn.goes_on() {
         let mut random = Random::new(turn.seed());
         let flips = [Flip::Xor(1 << random.below(8)), Flip::Set(random.next() as u8)];
@@ -98,7 +112,7 @@ impl Victim {
         change_options(&mut options);
         let env = MemEnv::new();
         let mut session = Session::new(Arc::new(env.clone()), options.clone(), Model::default());
-        let mut last_write = None;
+        let (mut last_write, mut history, mut older) = (None, vec![State::new()], Vec::new());
         let run = victim_run();
         session.open().unwrap_or_else(|failure| panic!("{failure}"));
         for (index, operation) in run.iter().enumerate() {
@@ -107,14 +121,18 @@ impl Victim {
                 let length = env.file_bytes(newest).unwrap_or_default().len() as u64;
                 last_write = Some((newest, length, session.model.state()));
             }
+            let before = contents(&env);
             session.step(operation).unwrap_or_else(|failure| panic!("{operation:?}: {failure}"));
+            history.push(session.model.state());
+            let after = contents(&env);
+            older.extend(before.into_iter().filter(|(file, bytes)| after.get(file) != Some(bytes)));
         }
         let expected = session.model.state();
         if closed {
             session.close().unwrap_or_else(|failure| panic!("{failure}"));
         }
         let env = env.crash_image(CrashPolicy::DropUnsynced, 0);
-        Victim { env, options, expected, last_write }
+        Victim { env, options, expected, closed, history, older, last_write }
     }
 
     /// The files and their lengths.
@@ -145,7 +163,10 @@ impl Victim {
                     watchdog.step(label.clone());
                     let mut bytes = original.clone();
                     bytes[offset] = byte;
-                    self.check(file, Some(bytes), offset as u64, &mut seen)
+                    let allowed: Vec<&State> =
+                        self.allowed_loss(file, offset as u64).into_iter().collect();
+                    let found = matches!(file, FileId::Table(_));
+                    self.check(&[(file, Some(bytes))], &allowed, found, &mut seen)
                         .map_err(|text| format!("{label}: {text}"))?;
                 }
             }
@@ -153,73 +174,58 @@ impl Victim {
         Ok(seen)
     }
 
-    /// Cuts every table and `CURRENT` to every shorter length, makes them longer, and takes them
-    /// (and the manifest) away. A log that is cut can't be told from one that was never written so
-    /// far.
+    /// Cuts, grows, swaps, removes and takes back files, and zeroes and moves their sectors; cuts to
+    /// every `step`-th length.
     ///
     /// # Errors
     ///
     /// The first mutant that answers wrongly.
-    pub fn sweep_lengths(&self, step: usize) -> Result<Seen, String> {
+    pub fn sweep_shapes(&self, step: usize) -> Result<Seen, String> {
         let watchdog = Watchdog::new(MUTANT_TIME_MAX);
         let mut seen = Seen::default();
-        for (file, length) in self.files() {
-            if matches!(file, FileId::Wal(_) | FileId::Lock) {
-                continue;
-            }
-            let mut check = |label: String, bytes: Option<Vec<u8>>| {
-                watchdog.step(label.clone());
-                let offset = bytes.as_ref().map_or(0, |bytes| bytes.len() as u64);
-                self.check(file, bytes, offset, &mut seen)
-                    .map_err(|text| format!("{label}: {text}"))
-            };
-            check(format!("{file} missing"), None)?;
-            if matches!(file, FileId::Manifest(_)) {
-                continue;
-            }
-            let original = self.env.file_bytes(file).unwrap_or_default();
-            for cut in (0..length).step_by(step) {
-                check(format!("{file} cut to {cut}"), Some(original[..cut].to_vec()))?;
-            }
-            for more in [1, 96, 4096] {
-                let longer = [&original[..], &vec![0; more]].concat();
-                check(format!("{file} longer by {more}"), Some(longer))?;
-            }
-        }
+        let mut files = contents(&self.env);
+        files.remove(&FileId::Lock);
+        let shapes = Shapes { files: &files, older: &self.older, step };
+        shapes.each(&mut |mutant| {
+            watchdog.step(mutant.label.clone());
+            let in_manifest =
+                mutant.changes.iter().any(|(file, _)| matches!(file, FileId::Manifest(_)));
+            let in_log = mutant.changes.iter().any(|(file, _)| matches!(file, FileId::Wal(_)));
+            let may_be_short = in_manifest || in_log && !self.closed;
+            let allowed: Vec<&State> =
+                if may_be_short { self.history.iter().collect() } else { Vec::new() };
+            self.check(&mutant.changes, &allowed, !may_be_short, &mut seen)
+                .map_err(|text| format!("{}: {text}", mutant.label))
+        })?;
         Ok(seen)
     }
 
-    /// Opens and reads the store with this content of `file`, damaged at `offset`.
+    /// Opens and reads the store with these files changed. Beside the right answers those of an
+    /// `allowed` state will do.
     fn check(
         &self,
-        file: FileId,
-        bytes: Option<Vec<u8>>,
-        offset: u64,
+        changes: &[(FileId, Option<Vec<u8>>)],
+        allowed: &[&State],
+        verify_finds_it: bool,
         seen: &mut Seen,
     ) -> Result<(), String> {
         let env = self.env.crash_image(CrashPolicy::DropUnsynced, 0);
-        match bytes {
-            Some(bytes) => env.set_file_bytes(file, bytes),
-            None => {
-                use alluvium::env::Env as _;
-                env.remove(file).map_err(|error| error.to_string())?;
+        for (file, bytes) in changes {
+            match bytes {
+                Some(bytes) => env.set_file_bytes(*file, bytes.clone()),
+                None => env.remove(*file).map_err(|error| error.to_string())?,
             }
         }
-        let allowed_loss = self
-            .last_write
-            .as_ref()
-            .filter(|(newest, begins, _)| *newest == file && offset >= *begins)
-            .map(|(_, _, without)| without);
         seen.mutants += 1;
+        let damaged: Vec<FileId> = changes.iter().map(|(file, _)| *file).collect();
         let options = Options { create_if_missing: false, ..self.options.clone() };
-        if matches!(file, FileId::Table(_)) {
-            must_verify(&env, file)?;
+        if verify_finds_it {
+            must_verify(&env, &damaged)?;
         }
         let body = || match Db::open_env(Arc::new(env), options) {
-            Err(error) => must_name(&error, file).map(|()| Answers::Refused),
+            Err(error) => must_name(&error, &damaged).map(|()| Answers::Refused),
             Ok(db) => {
-                let answers = read_everything(&db, file, &self.expected)?;
-                answers.judge(&self.expected, allowed_loss)
+                read_everything(&db, &damaged, &self.expected)?.judge(&self.expected, allowed)
             }
         };
         match catch_unwind(AssertUnwindSafe(body)).map_err(|panic| panic_text(&*panic))?? {
@@ -230,6 +236,18 @@ impl Victim {
         }
         Ok(())
     }
+
+    /// What may hold instead when byte `offset` of `file` is damaged.
+    fn allowed_loss(&self, file: FileId, offset: u64) -> Option<&State> {
+        let (newest, begins, without) = self.last_write.as_ref()?;
+        (*newest == file && offset >= *begins).then_some(without)
+    }
+}
+
+/// The bytes of every file.
+fn contents(env: &MemEnv) -> BTreeMap<FileId, Vec<u8>> {
+    let bytes = |file| env.file_bytes(file).unwrap_or_default();
+    env.files().into_iter().map(|file| (file, bytes(file))).collect()
 }
 
 /// How a mutant answered.
@@ -261,14 +279,14 @@ impl Reading {
         }
     }
 
-    fn judge(&self, expected: &State, loss: Option<&State>) -> Result<Answers, String> {
+    fn judge(&self, expected: &State, allowed: &[&State]) -> Result<Answers, String> {
         let Err(text) = self.agrees(expected) else {
             let unharmed = self.failures == 0;
             return Ok(if unharmed { Answers::Unharmed } else { Answers::Failed });
         };
-        match loss {
-            Some(without) if self.agrees(without).is_ok() => Ok(Answers::Shortened),
-            _ => Err(text),
+        match allowed.iter().any(|state| self.agrees(state).is_ok()) {
+            true => Ok(Answers::Shortened),
+            false => Err(text),
         }
     }
 
@@ -284,11 +302,16 @@ impl Reading {
     }
 }
 
-fn read_everything(db: &Db, damaged: FileId, expected: &State) -> Result<Reading, String> {
+fn read_everything(db: &Db, damaged: &[FileId], expected: &State) -> Result<Reading, String> {
     let mut reading = Reading::default();
     for (name, pairs) in expected {
         let family = match db.column_family(name) {
             Ok(family) => family,
+            // As it was before the family was made: right or wrong by what is allowed.
+            Err(Error::ColumnFamilyMissing { .. }) => {
+                pairs.keys().try_for_each(|key| reading.note(name, key, None))?;
+                continue;
+            }
             Err(error) => return Err(format!("family {name}: {error}")),
         };
         let neighbours = pairs.keys().map(|key| [&key[..], b"\0"].concat());
@@ -310,7 +333,7 @@ fn read_everything(db: &Db, damaged: FileId, expected: &State) -> Result<Reading
 /// as answers too.
 fn scan_both_ways(
     family: &ColumnFamily,
-    damaged: FileId,
+    damaged: &[FileId],
     expected: &Pairs,
     reading: &mut Reading,
 ) -> Result<(), String> {
@@ -351,26 +374,27 @@ fn scan_both_ways(
 }
 
 /// An error about damage says which file is damaged.
-fn must_name(error: &Error, damaged: FileId) -> Result<(), String> {
-    let name = damaged.name();
+fn must_name(error: &Error, damaged: &[FileId]) -> Result<(), String> {
+    let is_one = |name: &str| damaged.iter().any(|file| name.ends_with(&file.name()));
+    let leads_on = |file: &FileId| matches!(file, FileId::Manifest(_) | FileId::Current);
     match error {
-        Error::Corruption { file, .. } | Error::UnsupportedFormat { file, .. }
-            if file.ends_with(&name) =>
-        {
+        Error::Corruption { file, .. } | Error::UnsupportedFormat { file, .. } if is_one(file) => {
             Ok(())
         }
         // The last edit of a manifest that was not closed can't be told from one that a crash tore.
-        // The edits before it name files that are gone.
+        // The edits before it name files that are gone, and so does an older `CURRENT`; or the log
+        // names a family that they don't know yet.
         Error::Corruption { detail, .. }
-            if matches!(damaged, FileId::Manifest(_)) && detail.contains("missing") =>
+            if damaged.iter().any(leads_on)
+                && ["missing", "never was"].iter().any(|what| detail.contains(what)) =>
         {
             Ok(())
         }
-        _ => Err(format!("an error that does not name {name}: {error}")),
+        _ => Err(format!("an error that names none of {damaged:?}: {error}")),
     }
 }
 
-fn must_verify(env: &MemEnv, damaged: FileId) -> Result<(), String> {
+fn must_verify(env: &MemEnv, damaged: &[FileId]) -> Result<(), String> {
     match alluvium::verify_env(Arc::new(env.clone())) {
         Err(error) => must_name(&error, damaged),
         Ok(report) if report.damages.is_empty() => Err("verify finds nothing".to_owned()),

@@ -68,8 +68,15 @@ impl Shared {
             return Ok(());
         }
         let log = self.core.wal.lock().close();
-        let manifest = self.core.versions.lock().close();
-        log.and(manifest)
+        let mut versions = self.core.versions.lock();
+        // A manifest that ends in good order says that the log does, too.
+        match log {
+            Ok(()) => versions.close(),
+            Err(error) => {
+                versions.stop();
+                Err(error)
+            }
+        }
     }
 }
 

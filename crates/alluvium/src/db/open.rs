@@ -81,7 +81,7 @@ pub(crate) fn open(env: Arc<dyn Env>, options: Options) -> Result<Opened> {
             }
         })?;
     let families = build_families(&versions, &options, wal.number());
-    remove_unnamed(env.as_ref(), &versions, wal.number())?;
+    remove_unnamed(env.as_ref(), &versions, wal.number(), &counters)?;
 
     let core = Arc::new(Core::new(CoreParts {
         env,
@@ -201,8 +201,14 @@ fn build_families(versions: &VersionSet, options: &Options, log: FileNumber) -> 
     families
 }
 
-/// Removes every file of the store that nothing names.
-fn remove_unnamed(env: &dyn Env, versions: &VersionSet, log: FileNumber) -> Result<()> {
+/// Removes every file of the store that nothing names. One that can't be removed stays, and is
+/// tried again by the next open.
+fn remove_unnamed(
+    env: &dyn Env,
+    versions: &VersionSet,
+    log: FileNumber,
+    counters: &Counters,
+) -> Result<()> {
     let live = live_tables(versions);
     let files = env.list().map_err(|error| Error::io("list", env.directory(), error))?;
     for file in files {
@@ -216,8 +222,8 @@ fn remove_unnamed(env: &dyn Env, versions: &VersionSet, log: FileNumber) -> Resu
             FileId::Temporary(_) => false,
             FileId::Current | FileId::Lock => true,
         };
-        if !named {
-            env.remove(file).map_err(|error| Error::io("remove", env.display(file), error))?;
+        if !named && env.remove(file).is_err() {
+            counters.removals_failed.add(1);
         }
     }
     sync_directory(env)

@@ -49,7 +49,11 @@ pub fn verify_env(env: Arc<dyn Env>) -> Result<VerifyReport> {
     let mut report = VerifyReport::default();
     match look(env.as_ref(), false) {
         Ok(_) => {}
-        Err(error @ Error::Corruption { .. }) => report.damages.push(error),
+        // Without `CURRENT` there is nothing to begin with.
+        Err(error @ Error::Corruption { .. }) => {
+            report.damages.push(error);
+            return Ok(report);
+        }
         Err(error) => return Err(error),
     }
     let _lock = take_lock(env.as_ref())?;
@@ -142,6 +146,47 @@ fn verify_log(env: &dyn Env, versions: &VersionSet, report: &mut VerifyReport) -
             Err(error) => return Err(error),
         }
     }
+    if versions.is_closed_on_disk() && report.damages.is_empty() {
+        verify_end(env, &numbers, needed, report)?;
+    }
+    Ok(())
+}
+
+/// The log of a store that was closed in good order ends with an end frame; segments without any
+/// frame behind it are what opens left that did not come to their end.
+fn verify_end(
+    env: &dyn Env,
+    numbers: &[FileNumber],
+    needed: FileNumber,
+    report: &mut VerifyReport,
+) -> Result<()> {
+    let mut end = None;
+    for &number in numbers.iter().rev() {
+        let name = env.display(FileId::Wal(number));
+        let file = env.open(FileId::Wal(number));
+        let file = file.map_err(|error| Error::io("open", name.as_str(), error))?;
+        let (LogOpen::Whole(mut reader) | LogOpen::TornHeader { mut reader, .. }) =
+            LogReader::open(file, name.clone(), number, LogKind::Wal)?;
+        let mut frames = 0_u64;
+        let offset = loop {
+            match reader.next()? {
+                ReadFrame::Frame { .. } => frames += 1,
+                ReadFrame::Closed { .. } => return Ok(()),
+                ReadFrame::End { offset } | ReadFrame::Bad { offset, .. } => break offset,
+            }
+        };
+        if frames > 0 || reader.has_ended() {
+            end = Some((name, offset));
+            break;
+        }
+    }
+    let Some((name, offset)) =
+        end.or_else(|| (needed.0 != 0).then(|| (env.display(FileId::Wal(needed)), 0)))
+    else {
+        return Ok(());
+    };
+    let detail = "the store was closed, and the log does not end so";
+    report.damages.push(Error::corruption(name, offset, detail));
     Ok(())
 }
 

@@ -36,6 +36,7 @@ pub use bytes::SPOILT;
 pub use fault::{Fault, FaultEnv, FaultRule, FileKind, Injection, Operation, RuleId, When};
 pub use memory::{CrashPolicy, MemEnv};
 pub use posix::PosixEnv;
+pub(crate) use posix::lies_within;
 
 /// A file being written: append only.
 pub trait WritableFile: Send + Sync + Debug {

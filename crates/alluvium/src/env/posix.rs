@@ -46,6 +46,16 @@ impl PosixEnv {
     }
 }
 
+/// Whether `inner`, which need not exist, is the directory `outer` or lies within it, by whatever
+/// links and detours.
+pub(crate) fn lies_within(inner: &Path, outer: &Path) -> bool {
+    let (Ok(outer), Ok(inner)) = (fs::canonicalize(outer), std::path::absolute(inner)) else {
+        return false;
+    };
+    let existing = inner.ancestors().find_map(|above| fs::canonicalize(above).ok());
+    existing.is_some_and(|existing| existing.starts_with(&outer))
+}
+
 impl Env for PosixEnv {
     fn create(&self, file: FileId) -> io::Result<Arc<dyn WritableFile>> {
         let file = OpenOptions::new().append(true).create_new(true).open(self.path(file))?;
@@ -87,7 +97,14 @@ impl Env for PosixEnv {
         }
         let mut lock = PosixLock { canonical, file: None };
         let path = self.path(FileId::Lock);
-        let file = OpenOptions::new().append(true).create(true).open(path)?;
+        let opened = OpenOptions::new().append(true).create(true).open(&path);
+        // Where nothing can be written a store can still be looked at.
+        let file = opened.or_else(|error| match error.kind() {
+            io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::PermissionDenied => {
+                File::open(&path)
+            }
+            _ => Err(error),
+        })?;
         match file.try_lock() {
             Ok(()) => lock.file = Some(file),
             Err(TryLockError::WouldBlock) => return Err(io::ErrorKind::WouldBlock.into()),

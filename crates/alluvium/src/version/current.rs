@@ -15,7 +15,6 @@ use crate::base::error::{Error, Result};
 use crate::base::file::{FileId, FileNumber};
 use crate::base::planted;
 use crate::env::{Env, ReadableFile};
-use crate::wal::frame::LOG_HEADER_BYTES;
 
 /// The format version of a store that this build writes and reads.
 pub(super) const STORE_VERSION: u32 = 1;
@@ -25,50 +24,6 @@ const CURRENT_BYTES_MAX: usize = 128;
 const BEGIN: &str = "alluvium ";
 const MANIFEST: &str = " manifest ";
 const CHECKSUM: &str = " checksum ";
-
-/// What a directory holds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum StoreState {
-    /// No store, not even a part of one.
-    Absent,
-    /// The remains of a creation that did not come to its end: it holds no data.
-    Half,
-    /// A store.
-    Present,
-}
-
-/// Says whether `env` holds a store.
-///
-/// # Errors
-/// A directory that cannot be listed, and corruption when there are tables, or logs with more than
-/// a header, and no `CURRENT`. A log without a frame may be there: the name of the first `CURRENT`
-/// may be lost although the process that came next saw it and began its log.
-pub fn store_exists(env: &dyn Env) -> Result<StoreState> {
-    let files = list(env)?;
-    if files.contains(&FileId::Current) {
-        return Ok(StoreState::Present);
-    }
-    for &file in &files {
-        if may_hold_data(env, file)? {
-            let detail = format!("it is missing, and {file} shows that there was a store");
-            return Err(Error::corruption(env.display(FileId::Current), 0, detail));
-        }
-    }
-    let half = files.iter().any(|&file| file != FileId::Lock);
-    Ok(if half { StoreState::Half } else { StoreState::Absent })
-}
-
-fn may_hold_data(env: &dyn Env, file: FileId) -> Result<bool> {
-    match file {
-        FileId::Table(_) => Ok(true),
-        FileId::Wal(_) => {
-            let length = env.open(file).and_then(|log| log.length());
-            let length = length.map_err(|error| Error::io("look at", env.display(file), error))?;
-            Ok(length > LOG_HEADER_BYTES as u64)
-        }
-        FileId::Current | FileId::Lock | FileId::Manifest(_) | FileId::Temporary(_) => Ok(false),
-    }
-}
 
 /// The files of the store; none where there is no directory.
 pub(super) fn list(env: &dyn Env) -> Result<Vec<FileId>> {

@@ -32,6 +32,7 @@ pub mod fuzzing;
 mod level;
 mod manifest;
 mod numbers;
+mod presence;
 mod recovery;
 mod survey;
 mod table_meta;
@@ -45,12 +46,12 @@ use crate::base::error::Error;
 use crate::base::file::FileNumber;
 use crate::base::limits::LEVELS;
 
-pub use current::{StoreState, store_exists};
 pub use edit::VersionEdit;
 #[cfg(test)]
 use edit::{AddedTable, DeletedTable};
 pub use level::Level;
 pub use numbers::FileNumbers;
+pub use presence::{StoreState, store_exists};
 pub(crate) use survey::{Survey, SurveyedState, is_plausible};
 pub use table_meta::{ObsoleteTables, TableFacts, TableMeta};
 pub use version_set::VersionSet;

@@ -34,10 +34,11 @@ use crate::base::planted;
 use crate::batch::ColumnFamilyId;
 use crate::env::Env;
 use crate::version::catalog::{self, Catalog, FamilyState};
-use crate::version::current::{self, StoreState};
+use crate::version::current;
 use crate::version::edit::{AddedTable, FILE_NUMBER_ON_DISK_MAX, VersionEdit};
 use crate::version::manifest::Manifest;
 use crate::version::numbers::FileNumbers;
+use crate::version::presence::{self, StoreState};
 use crate::version::recovery::{self, RecoveryReport};
 use crate::version::table_meta::{ObsoleteTables, TableFacts, TableMeta};
 use crate::version::{Breach, Version};
@@ -75,7 +76,7 @@ impl VersionSet {
     /// `InvalidArgument` when there is a store; an I/O failure, after which there is none or a
     /// whole one.
     pub fn create(env: Arc<dyn Env>, obsolete: Arc<ObsoleteTables>) -> Result<VersionSet> {
-        if current::store_exists(&*env)? == StoreState::Present {
+        if presence::store_exists(&*env)? == StoreState::Present {
             return Err(Error::invalid(format!("there is a store in {}", env.directory())));
         }
         let files = current::list(&*env)?;
@@ -317,6 +318,13 @@ impl VersionSet {
         self.manifest.take().map_or(Ok(()), Manifest::close)
     }
 
+    /// Takes no more edits, and leaves the manifest as it is: it must not say that all was in good
+    /// order.
+    pub fn stop(&mut self) {
+        self.closed = true;
+        self.manifest = None;
+    }
+
     /// The failure of a new manifest that was put off, once: the edit that brought it up succeeded.
     pub fn take_put_off(&mut self) -> Option<Error> {
         self.put_off.take()
@@ -424,6 +432,12 @@ impl VersionSet {
     #[must_use]
     pub fn report(&self) -> Option<&RecoveryReport> {
         self.report.as_ref()
+    }
+
+    /// Whether the manifest that was read had been closed in good order: the log had, then, too.
+    #[must_use]
+    pub fn is_closed_on_disk(&self) -> bool {
+        self.report.as_ref().is_some_and(|report| report.closed)
     }
 
     /// The counter of file numbers, to be shared.

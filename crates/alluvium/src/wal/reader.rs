@@ -186,6 +186,11 @@ impl LogReader {
         &self.window.name
     }
 
+    /// Has the next look read from the file again, and not from what is held of it.
+    pub fn look_again(&mut self) {
+        self.window.forget();
+    }
+
     /// Reads what stands at the reader's place, and moves behind it when it is a frame.
     ///
     /// # Errors

@@ -36,6 +36,8 @@ pub(super) struct Replay<'a> {
     tables: Vec<(ColumnFamilyId, Arc<TableMeta>)>,
     /// The last sequence number read.
     last: SeqNo,
+    /// Whether the store had been closed in good order: the log then ends with an end frame.
+    must_end: bool,
     /// Losses behind which no batch was read yet: from here on in the report.
     open_losses: usize,
 }
@@ -53,6 +55,7 @@ impl Replay<'_> {
     pub(super) fn run(
         work: &mut Work,
         oldest: Option<FileNumber>,
+        must_end: bool,
     ) -> Result<Vec<(ColumnFamilyId, Arc<TableMeta>)>> {
         let open_losses = work.report.log_losses.len();
         let mut replay = Replay {
@@ -60,6 +63,7 @@ impl Replay<'_> {
             memtables: BTreeMap::new(),
             tables: Vec::new(),
             last: SeqNo::ZERO,
+            must_end,
             open_losses,
         };
         replay.replay_all(oldest)?;
@@ -91,6 +95,11 @@ impl Replay<'_> {
             }
         }
         self.lose_segments(missing);
+        if self.must_end && !numbers.is_empty() {
+            let file = source.display(FileId::Wal(numbers[numbers.len() - 1]));
+            let detail = "the store was closed, and the log does not end so";
+            self.lose(file, 0, 0, detail.to_owned());
+        }
         Ok(())
     }
 
@@ -127,7 +136,11 @@ impl Replay<'_> {
                     read = offset + (FRAME_HEADER_BYTES + payload.len()) as u64;
                     self.replay_batch(segment.number, &name, offset, payload)?;
                 }
-                Ok(ReadFrame::End { offset } | ReadFrame::Closed { offset }) => {
+                Ok(ReadFrame::Closed { offset }) => {
+                    self.must_end = false;
+                    break (offset, "the segment ends before it should".to_owned());
+                }
+                Ok(ReadFrame::End { offset }) => {
                     break (offset, "the segment ends before it should".to_owned());
                 }
                 Ok(ReadFrame::Bad { offset, detail }) => break (offset, detail),
@@ -145,7 +158,9 @@ impl Replay<'_> {
                         self.lose(name.clone(), hole, offset - hole, why.clone());
                     }
                     (from, hole) = (found.last_byte, found.last_byte + 1);
-                    if !is_end {
+                    if is_end {
+                        self.must_end = false;
+                    } else {
                         self.replay_batch(segment.number, &name, offset, found.payload)?;
                     }
                 }

@@ -42,7 +42,7 @@ use crate::compaction::job::JobContext;
 use crate::db::open::take_lock;
 use crate::db::repair::source::Source;
 use crate::db::verify::verify_env;
-use crate::env::{Env, PosixEnv, StoreLock};
+use crate::env::{Env, PosixEnv, StoreLock, lies_within};
 use crate::metrics::Counters;
 use crate::options::Options;
 use crate::sstable::TableCache;
@@ -81,11 +81,7 @@ const OPEN_TABLES_MAX: usize = 64;
 /// destination from being written. Damage is no error: it is in the report.
 pub fn repair(from: impl AsRef<Path>, to: impl AsRef<Path>) -> Result<RepairReport> {
     let (from, to) = (from.as_ref(), to.as_ref());
-    let whole = |path: &Path| {
-        let path = std::path::absolute(path);
-        path.map_err(|error| Error::invalid(format!("{}: {error}", to.display())))
-    };
-    if whole(to)?.starts_with(whole(from)?) {
+    if lies_within(to, from) {
         let detail = "the repaired store must not lie within the damaged one, which is not changed";
         return Err(Error::invalid(detail));
     }
@@ -110,6 +106,7 @@ pub fn repair_env(from: Arc<dyn Env>, to: Arc<dyn Env>) -> Result<RepairReport> 
     }
     work.found_store()?;
     work.report.notes.extend(source.unreadable());
+    work.report.unreadable_places = source.unreadable_places();
     drop((source_lock, destination_lock));
     check_result(to)?;
     Ok(work.report)
@@ -257,7 +254,7 @@ impl Work {
         for added in &state.tables {
             self.keep_table(added.family, added.level, &added.table)?;
         }
-        for (family, table) in log::Replay::run(self, Some(state.oldest_log()))? {
+        for (family, table) in log::Replay::run(self, Some(state.oldest_log()), state.closed)? {
             self.edit.add(family, 0, table);
         }
         Ok(())
@@ -275,7 +272,7 @@ impl Work {
                 self.meet(id);
             }
         }
-        let from_log = log::Replay::run(self, None)?;
+        let from_log = log::Replay::run(self, None, false)?;
         self.merge_tables(from_log)
     }
 

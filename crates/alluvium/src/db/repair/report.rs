@@ -28,6 +28,8 @@ pub struct RepairReport {
     pub log_batches: u64,
     /// What is gone of the log.
     pub log_losses: Vec<LogLoss>,
+    /// Reads that the disk refused. What was there is not known.
+    pub unreadable_places: u64,
     /// What is damaged or missing of `CURRENT` and the manifests.
     pub damages: Vec<Error>,
     /// What else one should know.
@@ -93,6 +95,7 @@ impl RepairReport {
     pub fn is_complete(&self) -> bool {
         self.manifest.is_some()
             && !self.manifest_is_torn
+            && self.unreadable_places == 0
             && self.table_losses.is_empty()
             && self.log_losses.is_empty()
             && self.families.iter().all(|family| family.name_is_known)

@@ -42,6 +42,12 @@ impl Source {
         Ok(None)
     }
 
+    /// How many reads the disk refused, the second time too.
+    pub(super) fn unreadable_places(&self) -> u64 {
+        let unreadable = self.unreadable.lock();
+        unreadable.places.len() as u64 + unreadable.more
+    }
+
     /// What the disk did not give, for people.
     pub(super) fn unreadable(&self) -> Vec<String> {
         let unreadable = self.unreadable.lock();
