@@ -9,7 +9,7 @@
 //! not closed is gone; of the last edits, when the end of a manifest is gone. Damage in a table, in
 //! `CURRENT`, and in a log that was closed must also be found by `verify`.
 //! Nothing may panic, hang (a watchdog ends the process) or allocate what a damaged length asks for
-//! (see [`virtual_bytes_peak`]).
+//! (the tests count what is allocated).
 
 mod shapes;
 
@@ -174,8 +174,8 @@ impl Victim {
         Ok(seen)
     }
 
-    /// Cuts, grows, swaps, removes and takes back files, and zeroes and moves their sectors; cuts to
-    /// every `step`-th length.
+    /// Cuts, grows, swaps, removes and takes back files, and zeroes and moves their sectors; cuts
+    /// to every `step`-th length.
     ///
     /// # Errors
     ///

@@ -22,8 +22,9 @@ pub enum StoreState {
 ///
 /// # Errors
 /// A directory that cannot be listed, and corruption when there are tables, logs with more than a
-/// header, or a manifest that says of more than a new store, and no `CURRENT`. A log without a frame may be there: the name of the first `CURRENT`
-/// may be lost although the process that came next saw it and began its log.
+/// header, or a manifest that says of more than a new store, and no `CURRENT`. A log without a
+/// frame may be there: the name of the first `CURRENT` may be lost although the process that came
+/// next saw it and began its log.
 pub fn store_exists(env: &dyn Env) -> Result<StoreState> {
     let files = current::list(env)?;
     if files.contains(&FileId::Current) {
