@@ -3,7 +3,7 @@
 //!
 //! A target is a plain function of bytes that panics when something is wrong, so that anything can
 //! drive it: libFuzzer (`fuzz`, guided by coverage), the ordinary tests (the inputs that are
-//! checked in under `corpus`), and [`torture`] (mutants of those, without end). Besides "no panic"
+//! checked in under `corpus`), and `torture` (mutants of those, without end). Besides "no panic"
 //! each says what must hold; the functions of [`alluvium::fuzzing`] list it for the parsers.
 
 mod input;
