@@ -123,7 +123,7 @@ fn an_undamaged_store_is_given_back_as_it_was() {
 #[test]
 fn without_current_the_newest_manifest_counts() {
     let patient = patient(false);
-    for garbage in [None, Some(&b""[..]), Some(b"alluvium 1 manifest 000001 nonsense\n")] {
+    for garbage in [None, Some(&b""[..]), Some(b"alluvium 2 manifest 000001 nonsense\n")] {
         let image = patient.image();
         match garbage {
             None => image.remove(FileId::Current).expect("it is there"),

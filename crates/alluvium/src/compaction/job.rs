@@ -3,6 +3,7 @@
 //! A job reads its inputs, writes new tables under fresh numbers and syncs each file. Whatever
 //! stops it, its inputs are untouched; the caller removes the outputs of a job that failed.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use crate::base::error::{Error, Result};
@@ -10,7 +11,6 @@ use crate::base::file::{FileId, FileNumber};
 use crate::base::iterator::InternalIterator;
 use crate::base::key;
 use crate::base::key::SeqNo;
-use crate::base::limits::LEVELS;
 use crate::base::planted;
 use crate::base::sync::atomic::{AtomicBool, Ordering};
 use crate::compaction::retain::Retain;
@@ -20,7 +20,7 @@ use crate::env::Env;
 use crate::iter::concat::ConcatIterator;
 use crate::iter::merging::MergingIterator;
 use crate::sstable::{ReadPurpose, TableCache, TableOptions, TableSummary, TableWriter};
-use crate::version::Version;
+use crate::version::{Level, Run, TableMeta, Version};
 
 /// Entries between two looks at the cancel flag.
 const ENTRIES_BETWEEN_CHECKS: u64 = 1024;
@@ -78,17 +78,15 @@ pub(crate) fn run(
     version: &Arc<Version>,
     snapshots: Vec<SeqNo>,
     table_options: &TableOptions,
-    table_bytes: u64,
 ) -> Result<JobOutput> {
     let mut output = JobOutput::default();
     let mut merge = Merge {
         context,
         plan,
-        version,
         table_options,
         retain: Retain::new(snapshots),
-        split: Split::new(table_bytes, plan.grandparents.clone()),
-        base: vec![0; LEVELS],
+        split: Split::new(plan.table_bytes, plan.grandparents.clone()),
+        older: OlderRuns::beside(version, plan),
     };
     let result = merge.run(&mut output).and_then(|()| check_counts(plan, &output));
     match result {
@@ -141,12 +139,10 @@ fn names_of(plan: &Compaction) -> String {
 struct Merge<'a> {
     context: &'a JobContext<'a>,
     plan: &'a Compaction,
-    version: &'a Arc<Version>,
     table_options: &'a TableOptions,
     retain: Retain,
     split: Split,
-    /// For each level below the output: the first table that does not end before the current key.
-    base: Vec<usize>,
+    older: OlderRuns,
 }
 
 impl Merge<'_> {
@@ -196,46 +192,55 @@ impl Merge<'_> {
         let kind = key::trailer_kind(trailer).ok_or_else(|| {
             Error::invalid(format!("entry of unknown kind {} in a compaction", trailer & 0xff))
         })?;
-        let (version, base) = (self.version, &mut self.base);
-        let below =
-            self.plan.output_level + 1 + usize::from(planted::is("tombstone-dropped-early"));
-        Ok(self.retain.keep(user_key, seq, kind, || is_base(version, base, below, user_key)))
+        let older = &mut self.older;
+        Ok(self.retain.keep(user_key, seq, kind, || !older.may_hold(user_key, seq)))
     }
 
-    /// The inputs as one iterator: each table of level 0 on its own, deeper ones as runs.
+    /// The inputs as one iterator.
     fn open_inputs(&self) -> Result<MergingIterator> {
         let tables = self.context.tables;
         let mut sources: Vec<Box<dyn InternalIterator>> = Vec::new();
-        let run = |chosen: &[_]| {
-            let chosen = RunTables::Chosen(chosen.to_vec());
-            ConcatIterator::new(chosen, Arc::clone(tables), ReadPurpose::Compaction)
-        };
-        if self.plan.level == 0 {
-            for table in &self.plan.inputs {
+        for input in &self.plan.inputs {
+            if let [table] = input.tables.as_slice() {
                 let table = tables.open(&table.handle)?;
                 sources.push(Box::new(table.iter(ReadPurpose::Compaction)));
+            } else {
+                let run = RunTables::Chosen(input.tables.clone());
+                let run = ConcatIterator::new(run, Arc::clone(tables), ReadPurpose::Compaction);
+                sources.push(Box::new(run));
             }
-        } else {
-            sources.push(Box::new(run(&self.plan.inputs)));
-        }
-        if !self.plan.lower_inputs.is_empty() {
-            sources.push(Box::new(run(&self.plan.lower_inputs)));
         }
         Ok(MergingIterator::new(sources))
     }
 }
 
-/// Whether no table in `below` or deeper can hold `user_key`. Keys come ascending, so each level is
-/// walked once over the whole job.
-fn is_base(version: &Version, base: &mut [usize], below: usize, user_key: &[u8]) -> bool {
-    for (level, at) in base.iter_mut().enumerate().skip(below) {
-        let tables = version.level(level).tables();
-        while tables.get(*at).is_some_and(|t| key::user_key(&t.largest) < user_key) {
-            *at += 1;
-        }
-        if tables.get(*at).is_some_and(|t| key::user_key(&t.smallest) <= user_key) {
-            return false;
-        }
+/// What may hold versions of a key that are older than a plan's: every sorted run below its output,
+/// and those beside it where it goes to level 0. Each with the first table that does not end before
+/// the current key: keys come ascending, so each run is walked once over the whole job.
+struct OlderRuns(Vec<(Vec<Arc<TableMeta>>, usize)>);
+
+impl OlderRuns {
+    fn beside(version: &Version, plan: &Compaction) -> OlderRuns {
+        let output = plan.place.level;
+        let chosen: HashSet<FileNumber> = plan.tables().map(|table| table.number).collect();
+        let beside = if output == 0 { version.level(0).runs() } else { &[] };
+        let first_below = output + 1 + usize::from(planted::is("tombstone-dropped-early"));
+        let below = version.levels().skip(first_below).flat_map(Level::runs);
+        let left = |run: &Arc<Run>| -> Vec<Arc<TableMeta>> {
+            run.tables().iter().filter(|table| !chosen.contains(&table.number)).cloned().collect()
+        };
+        OlderRuns(beside.iter().chain(below).map(|run| (left(run), 0)).collect())
     }
-    true
+
+    /// Whether any table can hold a version of `user_key` that is older than `seq`.
+    fn may_hold(&mut self, user_key: &[u8], seq: SeqNo) -> bool {
+        self.0.iter_mut().any(|(tables, at)| {
+            while tables.get(*at).is_some_and(|table| table.largest_user_key() < user_key) {
+                *at += 1;
+            }
+            tables.get(*at).is_some_and(|table| {
+                table.smallest_user_key() <= user_key && table.smallest_seq < seq
+            })
+        })
+    }
 }

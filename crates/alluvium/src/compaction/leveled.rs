@@ -23,7 +23,10 @@ use std::sync::Arc;
 
 use crate::base::limits::LEVELS;
 use crate::base::planted;
-use crate::compaction::{Busy, Compaction, CompactionPicker, LevelShape, Reason, user_key_range};
+use crate::compaction::{
+    Action, Busy, Compaction, CompactionPicker, Input, LevelShape, Reason, TablePlace,
+    level0_inputs, user_key_range,
+};
 use crate::version::{TableMeta, Version};
 
 /// A table moves without a rewrite only if it overlaps at most this many times the target table
@@ -52,11 +55,11 @@ impl LeveledPicker {
         busy: &Busy,
         level: usize,
     ) -> Option<Compaction> {
-        let tables = version.level(level).tables();
         let inputs = if level == 0 {
-            tables.to_vec()
+            level0_inputs(version, |_| true)
         } else {
-            tables.first().cloned().into_iter().collect()
+            let first = version.level(level).tables().first();
+            first.map(|table| one_table(level, table)).into_iter().collect()
         };
         self.plan(version, busy, Reason::Manual, level, inputs)
     }
@@ -67,9 +70,11 @@ impl LeveledPicker {
         if tables.iter().any(|table| busy.contains(&table.number)) {
             return None;
         }
-        let first = usize::from(planted::is("older-level0-table-left-behind"));
-        let count = tables.len().saturating_sub(first).max(1);
-        self.plan(version, busy, Reason::Level0Tables, 0, tables[..count].to_vec())
+        let mut inputs = level0_inputs(version, |_| true);
+        if planted::is("older-level0-table-left-behind") && inputs.len() > 1 {
+            inputs.pop();
+        }
+        self.plan(version, busy, Reason::Level0Tables, 0, inputs)
     }
 
     fn pick_deeper(&self, version: &Version, busy: &Busy, level: usize) -> Option<Compaction> {
@@ -82,7 +87,7 @@ impl LeveledPicker {
             .collect();
         candidates.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.number.cmp(&b.1.number)));
         candidates.into_iter().find_map(|(_, table)| {
-            let inputs = vec![Arc::clone(table)];
+            let inputs = vec![one_table(level, table)];
             self.plan(version, busy, Reason::LevelSize, level, inputs)
         })
     }
@@ -94,34 +99,41 @@ impl LeveledPicker {
         busy: &Busy,
         reason: Reason,
         level: usize,
-        inputs: Vec<Arc<TableMeta>>,
+        mut inputs: Vec<Input>,
     ) -> Option<Compaction> {
         let output_level = level + 1;
-        let (smallest, largest) = user_key_range(&inputs)?;
-        let lower_inputs = version.overlapping(output_level, &smallest, &largest);
-        let (smallest, largest) = user_key_range(inputs.iter().chain(&lower_inputs))?;
+        let upper = || inputs.iter().flat_map(|input| &input.tables);
+        let (smallest, largest) = user_key_range(upper())?;
+        let lower = version.overlapping(output_level, &smallest, &largest);
+        let (smallest, largest) = user_key_range(upper().chain(&lower))?;
         let grandparents = if output_level + 1 < LEVELS {
             version.overlapping(output_level + 1, &smallest, &largest)
         } else {
             Vec::new()
         };
         let overlapped: u64 = grandparents.iter().map(|table| table.bytes).sum();
-        let trivial_move = reason != Reason::Manual
-            && inputs.len() == 1
-            && lower_inputs.is_empty()
+        let moves = reason != Reason::Manual
+            && upper().count() == 1
+            && lower.is_empty()
             && overlapped <= self.shape.table_bytes * TRIVIAL_MOVE_OVERLAP_FACTOR;
+        if !lower.is_empty() {
+            inputs.push(Input { level: output_level, tables: lower });
+        }
+        let bottom = version.deepest_level().is_none_or(|deepest| deepest <= output_level);
         let plan = Compaction {
             reason,
-            level,
-            output_level,
+            action: if moves { Action::Move } else { Action::Merge },
             inputs,
-            lower_inputs,
+            place: TablePlace { level: output_level, depth: output_level, bottom },
+            table_bytes: self.shape.table_bytes,
             grandparents,
-            trivial_move,
         };
-        let free = plan.tables().all(|table| !busy.contains(&table.number));
-        free.then_some(plan)
+        plan.is_free(busy).then_some(plan)
     }
+}
+
+fn one_table(level: usize, table: &Arc<TableMeta>) -> Input {
+    Input { level, tables: vec![Arc::clone(table)] }
 }
 
 /// Bytes to rewrite below for each byte of `table` moved down.
@@ -152,7 +164,7 @@ impl CompactionPicker for LeveledPicker {
 
     fn scores(&self, version: &Version) -> [f64; LEVELS] {
         let mut scores = [0.0; LEVELS];
-        scores[0] = version.level(0).tables().len() as f64 / self.shape.level0_tables.max(1) as f64;
+        scores[0] = version.level(0).runs().len() as f64 / self.shape.level0_tables.max(1) as f64;
         for (level, score) in scores.iter_mut().enumerate().skip(1) {
             let target = self.shape.target_bytes(level).max(1);
             *score = version.level(level).bytes() as f64 / target as f64;

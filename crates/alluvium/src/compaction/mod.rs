@@ -4,11 +4,13 @@
 //! [`Version`] and the set of tables that other jobs hold. Picking touches no disk, so it is tested
 //! with tables that exist only as metadata, and a simulator can run it over any size of store.
 //! [`job`] carries a plan out; [`retain`] decides which entries survive; [`split`] where one output
-//! ends; [`flush`] turns immutable memtables into tables of level 0.
+//! ends; [`order`] holds every plan against the one rule that keeps newer data above older;
+//! [`flush`] turns immutable memtables into tables of level 0.
 
 pub(crate) mod flush;
 pub(crate) mod job;
 pub(crate) mod leveled;
+pub(crate) mod order;
 pub(crate) mod retain;
 pub(crate) mod split;
 
@@ -20,7 +22,7 @@ use crate::base::key;
 use crate::base::limits::LEVELS;
 use crate::iter::concat::SortedTables;
 use crate::sstable::TableHandle;
-use crate::version::{TableMeta, Version};
+use crate::version::{Run, TableMeta, Version};
 
 /// The shape that leveled compaction keeps a column family in.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -54,30 +56,93 @@ pub(crate) enum Reason {
     Manual,
 }
 
-/// A plan: merge `inputs` of `level` with `lower_inputs` of `output_level` into new tables there.
+/// One sorted run, or part of one, that a plan reads.
+#[derive(Debug, Clone)]
+pub(crate) struct Input {
+    pub(crate) level: usize,
+    /// Ascending, without overlap.
+    pub(crate) tables: Vec<Arc<TableMeta>>,
+}
+
+/// Where an output stands in the tree of its family: what its codec and filter are chosen by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct TablePlace {
+    pub(crate) level: usize,
+    /// How many steps below the flush: 0 for a flushed table, 1 where its first merge goes.
+    pub(crate) depth: usize,
+    /// Whether nothing older than the output will lie below or behind it.
+    pub(crate) bottom: bool,
+}
+
+impl TablePlace {
+    /// A table that a flush writes.
+    pub(crate) const FLUSHED: TablePlace = TablePlace { level: 0, depth: 0, bottom: false };
+
+    /// A table whose level is known and nothing else: a repaired one.
+    pub(crate) fn in_level(level: usize) -> TablePlace {
+        TablePlace { level, depth: level, bottom: level + 1 == LEVELS }
+    }
+}
+
+/// What is done with the inputs of a plan.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Action {
+    /// Rewritten into new tables.
+    Merge,
+    /// Given to the output level as they are, by an edit alone.
+    Move,
+    /// Taken out of the store with all that is in them, by an edit alone.
+    Drop,
+}
+
+/// A plan: what to read, what to do with it, and where that goes.
 #[derive(Debug, Clone)]
 pub(crate) struct Compaction {
     pub(crate) reason: Reason,
-    pub(crate) level: usize,
-    pub(crate) output_level: usize,
-    pub(crate) inputs: Vec<Arc<TableMeta>>,
-    pub(crate) lower_inputs: Vec<Arc<TableMeta>>,
+    pub(crate) action: Action,
+    /// Newest first.
+    pub(crate) inputs: Vec<Input>,
+    /// Where the outputs go. In level 0 they make up one run.
+    pub(crate) place: TablePlace,
+    /// Target size of one output table.
+    pub(crate) table_bytes: u64,
     /// Tables one level below the output that overlap it, ascending: where outputs are best cut.
     pub(crate) grandparents: Vec<Arc<TableMeta>>,
-    /// Move the inputs down by an edit alone, rewriting nothing.
-    pub(crate) trivial_move: bool,
 }
 
 impl Compaction {
     /// Every input table.
     pub(crate) fn tables(&self) -> impl Iterator<Item = &Arc<TableMeta>> {
-        self.inputs.iter().chain(&self.lower_inputs)
+        self.inputs.iter().flat_map(|input| &input.tables)
+    }
+
+    /// Every input table, each with its level.
+    pub(crate) fn placed_tables(&self) -> impl Iterator<Item = (usize, &Arc<TableMeta>)> {
+        self.inputs.iter().flat_map(|input| input.tables.iter().map(|table| (input.level, table)))
     }
 
     /// Bytes of all inputs.
     pub(crate) fn input_bytes(&self) -> u64 {
         self.tables().map(|table| table.bytes).sum()
     }
+
+    /// Whether none of its tables is busy.
+    pub(crate) fn is_free(&self, busy: &Busy) -> bool {
+        self.tables().all(|table| !busy.contains(&table.number))
+    }
+}
+
+/// The sorted runs of level 0, or of some of its tables, as inputs, newest first.
+pub(crate) fn level0_inputs(
+    version: &Version,
+    chosen: impl Fn(&Arc<TableMeta>) -> bool,
+) -> Vec<Input> {
+    let runs = version.level(0).runs().iter();
+    let inputs = runs.map(|run| Input {
+        level: 0,
+        tables: run.tables().iter().filter(|table| chosen(table)).cloned().collect(),
+    });
+    inputs.filter(|input| !input.tables.is_empty()).collect()
 }
 
 /// Tables that running jobs read, and which therefore may not be picked.
@@ -107,11 +172,11 @@ pub(crate) fn user_key_range<'a>(
     range.map(|(low, high)| (low.to_vec(), high.to_vec()))
 }
 
-/// The tables of one level of a version, or some of them, as a sorted run to iterate over.
+/// The tables of a sorted run of a version, or some of them, to iterate over.
 #[derive(Debug, Clone)]
 pub(crate) enum RunTables {
-    /// A whole level.
-    Level(Arc<Version>, usize),
+    /// A whole run.
+    Run(Arc<Run>),
     /// Chosen tables, ascending and without overlap.
     Chosen(Vec<Arc<TableMeta>>),
 }
@@ -119,7 +184,7 @@ pub(crate) enum RunTables {
 impl RunTables {
     fn tables(&self) -> &[Arc<TableMeta>] {
         match self {
-            RunTables::Level(version, level) => version.level(*level).tables(),
+            RunTables::Run(run) => run.tables(),
             RunTables::Chosen(tables) => tables,
         }
     }

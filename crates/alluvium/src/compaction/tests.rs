@@ -27,6 +27,7 @@ fn table(number: u64, from: &str, to: &str, bytes: u64, tombstones: u64) -> Arc<
         smallest_seq: low,
         largest_seq: high,
         footer_checksum: 0,
+        ..TableFacts::default()
     };
     Arc::new(TableMeta::new(facts).unwrap())
 }
@@ -39,6 +40,12 @@ fn numbers(tables: &[Arc<TableMeta>]) -> Vec<u64> {
     let mut numbers: Vec<u64> = tables.iter().map(|table| table.number.0).collect();
     numbers.sort_unstable();
     numbers
+}
+
+/// The numbers of the tables that a plan takes from `level`.
+fn taken(plan: &Compaction, level: usize) -> Vec<u64> {
+    let tables = plan.placed_tables().filter(|&(at, _)| at == level);
+    numbers(&tables.map(|(_, table)| Arc::clone(table)).collect::<Vec<_>>())
 }
 
 fn pick(tables: &[(usize, Arc<TableMeta>)], busy: &[u64]) -> Option<Compaction> {
@@ -63,11 +70,11 @@ fn level0_goes_whole_with_what_it_overlaps_below() {
     tables.push((1, table(6, "d", "e", 100, 0)));
     tables.push((2, table(7, "a", "z", 100, 0)));
     let plan = pick(&tables, &[]).unwrap();
-    assert_eq!((plan.level, plan.output_level, plan.reason), (0, 1, Reason::Level0Tables));
-    assert_eq!(numbers(&plan.inputs), [1, 2, 3, 4]);
-    assert_eq!(numbers(&plan.lower_inputs), [6]);
+    assert_eq!((plan.place.level, plan.reason), (1, Reason::Level0Tables));
+    assert_eq!(taken(&plan, 0), [1, 2, 3, 4]);
+    assert_eq!(taken(&plan, 1), [6]);
     assert_eq!(numbers(&plan.grandparents), [7]);
-    assert!(!plan.trivial_move);
+    assert_eq!(plan.action, Action::Merge);
     assert!(pick(&tables, &[6]).is_none(), "a busy table below blocks it");
     assert!(pick(&tables, &[2]).is_none(), "a busy table beside blocks it");
 }
@@ -83,9 +90,9 @@ fn a_deep_level_gives_the_table_that_costs_least_to_move() {
         (2, table(6, "g", "i", 900, 0)),
     ];
     let plan = pick(&tables, &[]).unwrap();
-    assert_eq!((numbers(&plan.inputs), numbers(&plan.lower_inputs)), (vec![2], vec![5]));
+    assert_eq!((taken(&plan, 1), taken(&plan, 2)), (vec![2], vec![5]));
     let next = pick(&tables, &[2, 5]).unwrap();
-    assert_eq!(numbers(&next.inputs), [3], "the next best when the best is busy");
+    assert_eq!(taken(&next, 1), [3], "the next best when the best is busy");
 }
 
 #[test]
@@ -96,16 +103,17 @@ fn tombstones_make_a_table_worth_more() {
         (2, table(3, "a", "c", 600, 0)),
         (2, table(4, "d", "f", 700, 0)),
     ];
-    assert_eq!(numbers(&pick(&tables, &[]).unwrap().inputs), [2]);
+    assert_eq!(taken(&pick(&tables, &[]).unwrap(), 1), [2]);
 }
 
 #[test]
 fn a_table_that_meets_nothing_below_moves_without_a_rewrite() {
     let tables = [(1, table(1, "a", "c", 2_000, 0)), (2, table(2, "d", "e", 10, 0))];
     let plan = pick(&tables, &[]).unwrap();
-    assert!(plan.trivial_move && plan.lower_inputs.is_empty());
+    assert_eq!((plan.action, taken(&plan, 1), taken(&plan, 2)), (Action::Move, vec![1], vec![]));
     let over_much = [(1, table(1, "a", "c", 2_000, 0)), (3, table(2, "a", "c", 5_000, 0))];
-    assert!(!pick(&over_much, &[]).unwrap().trivial_move, "dear to move on from there");
+    let dear = pick(&over_much, &[]).unwrap();
+    assert_eq!(dear.action, Action::Merge, "dear to move on from there");
 }
 
 /// What a reader at `seq` sees among entries (newest first) of one key.
@@ -185,4 +193,58 @@ fn reg_c01_a_key_is_never_split_over_two_outputs() {
     assert!(!retain.is_new_key(b"k"));
     assert!(retain.keep(b"k", SeqNo::new(2), ValueKind::Put, || true));
     assert!(retain.is_new_key(b"k\0"));
+}
+
+fn plan_of(inputs: &[(usize, &Arc<TableMeta>)], level: usize, action: Action) -> Compaction {
+    let input = |&(level, table): &(usize, &Arc<TableMeta>)| Input {
+        level,
+        tables: vec![Arc::clone(table)],
+    };
+    Compaction {
+        reason: Reason::Manual,
+        action,
+        inputs: inputs.iter().map(input).collect(),
+        place: TablePlace { level, depth: level, bottom: false },
+        table_bytes: 100,
+        grandparents: Vec::new(),
+    }
+}
+
+#[test]
+fn a_plan_that_puts_older_above_newer_is_refused() {
+    let (old, new) = (table(1, "a", "m", 50, 0), table(2, "c", "z", 50, 0));
+    let (middle, deep) = (table(3, "b", "d", 50, 0), table(4, "a", "f", 50, 0));
+    let tables = [(0, old.clone()), (0, new.clone()), (1, middle.clone()), (2, deep.clone())];
+    let version = version(&tables);
+    let breach = |inputs: &[(usize, &Arc<TableMeta>)], level, action| {
+        order::breach(&version, &plan_of(inputs, level, action))
+    };
+    let merge = Action::Merge;
+    assert_eq!(breach(&[(0, &new), (0, &old), (1, &middle)], 1, merge), None);
+    assert_eq!(breach(&[(0, &old), (1, &middle)], 1, merge), None, "the older may go first");
+    assert_eq!(breach(&[(0, &new), (0, &old)], 0, merge), None, "merged where they are");
+    assert_eq!(breach(&[(0, &new)], 0, merge), None);
+    assert_eq!(breach(&[(0, &new)], 0, Action::Drop), None, "dropped on purpose");
+    let refused = |inputs: &[(usize, &Arc<TableMeta>)], level, action, with: &str| {
+        let breach = breach(inputs, level, action).unwrap();
+        assert!(breach.contains(with), "{breach}");
+    };
+    refused(&[(0, &new), (1, &middle)], 1, merge, "pass table 000001");
+    refused(&[(0, &new), (0, &old), (2, &deep)], 2, merge, "pass table 000003");
+    refused(&[(0, &new), (0, &old)], 1, merge, "table 000003");
+    refused(&[(1, &middle)], 2, Action::Move, "pass table 000004");
+    refused(&[(2, &deep)], 1, merge, "would rise");
+    refused(&[(1, &deep)], 2, merge, "not in level 1");
+    refused(&[(0, &new)], LEVELS, merge, "no level");
+}
+
+#[test]
+fn outputs_do_not_reach_over_a_table_that_stays() {
+    let (first, last) = (table(1, "a", "b", 50, 0), table(2, "x", "y", 50, 0));
+    let between = table(3, "f", "g", 50, 0);
+    let version = version(&[(1, first.clone()), (1, last.clone()), (2, between)]);
+    let both = [(1, &first), (1, &last)];
+    let merged = order::breach(&version, &plan_of(&both, 2, Action::Merge)).unwrap();
+    assert!(merged.contains("overlap table 000003"), "{merged}");
+    assert_eq!(order::breach(&version, &plan_of(&both, 2, Action::Move)), None);
 }

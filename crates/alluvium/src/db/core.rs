@@ -154,7 +154,7 @@ impl Core {
     pub(crate) fn note_pressure(&self) {
         let pressed = self.families.all().values().any(|family| {
             let current = family.peek();
-            let level0 = current.version.level(0).tables().len();
+            let level0 = current.version.level(0).runs().len();
             level0 >= family.options.level0_tables_slowdown
                 || current.immutables.len() >= family.options.memtables_max
         });

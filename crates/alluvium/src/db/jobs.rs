@@ -20,7 +20,7 @@ use crate::base::key::SeqNo;
 use crate::base::planted;
 use crate::base::sync::atomic::Ordering;
 use crate::compaction::job::{JobContext, JobOutput};
-use crate::compaction::{self, Compaction, Reason};
+use crate::compaction::{self, Action, Compaction, Reason, TablePlace};
 use crate::db::core::Core;
 use crate::db::family::Family;
 use crate::db::super_version::Immutable;
@@ -35,11 +35,11 @@ pub(crate) fn flush(core: &Arc<Core>, family: &Arc<Family>) -> Result<()> {
     let Some(newest) = immutables.first() else { return Ok(()) };
     let memtables: Vec<Arc<Memtable>> =
         immutables.iter().map(|immutable| Arc::clone(&immutable.memtable)).collect();
-    let options = family.options.table_options(0, family.id);
+    let options = family.options.table_options(TablePlace::FLUSHED, family.id);
     let output = with_context(core, |context| {
         compaction::flush::run(context, &memtables, live_snapshots(core), &options)
     })?;
-    let checked = check_tables(&core.tables, &output);
+    let checked = check_tables(&core.tables, &output, FileNumber(0));
     let checked = checked.and_then(|tables| sync_shared_segments(core).map(|()| tables));
     let tables = discard_on_error(core, &output, checked)?;
     if planted::is("log-removed-before-install") {
@@ -136,12 +136,17 @@ fn remove_segments_before(core: &Core, needed: FileNumber) {
 pub(crate) fn check_tables(
     cache: &Arc<TableCache>,
     output: &JobOutput,
+    run: FileNumber,
 ) -> Result<Vec<Arc<TableMeta>>> {
-    output.tables.iter().map(|summary| check_table(cache, summary)).collect()
+    output.tables.iter().map(|summary| check_table(cache, summary, run)).collect()
 }
 
-fn check_table(cache: &Arc<TableCache>, summary: &TableSummary) -> Result<Arc<TableMeta>> {
-    let meta = Arc::new(table_meta(summary)?);
+fn check_table(
+    cache: &Arc<TableCache>,
+    summary: &TableSummary,
+    run: FileNumber,
+) -> Result<Arc<TableMeta>> {
+    let meta = Arc::new(table_meta(summary, run)?);
     let opened = cache.open(&meta.handle).and_then(|table| {
         let found = table.properties();
         let same = (table.bytes(), found.entries, found.tombstones)
@@ -170,35 +175,38 @@ fn discard_on_error<T>(core: &Core, output: &JobOutput, result: Result<T>) -> Re
     result
 }
 
-fn table_meta(table: &TableSummary) -> Result<TableMeta> {
+fn table_meta(table: &TableSummary, run: FileNumber) -> Result<TableMeta> {
     TableMeta::new(TableFacts {
         number: table.number,
         bytes: table.bytes,
         entries: table.entries,
         tombstones: table.tombstones,
+        run,
         smallest: table.smallest.clone(),
         largest: table.largest.clone(),
         smallest_seq: table.smallest_seq,
         largest_seq: table.largest_seq,
         footer_checksum: table.footer_checksum,
+        ..TableFacts::default()
     })
 }
 
 /// Runs a compaction and installs it.
 pub(crate) fn compact(core: &Arc<Core>, family: &Arc<Family>, plan: &Compaction) -> Result<()> {
-    let output = if plan.trivial_move {
-        JobOutput::default()
-    } else {
+    let output = if plan.action == Action::Merge {
         let version = family.load().version.clone();
         let snapshots = live_snapshots(core);
-        let options = family.options.table_options(plan.output_level, family.id);
-        let table_bytes = family.options.table_bytes;
+        let options = family.options.table_options(plan.place, family.id);
         with_context(core, |context| {
-            compaction::job::run(context, plan, &version, snapshots, &options, table_bytes)
+            compaction::job::run(context, plan, &version, snapshots, &options)
         })?
+    } else {
+        JobOutput::default()
     };
-    let tables = discard_on_error(core, &output, check_tables(&core.tables, &output))?;
-    if planted::is("inputs-removed-before-install") && !plan.trivial_move {
+    let run = output.tables.first().map_or(FileNumber(0), |table| table.number);
+    let checked = check_tables(&core.tables, &output, run);
+    let tables = discard_on_error(core, &output, checked)?;
+    if planted::is("inputs-removed-before-install") && plan.action == Action::Merge {
         plan.tables().for_each(|table| drop(core.env.remove(FileId::Table(table.number))));
     }
     install_compaction(core, family, plan, tables, &output)?;
@@ -220,20 +228,22 @@ fn install_compaction(
         with_context(core, |context| context.discard(output));
         return Ok(());
     }
+    let current = &versions.families()[&family.id].version;
+    if let Some(breach) = compaction::order::breach(current, plan)
+        && !planted::is("older-level0-table-left-behind")
+    {
+        with_context(core, |context| context.discard(output));
+        return Err(Error::invalid(format!("a compaction that cannot be: {breach}")));
+    }
     let mut edit = VersionEdit::default();
-    for table in &plan.inputs {
-        edit.delete(family.id, plan.level, table.number);
-    }
-    for table in &plan.lower_inputs {
-        edit.delete(family.id, plan.output_level, table.number);
-    }
-    if plan.trivial_move {
-        for table in &plan.inputs {
-            edit.add(family.id, plan.output_level, Arc::clone(table));
+    for (level, table) in plan.placed_tables() {
+        edit.delete(family.id, level, table.number);
+        if plan.action == Action::Move {
+            edit.add(family.id, plan.place.level, Arc::clone(table));
         }
     }
     for table in tables {
-        edit.add(family.id, plan.output_level, table);
+        edit.add(family.id, plan.place.level, table);
     }
     let applied = versions.apply(edit);
     core.note_put_off(&mut versions);
@@ -244,15 +254,22 @@ fn install_compaction(
 }
 
 fn count_compaction(core: &Core, family: &Family, plan: &Compaction, output: &JobOutput) {
-    if plan.trivial_move {
-        core.counters.trivial_moves.add(plan.inputs.len() as u64);
-        return;
+    match plan.action {
+        Action::Merge => {}
+        Action::Move => {
+            core.counters.trivial_moves.add(plan.tables().count() as u64);
+            return;
+        }
+        Action::Drop => {
+            core.counters.tables_dropped.add(plan.tables().count() as u64);
+            return;
+        }
     }
-    let upper: u64 = plan.inputs.iter().map(|table| table.bytes).sum();
     let written = output.tables.iter().map(|table| table.bytes).sum();
-    family.traffic[plan.level].read.add(upper);
-    family.traffic[plan.output_level].read.add(plan.input_bytes() - upper);
-    family.traffic[plan.output_level].written.add(written);
+    for (level, table) in plan.placed_tables() {
+        family.traffic[level].read.add(table.bytes);
+    }
+    family.traffic[plan.place.level].written.add(written);
     core.counters.compactions.add(1);
     match plan.reason {
         Reason::Level0Tables => core.counters.compactions_level0.add(1),

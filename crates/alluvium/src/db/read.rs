@@ -3,12 +3,14 @@
 //! ```text
 //! super version, then sequence number
 //!   active memtable → immutable memtables, newest first
-//!     level 0 tables whose range holds the key, newest first
+//!     one table of each run of level 0, newest first, until no run can hold a newer entry
 //!       one table of each deeper level, by binary search
 //! ```
 //!
 //! The first entry at or below the sequence number decides, value or tombstone. An error on the way
 //! is the answer: going on to older data could return a value that was overwritten.
+
+use std::sync::Arc;
 
 use bytes::Bytes;
 
@@ -87,27 +89,34 @@ fn search(
     }
     let user_key = key::user_key(lookup);
     let hash = key_hash(user_key);
-    let mut found = None;
-    let mut look = |table: &std::sync::Arc<TableMeta>| -> Result<bool> {
+    let look = |table: &Arc<TableMeta>| -> Result<Option<(u64, Bytes)>> {
         let opened = core.tables.open(&table.handle)?;
-        found = match opened.get(lookup, hash, options.fill_cache) {
-            Err(Error::Io { .. }) if planted::is("read-error-is-not-found") => None,
-            found => found?,
-        };
-        Ok(found.is_some())
-    };
-    'search: {
-        for table in current.version.level(0).tables() {
-            if table.overlaps(user_key, user_key) && look(table)? {
-                break 'search;
-            }
+        match opened.get(lookup, hash, options.fill_cache) {
+            Err(Error::Io { .. }) if planted::is("read-error-is-not-found") => Ok(None),
+            found => found,
         }
-        for level in 1..LEVELS {
-            if let Some(table) = current.version.candidate(level, user_key)
-                && look(table)?
-            {
-                break 'search;
-            }
+    };
+    let mut found: Option<(u64, Bytes)> = None;
+    for run in current.version.level(0).runs() {
+        if let Some((trailer, _)) = &found
+            && (key::trailer_seq(*trailer) >= run.largest_seq()
+                || planted::is("level0-oldest-first"))
+        {
+            break;
+        }
+        if let Some(table) = run.candidate(user_key)
+            && let Some(entry) = look(table)?
+            && found.as_ref().is_none_or(|(trailer, _)| entry.0 > *trailer)
+        {
+            found = Some(entry);
+        }
+    }
+    for level in 1..LEVELS {
+        if found.is_some() {
+            break;
+        }
+        if let Some(table) = current.version.candidate(level, user_key) {
+            found = look(table)?;
         }
     }
     match found {

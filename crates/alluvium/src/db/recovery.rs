@@ -25,8 +25,8 @@ use crate::base::key::SeqNo;
 use crate::base::planted;
 use crate::base::sync::atomic::AtomicBool;
 use crate::batch::{BatchView, ColumnFamilyId};
-use crate::compaction;
 use crate::compaction::job::JobContext;
+use crate::compaction::{self, TablePlace};
 use crate::db::jobs::check_tables;
 use crate::env::Env;
 use crate::memtable::Memtable;
@@ -385,9 +385,9 @@ impl State<'_> {
             new_number: &|| self.replay.numbers.take(),
             cancelled: &never,
         };
-        let options = self.options_of(id).table_options(0, id);
+        let options = self.options_of(id).table_options(TablePlace::FLUSHED, id);
         let output = compaction::flush::run(&context, &[memtable], Vec::new(), &options)?;
-        let tables = check_tables(self.replay.tables, &output);
+        let tables = check_tables(self.replay.tables, &output, FileNumber(0));
         let tables = tables.inspect_err(|_| context.discard(&output))?;
         self.tables.extend(tables.into_iter().map(|table| (id, table)));
         Ok(())

@@ -12,7 +12,6 @@ use bytes::Bytes;
 use crate::base::error::Result;
 use crate::base::iterator::InternalIterator;
 use crate::base::key::SeqNo;
-use crate::base::limits::LEVELS;
 use crate::base::planted;
 use crate::compaction::RunTables;
 use crate::db::core::Core;
@@ -24,6 +23,7 @@ use crate::iter::merging::MergingIterator;
 use crate::iter::visible::VisibleIterator;
 use crate::options::ReadOptions;
 use crate::sstable::ReadPurpose;
+use crate::version::Level;
 
 /// Two bounds over keys.
 pub(crate) type Bounds = (Bound<Vec<u8>>, Bound<Vec<u8>>);
@@ -287,12 +287,11 @@ fn sources(
             sources.push(Box::new(memtable.iter()));
         }
     }
-    for table in current.version.level(0).tables() {
-        sources.push(Box::new(core.tables.open(&table.handle)?.iter(purpose)));
-    }
-    for level in 1..LEVELS {
-        if !current.version.level(level).tables().is_empty() {
-            let run = RunTables::Level(Arc::clone(&current.version), level);
+    for run in current.version.levels().flat_map(Level::runs) {
+        if let [table] = run.tables() {
+            sources.push(Box::new(core.tables.open(&table.handle)?.iter(purpose)));
+        } else {
+            let run = RunTables::Run(Arc::clone(run));
             sources.push(Box::new(ConcatIterator::new(run, Arc::clone(&core.tables), purpose)));
         }
     }

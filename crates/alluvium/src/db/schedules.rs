@@ -240,6 +240,7 @@ fn flushed() -> Arc<Version> {
         smallest_seq: seq,
         largest_seq: seq,
         footer_checksum: 0,
+        ..TableFacts::default()
     };
     let table = Arc::new(TableMeta::new(facts).unwrap());
     Arc::new(Version::empty().apply(&[(0, table)], &[]).unwrap())

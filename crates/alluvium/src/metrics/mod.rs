@@ -104,6 +104,8 @@ counters! {
     compactions_manual,
     /// Tables moved to the next level without being rewritten.
     trivial_moves,
+    /// Tables taken out whole, because all that was in them had expired or was dropped.
+    tables_dropped,
     /// Bytes of tables read by compactions.
     compaction_read_bytes,
     /// Bytes of tables written by compactions.

@@ -6,7 +6,7 @@ pub(crate) mod validate;
 
 use crate::base::limits::LEVELS;
 use crate::batch::ColumnFamilyId;
-use crate::compaction::LevelShape;
+use crate::compaction::{LevelShape, TablePlace};
 use crate::sstable::{Codec, TableOptions};
 
 /// What has happened to a write when the call that made it returns.
@@ -140,12 +140,12 @@ impl Default for ColumnFamilyOptions {
 }
 
 impl ColumnFamilyOptions {
-    /// How tables of `level` are written.
-    pub(crate) fn table_options(&self, level: usize, family: ColumnFamilyId) -> TableOptions {
+    /// How tables of `place` are written.
+    pub(crate) fn table_options(&self, place: TablePlace, family: ColumnFamilyId) -> TableOptions {
         TableOptions {
             block_bytes: self.block_bytes,
             restart_interval: self.restart_interval,
-            codec: self.codecs.get(level).copied().unwrap_or(Codec::None),
+            codec: self.codecs.get(place.level).copied().unwrap_or(Codec::None),
             filter_bits_per_key: self.filter_bits_per_key,
             column_family: family,
         }

@@ -15,7 +15,7 @@ pub(super) const BLOCK_TRAILER_BYTES: usize = 9;
 /// Bytes of the footer.
 pub(super) const FOOTER_BYTES: usize = 96;
 /// The version of the table format that this build writes, and the only one it reads.
-pub(super) const FORMAT_VERSION: u32 = 1;
+pub(super) const FORMAT_VERSION: u32 = 2;
 
 const MAGIC: [u8; 8] = *b"ALVMSST\0";
 const CHECKED_BYTES: usize = 80;
@@ -132,7 +132,7 @@ impl Footer {
         }
         let [index, filter, range_tombstones, properties] = raw.handles;
         if range_tombstones != BlockHandle::ABSENT {
-            return Err(damaged("a range tombstone block, which format version 1 does not have"));
+            return Err(damaged("a range tombstone block, which format version 2 does not have"));
         }
         let footer = Footer { index, filter, properties };
         if !footer.chains_to(offset) {

@@ -17,7 +17,7 @@ use crate::base::planted;
 use crate::env::{Env, ReadableFile};
 
 /// The format version of a store that this build writes and reads.
-pub(super) const STORE_VERSION: u32 = 1;
+pub(super) const STORE_VERSION: u32 = 2;
 /// Most bytes of `CURRENT`: a version and a number of twenty digits each fit.
 const CURRENT_BYTES_MAX: usize = 128;
 

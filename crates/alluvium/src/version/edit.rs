@@ -18,7 +18,7 @@ use crate::base::file::FileNumber;
 use crate::base::key::{self, SeqNo, ValueKind};
 use crate::base::limits::{COLUMN_FAMILY_NAME_BYTES_MAX, LEVELS};
 use crate::batch::ColumnFamilyId;
-use crate::version::table_meta::{TableFacts, TableMeta};
+use crate::version::table_meta::{EventTimes, Expiry, TableFacts, TableMeta};
 
 const TAG_NEXT_FILE_NUMBER: u64 = 1;
 const TAG_LAST_SEQUENCE: u64 = 2;
@@ -268,17 +268,33 @@ impl fmt::Display for VersionEdit {
 }
 
 fn describe(table: &TableFacts) -> String {
-    format!(
-        "{} bytes, {} entries, {} tombstones, {} to {}, sequence numbers {} to {}, footer {:016x}",
-        table.bytes,
-        table.entries,
-        table.tombstones,
-        describe_key(&table.smallest),
-        describe_key(&table.largest),
-        table.smallest_seq.get(),
-        table.largest_seq.get(),
-        table.footer_checksum
-    )
+    let mut text = format!("{} bytes, {} entries", table.bytes, table.entries);
+    push(&mut text, format_args!(", {} tombstones", table.tombstones));
+    if table.range_tombstones > 0 {
+        push(&mut text, format_args!(", {} range tombstones", table.range_tombstones));
+    }
+    if table.oldest_tombstone > SeqNo::ZERO {
+        push(&mut text, format_args!(" from {} on", table.oldest_tombstone.get()));
+    }
+    if table.run > FileNumber(0) {
+        push(&mut text, format_args!(", run {}", table.run));
+    }
+    if let Some(expiry) = table.expiry {
+        let Expiry { entries, first_ms, last_ms } = expiry;
+        push(&mut text, format_args!(", {entries} expire from {first_ms} to {last_ms} ms"));
+    }
+    if let Some(times) = table.times {
+        push(&mut text, format_args!(", times {} to {} ms", times.first_ms, times.last_ms));
+    }
+    let (smallest, largest) = (describe_key(&table.smallest), describe_key(&table.largest));
+    let (first, last) = (table.smallest_seq.get(), table.largest_seq.get());
+    push(&mut text, format_args!(", {smallest} to {largest}, sequence numbers {first} to {last}"));
+    push(&mut text, format_args!(", footer {:016x}", table.footer_checksum));
+    text
+}
+
+fn push(text: &mut String, more: fmt::Arguments<'_>) {
+    text.push_str(&more.to_string());
 }
 
 /// An internal key for people, a long one shortened.
@@ -306,6 +322,15 @@ fn put_varints(out: &mut Vec<u8>, values: &[u64]) {
 
 fn put_facts(out: &mut Vec<u8>, table: &TableFacts) {
     put_varints(out, &[table.number.0, table.bytes, table.entries, table.tombstones]);
+    put_varints(out, &[table.range_tombstones, table.oldest_tombstone.get(), table.run.0]);
+    match table.expiry {
+        Some(expiry) => put_varints(out, &[expiry.entries, expiry.first_ms, expiry.last_ms]),
+        None => put_varint(out, 0),
+    }
+    match table.times {
+        Some(times) => put_varints(out, &[1, times.first_ms, times.last_ms]),
+        None => put_varint(out, 0),
+    }
     put_prefixed(out, &table.smallest);
     put_prefixed(out, &table.largest);
     put_varints(out, &[table.smallest_seq.get(), table.largest_seq.get()]);
@@ -355,10 +380,39 @@ fn take_facts(input: &mut &[u8]) -> Option<TableFacts> {
         bytes: take_varint(input)?,
         entries: take_varint(input)?,
         tombstones: take_varint(input)?,
+        range_tombstones: take_varint(input)?,
+        oldest_tombstone: take_sequence(input)?,
+        run: take_number(input)?,
+        expiry: take_expiry(input)?,
+        times: take_times(input)?,
         smallest: take_prefixed(input)?.to_vec(),
         largest: take_prefixed(input)?.to_vec(),
         smallest_seq: take_sequence(input)?,
         largest_seq: take_sequence(input)?,
         footer_checksum: take_u64(input)?,
     })
+}
+
+/// Expiry times, or none where a zero stands.
+#[expect(clippy::option_option, reason = "the outer one says whether the bytes are any")]
+fn take_expiry(input: &mut &[u8]) -> Option<Option<Expiry>> {
+    let entries = take_varint(input)?;
+    if entries == 0 {
+        return Some(None);
+    }
+    let (first_ms, last_ms) = (take_varint(input)?, take_varint(input)?);
+    Some(Some(Expiry { entries, first_ms, last_ms }))
+}
+
+/// Event times behind a one, or none where a zero stands.
+#[expect(clippy::option_option, reason = "the outer one says whether the bytes are any")]
+fn take_times(input: &mut &[u8]) -> Option<Option<EventTimes>> {
+    match take_varint(input)? {
+        0 => Some(None),
+        1 => {
+            let (first_ms, last_ms) = (take_varint(input)?, take_varint(input)?);
+            Some(Some(EventTimes { first_ms, last_ms }))
+        }
+        _ => None,
+    }
 }

@@ -1,9 +1,13 @@
-//! One level of a version: its tables in order, and the searches over them.
+//! One level of a version: its sorted runs, and the searches over them.
 //!
 //! # Invariants
-//! Checked when a level is built, so that no search has to doubt them: level 0 is newest first
-//! (largest sequence number, then file number); any other level is a sorted run, its tables
-//! ascending and disjoint in user keys.
+//! Checked when a level is built, so that no search has to doubt them: in a run tables are
+//! ascending and disjoint in user keys. Level 0 has any number of runs, newest first (largest
+//! sequence number, then run number); any other level has one at most.
+//!
+//! Runs of level 0 may overlap in keys *and* in sequence numbers (the runs of different time
+//! windows do): whoever looks for the newest version of a key may stop at a run only when no later
+//! run holds anything newer than what was found. [`Run::largest_seq`] tells.
 //!
 //! # Searching
 //! Every point lookup searches every sorted run, so the search is kept off the tables themselves: a
@@ -15,44 +19,142 @@
 //! (fractional cascading) save more comparisons, but tie every version's levels together.
 
 use std::cmp::{Ordering, Reverse};
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 
+use crate::base::file::FileNumber;
+use crate::base::key::SeqNo;
 use crate::base::planted;
 use crate::version::table_meta::TableMeta;
 use crate::version::{Breach, Checked};
 
+/// Tables that are ascending and share no user key.
+#[derive(Debug, Default)]
+pub struct Run {
+    number: FileNumber,
+    tables: Vec<Arc<TableMeta>>,
+    bytes: u64,
+    largest_seq: SeqNo,
+    fences: Fences,
+}
+
+impl Run {
+    /// The run made of `tables`, in any order.
+    fn build(
+        level: usize,
+        number: FileNumber,
+        mut tables: Vec<Arc<TableMeta>>,
+    ) -> Checked<Arc<Run>> {
+        tables.sort_by(|a, b| a.smallest_user_key().cmp(b.smallest_user_key()));
+        check_disjoint(level, &tables)?;
+        let mut bytes = 0u64;
+        for table in &tables {
+            bytes = bytes.checked_add(table.bytes).ok_or_else(|| {
+                Breach::of_table(table.number, format!("level {level} has 2^64 bytes or more"))
+            })?;
+        }
+        let largest_seq = tables.iter().map(|table| table.largest_seq).max();
+        Ok(Arc::new(Run {
+            number,
+            fences: Fences::build(&tables),
+            bytes,
+            largest_seq: largest_seq.unwrap_or_default(),
+            tables,
+        }))
+    }
+
+    /// The tables, ascending.
+    #[must_use]
+    #[inline]
+    pub fn tables(&self) -> &[Arc<TableMeta>] {
+        &self.tables
+    }
+
+    /// The largest sequence number in it.
+    #[must_use]
+    #[inline]
+    pub fn largest_seq(&self) -> SeqNo {
+        self.largest_seq
+    }
+
+    /// The index of the first table whose largest key is at or behind `user_key`, which is where a
+    /// search for the key begins; the number of tables when there is none.
+    #[must_use]
+    #[inline]
+    pub fn first_ending_at_or_behind(&self, user_key: &[u8]) -> usize {
+        self.fences.search(&self.tables, user_key)
+    }
+
+    /// The one table that may hold `user_key`.
+    #[must_use]
+    #[inline]
+    pub fn candidate(&self, user_key: &[u8]) -> Option<&Arc<TableMeta>> {
+        let table = self.tables.get(self.first_ending_at_or_behind(user_key))?;
+        (table.smallest_user_key() <= user_key).then_some(table)
+    }
+
+    /// The indexes of the tables that may hold keys between the two, both included.
+    #[must_use]
+    pub fn range(&self, smallest_user_key: &[u8], largest_user_key: &[u8]) -> Range<usize> {
+        let first = self.first_ending_at_or_behind(smallest_user_key);
+        let count = self.tables[first..]
+            .partition_point(|table| table.smallest_user_key() <= largest_user_key);
+        first..first + count
+    }
+
+    /// The tables that may hold keys between the two, both included.
+    #[must_use]
+    pub fn overlapping(
+        &self,
+        smallest_user_key: &[u8],
+        largest_user_key: &[u8],
+    ) -> &[Arc<TableMeta>] {
+        &self.tables[self.range(smallest_user_key, largest_user_key)]
+    }
+}
+
 /// The tables of one level.
 #[derive(Debug, Default)]
 pub struct Level {
+    runs: Vec<Arc<Run>>,
     tables: Vec<Arc<TableMeta>>,
     bytes: u64,
-    fences: Fences,
 }
 
 impl Level {
     /// Level `index` made of `tables`, in any order.
-    pub(super) fn build(index: usize, mut tables: Vec<Arc<TableMeta>>) -> Checked<Level> {
-        if index == 0 {
-            tables.sort_by_key(|table| Reverse((table.largest_seq, table.number)));
-            if planted::is("level0-oldest-first") {
-                tables.reverse();
-            }
-        } else {
-            tables.sort_by(|a, b| a.smallest_user_key().cmp(b.smallest_user_key()));
-            check_disjoint(index, &tables)?;
+    pub(super) fn build(index: usize, tables: Vec<Arc<TableMeta>>) -> Checked<Level> {
+        let mut grouped: BTreeMap<FileNumber, Vec<Arc<TableMeta>>> = BTreeMap::new();
+        for table in tables {
+            let run = if index == 0 { table.run_number() } else { FileNumber(0) };
+            grouped.entry(run).or_default().push(table);
         }
+        let mut runs = Vec::with_capacity(grouped.len());
         let mut bytes = 0u64;
-        for table in &tables {
-            bytes = bytes.checked_add(table.bytes).ok_or_else(|| {
-                Breach::of_table(table.number, format!("level {index} has 2^64 bytes or more"))
+        for (number, tables) in grouped {
+            let run = Run::build(index, number, tables)?;
+            bytes = bytes.checked_add(run.bytes).ok_or_else(|| {
+                Breach::of_table(number, format!("level {index} has 2^64 bytes or more"))
             })?;
+            runs.push(run);
         }
-        let fences = if index == 0 { Fences::default() } else { Fences::build(&tables) };
-        Ok(Level { tables, bytes, fences })
+        runs.sort_by_key(|run| Reverse((run.largest_seq, run.number)));
+        if planted::is("level0-oldest-first") {
+            runs.reverse();
+        }
+        let tables = runs.iter().flat_map(|run| run.tables.iter().cloned()).collect();
+        Ok(Level { runs, tables, bytes })
     }
 
-    /// The tables: newest first in level 0, ascending elsewhere.
+    /// The sorted runs, newest first: any number in level 0, one at most elsewhere.
+    #[must_use]
+    #[inline]
+    pub fn runs(&self) -> &[Arc<Run>] {
+        &self.runs
+    }
+
+    /// The tables, run by run, the newest run first; ascending within each.
     #[must_use]
     #[inline]
     pub fn tables(&self) -> &[Arc<TableMeta>] {
@@ -71,30 +173,21 @@ impl Level {
         self.tables.is_empty()
     }
 
-    /// In a sorted run: the index of the first table whose largest key is at or behind `user_key`,
-    /// which is where a search for the key begins; the number of tables when there is none.
-    #[must_use]
-    #[inline]
-    pub fn first_ending_at_or_behind(&self, user_key: &[u8]) -> usize {
-        self.fences.search(&self.tables, user_key)
-    }
-
-    /// In a sorted run: the one table that may hold `user_key`.
+    /// In any level but 0: the one table that may hold `user_key`.
     #[must_use]
     #[inline]
     pub fn candidate(&self, user_key: &[u8]) -> Option<&Arc<TableMeta>> {
-        let table = self.tables.get(self.first_ending_at_or_behind(user_key))?;
-        (table.smallest_user_key() <= user_key).then_some(table)
+        self.runs.first()?.candidate(user_key)
     }
 
-    /// In a sorted run: the indexes of the tables that may hold keys between the two, both
-    /// included.
+    /// In any level but 0: the tables that may hold keys between the two, both included.
     #[must_use]
-    pub fn range(&self, smallest_user_key: &[u8], largest_user_key: &[u8]) -> Range<usize> {
-        let first = self.first_ending_at_or_behind(smallest_user_key);
-        let count = self.tables[first..]
-            .partition_point(|table| table.smallest_user_key() <= largest_user_key);
-        first..first + count
+    pub fn overlapping(
+        &self,
+        smallest_user_key: &[u8],
+        largest_user_key: &[u8],
+    ) -> &[Arc<TableMeta>] {
+        self.runs.first().map_or(&[], |run| run.overlapping(smallest_user_key, largest_user_key))
     }
 
     /// The tables that overlap the range between the two keys, or another table that does, in this

@@ -15,8 +15,9 @@
 //! ```
 //!
 //! # Invariants
-//! - Level 0 holds tables that may overlap, newest first; every other level is one sorted run:
-//!   ascending, and disjoint in *user* keys, so that at most one table of it can hold a key.
+//! - Level 0 holds any number of sorted runs, newest first, which may overlap one another; every
+//!   other level is one sorted run. In a run tables are ascending and disjoint in *user* keys, so
+//!   that at most one of them can hold a key.
 //! - A table number stands in one place of one family. A number is given out once.
 //! - A table's file is removed when no version holds it, by [`ObsoleteTables`] and nothing else.
 //!
@@ -49,10 +50,12 @@ use crate::base::limits::LEVELS;
 pub use edit::VersionEdit;
 #[cfg(test)]
 use edit::{AddedTable, DeletedTable};
-pub use level::Level;
+pub use level::{Level, Run};
 pub use numbers::FileNumbers;
 pub use presence::{StoreState, store_exists};
 pub(crate) use survey::{Survey, SurveyedState, is_plausible};
+#[cfg(test)]
+use table_meta::{EventTimes, Expiry};
 pub use table_meta::{ObsoleteTables, TableFacts, TableMeta};
 pub use version_set::VersionSet;
 
@@ -172,7 +175,7 @@ impl Version {
         if level == 0 {
             tables.overlapping_expanded(smallest_user_key, largest_user_key)
         } else {
-            tables.tables()[tables.range(smallest_user_key, largest_user_key)].to_vec()
+            tables.overlapping(smallest_user_key, largest_user_key).to_vec()
         }
     }
 

@@ -37,6 +37,7 @@ fn table(number: u64) -> Arc<TableMeta> {
             smallest_seq: seq,
             largest_seq: seq,
             footer_checksum: 0,
+            ..TableFacts::default()
         })
         .unwrap(),
     )

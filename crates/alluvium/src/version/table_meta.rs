@@ -17,8 +17,28 @@ use crate::base::sync::Mutex;
 use crate::sstable::TableHandle;
 use crate::version::{Breach, Checked};
 
+/// Entries of a table that end by themselves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Expiry {
+    /// How many entries have an expiry time.
+    pub entries: u64,
+    /// The earliest of those times, in milliseconds since 1970.
+    pub first_ms: u64,
+    /// The latest of those times, in milliseconds since 1970.
+    pub last_ms: u64,
+}
+
+/// The event times of a table's entries, both included, in milliseconds since 1970.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EventTimes {
+    /// The earliest.
+    pub first_ms: u64,
+    /// The latest.
+    pub last_ms: u64,
+}
+
 /// What an edit says of a table.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TableFacts {
     /// The number of its file.
     pub number: FileNumber,
@@ -28,6 +48,17 @@ pub struct TableFacts {
     pub entries: u64,
     /// How many of them are tombstones.
     pub tombstones: u64,
+    /// How many range tombstones it holds beside its entries.
+    pub range_tombstones: u64,
+    /// The sequence number of its oldest tombstone; zero where it has none.
+    pub oldest_tombstone: SeqNo,
+    /// Its entries that expire; `None` where none does.
+    pub expiry: Option<Expiry>,
+    /// The event times of its entries; `None` where the family has no windows.
+    pub times: Option<EventTimes>,
+    /// In level 0: the sorted run that it is part of, named by the number of one table of the run;
+    /// zero where the table is a run by itself. Means nothing in deeper levels.
+    pub run: FileNumber,
     /// Its first internal key, encoded.
     pub smallest: Vec<u8>,
     /// Its last internal key, encoded.
@@ -55,6 +86,12 @@ impl TableFacts {
         key::user_key(&self.largest)
     }
 
+    /// The number of its sorted run in level 0.
+    #[must_use]
+    pub fn run_number(&self) -> FileNumber {
+        if self.run == FileNumber(0) { self.number } else { self.run }
+    }
+
     /// Whether the table may hold keys between the two user keys, both included.
     #[must_use]
     pub fn overlaps(&self, smallest_user_key: &[u8], largest_user_key: &[u8]) -> bool {
@@ -72,8 +109,23 @@ impl TableFacts {
         if self.entries == 0 || self.tombstones > self.entries {
             return wrong("it has no entries, or fewer than tombstones");
         }
+        if self.run > FileNumber::MAX {
+            return wrong("there is no such run");
+        }
         if self.smallest_seq > self.largest_seq {
             return wrong("its sequence numbers end before they begin");
+        }
+        let tombstone_seqs = self.smallest_seq..=self.largest_seq;
+        if self.oldest_tombstone > SeqNo::ZERO && !tombstone_seqs.contains(&self.oldest_tombstone) {
+            return wrong("its oldest tombstone lies outside of its sequence numbers");
+        }
+        if let Some(Expiry { entries, first_ms, last_ms }) = self.expiry
+            && (entries == 0 || entries > self.entries || first_ms > last_ms)
+        {
+            return wrong("its expiry times cannot be");
+        }
+        if self.times.is_some_and(|times| times.first_ms > times.last_ms) {
+            return wrong("its event times end before they begin");
         }
         for bound in [&self.smallest, &self.largest] {
             let Some((user_key, trailer)) = key::try_split(bound) else {

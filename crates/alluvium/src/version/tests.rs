@@ -37,6 +37,7 @@ fn facts(number: u64, keys: (&[u8], &[u8]), seqs: (u64, u64)) -> TableFacts {
         smallest_seq: SeqNo::new(seqs.0),
         largest_seq: SeqNo::new(seqs.1),
         footer_checksum: number.wrapping_mul(0x0123_4567_89ab_cdef),
+        ..TableFacts::default()
     }
 }
 

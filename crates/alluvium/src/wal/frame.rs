@@ -10,7 +10,7 @@ use crate::base::file::FileNumber;
 use crate::base::limits::{EDIT_BYTES_MAX, FRAME_PAYLOAD_BYTES_MAX};
 
 /// The format version of log files that this build writes and reads.
-pub const LOG_VERSION: u32 = 1;
+pub const LOG_VERSION: u32 = 2;
 /// Bytes of a log's header.
 pub const LOG_HEADER_BYTES: usize = 48;
 /// Bytes of a frame before its payload.

@@ -238,21 +238,21 @@ fn a_newer_format_is_refused_with_both_versions() {
     let before = contents(&place.db);
     for arguments in [&["get", "before"][..], &["put", "k", "v"]] {
         let sentence = run(&place.db, arguments).refused(1);
-        assert!(sentence.contains("CURRENT") && sentence.contains("version 2"), "{sentence}");
-        assert!(sentence.contains("up to 1"), "{sentence}");
+        assert!(sentence.contains("CURRENT") && sentence.contains("version 3"), "{sentence}");
+        assert!(sentence.contains("up to 2"), "{sentence}");
     }
     assert_eq!(contents(&place.db), before, "nothing was altered");
     fs::write(&current, good).expect("CURRENT");
     assert_eq!(run(&place.db, ["get", "before"]).ok(), "kept\n");
 }
 
-/// `CURRENT` as a build with format version 2 would write it: its checksum is good.
+/// `CURRENT` as a build with format version 3 would write it: its checksum is good.
 fn newer(current: &str) -> String {
     let (covered, sum) = current.trim_end().split_once(" checksum ").expect("a checksum");
     let sum = u64::from_str_radix(sum, 16).expect("hexadecimal");
     // A checksum is the hash of the bytes, XORed with a constant of their place.
     let place = sum ^ xxh3_64(covered.as_bytes());
-    let covered = covered.replacen("alluvium 1 ", "alluvium 2 ", 1);
+    let covered = covered.replacen("alluvium 2 ", "alluvium 3 ", 1);
     let sum = xxh3_64(covered.as_bytes()) ^ place;
     format!("{covered} checksum {sum:016x}\n")
 }

@@ -8,7 +8,7 @@ use super::*;
 /// The line of `CURRENT` for another format version, as docs/format.md draws it.
 fn current_of_version(line: &str, version: u32) -> String {
     let covered = line.split_once(" checksum ").unwrap().0;
-    let covered = covered.replacen("alluvium 1", &format!("alluvium {version}"), 1);
+    let covered = covered.replacen("alluvium 2", &format!("alluvium {version}"), 1);
     // The place of a file without a number: number 0, offset 0.
     let mut place = 1u64;
     place = (place ^ (place >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -23,17 +23,17 @@ fn a_newer_format_is_refused_with_both_numbers_before_anything_is_written() {
     fill(&store.db, 0..10, 0);
     let memory = store.memory.crash_image(CrashPolicy::KeepAll, 1);
     let line = String::from_utf8(memory.file_bytes(FileId::Current).unwrap()).unwrap();
-    assert_eq!(current_of_version(&line, 1), line, "the checksum is understood");
-    memory.set_file_bytes(FileId::Current, current_of_version(&line, 2).into_bytes());
+    assert_eq!(current_of_version(&line, 2), line, "the checksum is understood");
+    memory.set_file_bytes(FileId::Current, current_of_version(&line, 3).into_bytes());
     let contents = |memory: &MemEnv| -> Vec<_> {
         memory.files().into_iter().map(|file| (file, memory.file_bytes(file))).collect()
     };
     let before: Vec<_> =
         contents(&memory).into_iter().filter(|(file, _)| *file != FileId::Lock).collect();
     let error = Db::open_env(Arc::new(memory.clone()), tiny()).unwrap_err();
-    assert!(matches!(error, Error::UnsupportedFormat { found: 2, supported: 1, .. }), "{error:?}");
+    assert!(matches!(error, Error::UnsupportedFormat { found: 3, supported: 2, .. }), "{error:?}");
     let text = error.to_string();
-    assert!(text.contains("version 2") && text.contains("up to 1"), "{text}");
+    assert!(text.contains("version 3") && text.contains("up to 2"), "{text}");
     assert_eq!(error.action(), Action::Upgrade);
     let after: Vec<_> =
         contents(&memory).into_iter().filter(|(file, _)| *file != FileId::Lock).collect();

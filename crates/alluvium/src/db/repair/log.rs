@@ -15,7 +15,7 @@ use crate::base::error::{Error, Result};
 use crate::base::file::{FileId, FileNumber};
 use crate::base::key::SeqNo;
 use crate::batch::{BatchView, ColumnFamilyId};
-use crate::compaction;
+use crate::compaction::{self, TablePlace};
 use crate::db::jobs::check_tables;
 use crate::db::recovery::list_segments;
 use crate::db::repair::Work;
@@ -226,11 +226,11 @@ impl Replay<'_> {
     /// Writes what is held to tables.
     fn spill_all(&mut self) -> Result<()> {
         for (id, memtable) in std::mem::take(&mut self.memtables) {
-            let options = self.work.options.column_family.table_options(0, id);
+            let options = self.work.options.column_family.table_options(TablePlace::FLUSHED, id);
             let output = self.work.with_context(|context| {
                 compaction::flush::run(context, &[memtable], Vec::new(), &options)
             })?;
-            let written = check_tables(&self.work.tables, &output)?;
+            let written = check_tables(&self.work.tables, &output, FileNumber(0))?;
             self.tables.extend(written.into_iter().map(|table| (id, table)));
         }
         Ok(())

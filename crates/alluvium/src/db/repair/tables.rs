@@ -12,6 +12,7 @@ use crate::base::limits::LEVELS;
 use crate::base::sync::Mutex;
 use crate::batch::ColumnFamilyId;
 use crate::cache::BlockCache;
+use crate::compaction::TablePlace;
 use crate::compaction::job::{JobContext, JobOutput};
 use crate::compaction::retain::Retain;
 use crate::db::jobs::check_tables;
@@ -74,11 +75,11 @@ impl Work {
             let detail = "the file is not the table that the manifest names";
             return self.lose_table(family, table, Error::corruption(name, 0, detail));
         }
-        let options = self.options.column_family.table_options(level, family);
+        let options = self.options.column_family.table_options(TablePlace::in_level(level), family);
         let output = self.with_context(|context| rewrite(context, &mut salvage, &options))?;
         let bounds = Some((table.smallest_user_key(), table.largest_user_key()));
         self.report_findings(Some(family), table.number, &findings, Some(table.entries), bounds);
-        for table in check_tables(&self.tables, &output)? {
+        for table in check_tables(&self.tables, &output, FileNumber(0))? {
             self.edit.add(family, level, table);
         }
         Ok(())
@@ -337,13 +338,13 @@ impl Work {
         for table in replayed {
             sources.push(Box::new(self.tables.open(&table.handle)?.iter(ReadPurpose::Compaction)));
         }
-        let options = self.options.column_family.table_options(level, id);
+        let options = self.options.column_family.table_options(TablePlace::in_level(level), id);
         let table_bytes = self.options.column_family.table_bytes;
         let merging = MergingIterator::new(sources);
         let (output, last) =
             self.with_context(|context| merge(context, merging, &options, table_bytes))?;
         self.last_sequence = self.last_sequence.max(last);
-        for table in check_tables(&self.tables, &output)? {
+        for table in check_tables(&self.tables, &output, FileNumber(0))? {
             self.edit.add(id, level, table);
         }
         for table in replayed {

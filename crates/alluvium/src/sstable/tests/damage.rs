@@ -157,7 +157,7 @@ fn a_version_that_is_not_known_is_named_with_the_one_that_is() {
     let sum = crate::base::checksum::checksum(&bytes[footer..footer + 80], NUMBER.0, footer as u64);
     bytes[footer + 80..footer + 88].copy_from_slice(&sum.to_le_bytes());
     match open(&bytes) {
-        Err(Error::UnsupportedFormat { found: 7, supported: 1, file }) => assert_eq!(file, NAME),
+        Err(Error::UnsupportedFormat { found: 7, supported: 2, file }) => assert_eq!(file, NAME),
         other => panic!("{other:?}"),
     }
 }

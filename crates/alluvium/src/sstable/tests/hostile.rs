@@ -14,7 +14,7 @@ use crate::sstable::block::Block;
 use crate::sstable::block_builder::BlockBuilder;
 use crate::sstable::block_iter::BlockIter;
 use crate::sstable::compression::decompress;
-use crate::sstable::format::{BlockHandle, Footer};
+use crate::sstable::format::{BlockHandle, FORMAT_VERSION, Footer};
 use crate::sstable::index::Index;
 use crate::sstable::table_file::open_stored;
 
@@ -210,7 +210,7 @@ proptest! {
             .collect();
         bytes[32..48].fill(0);
         bytes[64..72].copy_from_slice(&NUMBER.0.to_le_bytes());
-        bytes[72..80].copy_from_slice(&1u64.to_le_bytes());
+        bytes[72..80].copy_from_slice(&u64::from(FORMAT_VERSION).to_le_bytes());
         let sum = checksum(&bytes[..80], NUMBER.0, offset);
         bytes[80..88].copy_from_slice(&sum.to_le_bytes());
         bytes[88..].copy_from_slice(b"ALVMSST\0");

@@ -139,11 +139,11 @@ fn current_of(covered: &str) -> Vec<u8> {
 #[test]
 fn a_newer_store_is_refused_with_both_numbers() {
     let (env, manifest, ..) = store(false);
-    let newer = current_of("alluvium 2 whatever comes manifest 7");
+    let newer = current_of("alluvium 3 whatever comes manifest 7");
     env.set_file_bytes(FileId::Current, newer);
     match recover(&env) {
         Err(Error::UnsupportedFormat { found, supported, file }) => {
-            assert_eq!((found, supported), (2, 1));
+            assert_eq!((found, supported), (3, 2));
             assert!(file.ends_with("/CURRENT"));
         }
         other => panic!("{other:?}"),
@@ -155,14 +155,14 @@ fn a_newer_store_is_refused_with_both_numbers() {
 #[test]
 fn there_is_one_way_to_write_current() {
     for covered in [
-        "alluvium 1 manifest 1",
-        "alluvium 1 manifest 0000001",
-        "alluvium 1 manifest +00001",
-        "alluvium 01 manifest 000001",
-        "alluvium 1  manifest 000001",
-        "alluvium 1 manifest 99999999999999999999",
-        "alluvium 1 manifest 72057594037927936",
-        "alluvium 1 manifest",
+        "alluvium 2 manifest 1",
+        "alluvium 2 manifest 0000001",
+        "alluvium 2 manifest +00001",
+        "alluvium 02 manifest 000001",
+        "alluvium 2  manifest 000001",
+        "alluvium 2 manifest 99999999999999999999",
+        "alluvium 2 manifest 72057594037927936",
+        "alluvium 2 manifest",
         "alluvium x manifest 000001",
         "alluvium ",
         "alluvium",

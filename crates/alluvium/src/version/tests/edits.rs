@@ -10,15 +10,34 @@ use crate::base::limits::KEY_BYTES_MAX;
 fn any_table() -> impl Strategy<Value = Arc<TableMeta>> {
     let seqs = (0..1000u64, 0..1000u64).prop_map(|(a, b)| (a.min(b), a.max(b)));
     let keys = (prop::collection::vec(any::<u8>(), 0..20), prop::collection::vec(0u8.., 0..20));
-    (1..1u64 << 50, keys, seqs, any::<u64>(), any::<u64>(), 1..u64::MAX).prop_map(
-        |(number, (a, b), seqs, bytes, footer_checksum, entries)| {
+    let counts = (any::<u64>(), any::<u64>(), 1..u64::MAX);
+    (1..1u64 << 50, keys, seqs, counts, any_ends()).prop_map(
+        |(number, (a, b), seqs, (bytes, footer_checksum, entries), ends)| {
             let (smallest, largest) = if a < b { (a, b) } else { (b, a) };
             let facts = facts(number, (&smallest, &largest), seqs);
-            let tombstones = entries / 3;
-            let facts = TableFacts { bytes, footer_checksum, entries, tombstones, ..facts };
+            let (run, oldest, expiring, times) = ends;
+            let facts = TableFacts {
+                bytes,
+                footer_checksum,
+                entries,
+                tombstones: entries / 3,
+                range_tombstones: bytes / 2,
+                oldest_tombstone: if oldest { facts.smallest_seq } else { SeqNo::ZERO },
+                run: FileNumber(run),
+                expiry: expiring.map(|(first_ms, last_ms)| Expiry { entries, first_ms, last_ms }),
+                times: times.map(|(first_ms, last_ms)| EventTimes { first_ms, last_ms }),
+                ..facts
+            };
             Arc::new(TableMeta::new(facts).unwrap())
         },
     )
+}
+
+/// A run, whether there is an oldest tombstone, expiry times, event times.
+fn any_ends() -> impl Strategy<Value = (u64, bool, Option<(u64, u64)>, Option<(u64, u64)>)> {
+    let ordered = || (any::<u64>(), any::<u64>()).prop_map(|(a, b)| (a.min(b), a.max(b)));
+    let expiring = prop::option::of(ordered());
+    (0..1u64 << 50, any::<bool>(), expiring, prop::option::of(ordered()))
 }
 
 fn any_edit() -> impl Strategy<Value = VersionEdit> {
