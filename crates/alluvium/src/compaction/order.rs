@@ -2,8 +2,8 @@
 //!
 //! # The rule
 //!
-//! A lookup takes the newest entry that it finds in level 0, and asks deeper levels only where level
-//! 0 has none; from level 1 on it takes the first that it finds. So for every key
+//! A lookup takes the newest entry that it finds in level 0, and asks deeper levels only where
+//! level 0 has none; from level 1 on it takes the first that it finds. So for every key
 //! - an entry in level 0 is newer than any in a deeper level, and
 //! - an entry in a level is newer than any in the levels below it.
 //!
