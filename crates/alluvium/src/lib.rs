@@ -53,11 +53,14 @@ mod wal;
 pub use base::error::{Action, Error, Result};
 pub use bytes::Bytes;
 pub use db::{
-    ColumnFamily, Cursor, Db, FamilyStats, KeyRange, LevelStats, LogLoss, RepairReport,
-    RepairedFamily, Scan, Snapshot, Stats, TableLoss, VerifyReport, WriteBatch, inspect, repair,
-    repair_env, verify, verify_env,
+    ColumnFamily, Cursor, Db, FamilyStats, HistoryEntry, KeyRange, LevelStats, LogLoss,
+    RepairReport, RepairedFamily, Scan, Snapshot, Stats, Status, TableLoss, VerifyReport,
+    WriteBatch, inspect, repair, repair_env, status, status_env, verify, verify_env,
 };
-pub use metrics::HistogramSnapshot;
+pub use metrics::{
+    CompactionBegun, CompactionEnded, Event, EventListener, FlushBegun, FlushEnded,
+    HistogramSnapshot, Listeners, StallCause, StallStats, Stalled, TableInfo, TablesMoved,
+};
 pub use options::{ColumnFamilyOptions, Durability, Options, PerLevel, ReadOptions, WriteOptions};
 pub use sstable::Codec;
 

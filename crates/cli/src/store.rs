@@ -3,7 +3,8 @@
 //! Only commands that write new data make a store where there is none (`ingest`, `demo`, `put`,
 //! `compact`): a mistyped directory must not turn into an empty store with an empty answer.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use alluvium::{ColumnFamily, ColumnFamilyOptions, Db, Options};
 use clap::Args;
@@ -19,6 +20,30 @@ pub struct StoreArgs {
     /// The store's directory
     #[arg(long = "db", value_name = "DIR")]
     pub directory: PathBuf,
+}
+
+/// The argument that names a store to look at from outside.
+#[derive(Debug, Args)]
+pub struct PlaceArgs {
+    /// The store's directory
+    #[arg(value_name = "STORE", required_unless_present = "flag", conflicts_with = "flag")]
+    place: Option<PathBuf>,
+    /// The same, as a flag
+    #[arg(long = "db", id = "flag", value_name = "DIR")]
+    flag: Option<PathBuf>,
+}
+
+impl PlaceArgs {
+    /// The directory.
+    pub fn directory(&self) -> &Path {
+        self.place.as_deref().or(self.flag.as_deref()).unwrap_or(Path::new("."))
+    }
+}
+
+/// What the programs of this project open a store with that they write to: its statistics and its
+/// history can be looked at from outside, while it is open and after.
+pub fn writing_options() -> Options {
+    Options { status_interval: Some(Duration::from_secs(1)), ..Options::default() }
 }
 
 /// The flags that name a column family of a store.
@@ -43,8 +68,10 @@ pub enum Missing {
 impl StoreArgs {
     /// Opens the store.
     pub fn open(&self, missing: Missing) -> Result<Db, Failure> {
-        let options =
-            Options { create_if_missing: missing == Missing::Create, ..Options::default() };
+        let create_if_missing = missing == Missing::Create;
+        // What only looks leaves what a writer told of itself.
+        let options = if create_if_missing { writing_options() } else { Options::default() };
+        let options = Options { create_if_missing, ..options };
         Ok(Db::open(&self.directory, options)?)
     }
 }

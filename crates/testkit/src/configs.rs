@@ -2,6 +2,8 @@
 //!
 //! Sizes are tiny so that a run of a few hundred operations flushes, compacts and rolls its log.
 
+use std::time::Duration;
+
 use alluvium::{Codec, ColumnFamilyOptions, Durability, Options, PerLevel};
 
 /// A named set of options.
@@ -97,6 +99,7 @@ pub fn all() -> Vec<Config> {
             own.filter_bits_per_key = 0;
             o.column_families = vec![("beta".to_owned(), own)];
         }),
+        config("a file STATUS", |o| o.status_interval = Some(Duration::from_millis(1))),
         config("durability Os", |o| o.durability = Durability::Os),
         config("durability Buffered", |o| o.durability = Durability::Buffered),
         config("four workers, huge tables", |o| {

@@ -36,6 +36,10 @@ pub enum FileId {
     Temporary(FileNumber),
     /// `LOCK`: held by the process that has the store open.
     Lock,
+    /// `STATUS`: statistics and history for whoever looks from outside. Nothing depends on it.
+    Status,
+    /// `STATUS.tmp`: the next `STATUS` on its way.
+    StatusTemporary,
 }
 
 impl FileId {
@@ -49,6 +53,8 @@ impl FileId {
             FileId::Current => "CURRENT".to_owned(),
             FileId::Temporary(number) => format!("{number}.tmp"),
             FileId::Lock => "LOCK".to_owned(),
+            FileId::Status => "STATUS".to_owned(),
+            FileId::StatusTemporary => "STATUS.tmp".to_owned(),
         }
     }
 
@@ -58,6 +64,8 @@ impl FileId {
         match name {
             "CURRENT" => return Some(FileId::Current),
             "LOCK" => return Some(FileId::Lock),
+            "STATUS" => return Some(FileId::Status),
+            "STATUS.tmp" => return Some(FileId::StatusTemporary),
             _ => {}
         }
         let (digits, extension) = name.split_once('.')?;
@@ -82,7 +90,7 @@ impl FileId {
             FileId::Wal(n) | FileId::Table(n) | FileId::Manifest(n) | FileId::Temporary(n) => {
                 Some(n)
             }
-            FileId::Current | FileId::Lock => None,
+            FileId::Current | FileId::Lock | FileId::Status | FileId::StatusTemporary => None,
         }
     }
 }
@@ -107,6 +115,8 @@ mod tests {
             FileId::Temporary(n),
             FileId::Current,
             FileId::Lock,
+            FileId::Status,
+            FileId::StatusTemporary,
         ] {
             assert_eq!(FileId::parse(&id.name()), Some(id));
         }

@@ -31,6 +31,7 @@ use crate::batch::ColumnFamilyId;
 use crate::compaction::leveled::LeveledPicker;
 use crate::compaction::{Busy, Compaction, CompactionPicker};
 use crate::db::core::Core;
+use crate::db::events::panic_text;
 use crate::db::family::Family;
 use crate::db::jobs;
 use crate::env::WorkerThread;
@@ -307,6 +308,7 @@ fn run_guarded(core: &Arc<Core>, job: Job) -> bool {
     drop(state);
     core.scheduler.progress.notify_all();
     core.scheduler.work.notify_all();
+    core.events.deliver();
     succeeded
 }
 
@@ -340,12 +342,4 @@ fn keep_outcome(core: &Core, result: Result<()>, plan: Option<&Compaction>) {
             state.error = Some(error);
         }
     }
-}
-
-fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
-    panic
-        .downcast_ref::<&str>()
-        .map(|text| (*text).to_owned())
-        .or_else(|| panic.downcast_ref::<String>().cloned())
-        .unwrap_or_else(|| "no message".to_owned())
 }

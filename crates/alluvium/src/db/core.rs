@@ -5,7 +5,7 @@
 //! 1. `versions`: the manifest. Held over its sync.
 //! 2. `wal`: the log. Held by a commit leader from its first append to its publishing.
 //! 3. `Family::install`, `Families::change`: swaps of one pointer.
-//! 4. `scheduler` state, `SnapshotList`, `Health`: leaves; nothing is called under them.
+//! 4. `scheduler` state, `SnapshotList`, `Health`, `Events`: leaves; nothing is called under them.
 //!
 //! `visible` is stored by the commit leader after its group is in the memtables (release) and
 //! loaded by readers after they took the super version (acquire).
@@ -20,22 +20,17 @@ use crate::base::sync::Mutex;
 use crate::base::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use crate::db::background::Scheduler;
 use crate::db::commit::CommitQueue;
+use crate::db::events::Events;
 use crate::db::family::Families;
 use crate::db::health::Health;
 use crate::db::snapshot_list::SnapshotList;
+use crate::db::status::StatusWriter;
 use crate::db::wal_set::WalSet;
 use crate::env::Env;
-use crate::metrics::{Counters, Histogram};
+use crate::metrics::{Counters, Latencies};
 use crate::options::Options;
 use crate::sstable::TableCache;
 use crate::version::{FileNumbers, ObsoleteTables, VersionSet};
-
-/// Latencies of whole calls.
-#[derive(Debug, Default)]
-pub(crate) struct Latencies {
-    pub(crate) write: Histogram,
-    pub(crate) get: Histogram,
-}
 
 /// The sequence number up to which everything may be seen.
 #[derive(Debug)]
@@ -78,6 +73,8 @@ pub(crate) struct Core {
     pub(crate) snapshots: SnapshotList,
     pub(crate) scheduler: Scheduler,
     pub(crate) health: Health,
+    pub(crate) events: Arc<Events>,
+    pub(crate) status: StatusWriter,
     /// Tells running jobs to give up.
     pub(crate) closing: AtomicBool,
     /// Whether some family has memtables full or level 0 near its triggers, so that writers must
@@ -97,6 +94,7 @@ pub(crate) struct CoreParts {
     pub(crate) tables: Arc<TableCache>,
     pub(crate) obsolete: Arc<ObsoleteTables>,
     pub(crate) wal: WalSet,
+    pub(crate) events: Arc<Events>,
 }
 
 impl Core {
@@ -119,7 +117,9 @@ impl Core {
             current_log: AtomicU64::new(current_log.0),
             snapshots: SnapshotList::default(),
             scheduler: Scheduler::default(),
-            health: Health::default(),
+            health: Health::new(Arc::clone(&parts.events)),
+            events: parts.events,
+            status: StatusWriter::default(),
             closing: AtomicBool::new(false),
             pressed: AtomicBool::new(false),
             visible: Visible::new(last_seq),

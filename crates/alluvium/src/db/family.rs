@@ -17,18 +17,11 @@ use crate::base::planted;
 use crate::base::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use crate::base::sync::{ArcSwap, Guard, Mutex};
 use crate::batch::ColumnFamilyId;
-use crate::db::super_version::{Immutable, SuperVersion};
+use crate::db::super_version::{FlushReason, Immutable, SuperVersion};
 use crate::memtable::ChunkPool;
-use crate::metrics::Counter;
+use crate::metrics::LevelTraffic;
 use crate::options::ColumnFamilyOptions;
 use crate::version::Version;
-
-/// Bytes that compactions and flushes moved at one level.
-#[derive(Debug, Default)]
-pub(crate) struct LevelTraffic {
-    pub(crate) read: Counter,
-    pub(crate) written: Counter,
-}
 
 /// One column family.
 #[derive(Debug)]
@@ -43,7 +36,7 @@ pub(crate) struct Family {
     dropped: AtomicBool,
     /// The log segment in which the active memtable's writes begin, or a later one may.
     active_log: AtomicU64,
-    /// Read as input of, and written as output to, each level.
+    /// What background work moved, by level.
     pub(crate) traffic: [LevelTraffic; LEVELS],
 }
 
@@ -81,9 +74,9 @@ impl Family {
     }
 
     /// Closes the active memtable. The caller holds the log lock: no write is under way.
-    pub(crate) fn rotate(&self, next_log: FileNumber, last_seq: SeqNo) {
+    pub(crate) fn rotate(&self, next_log: FileNumber, last_seq: SeqNo, reason: FlushReason) {
         let _guard = self.install.lock();
-        let next = self.current.load().rotated(next_log, last_seq, &self.pool);
+        let next = self.current.load().rotated(next_log, last_seq, reason, &self.pool);
         self.current.store(Arc::new(next));
     }
 

@@ -11,14 +11,17 @@ use crate::batch::ColumnFamilyId;
 use crate::db::background;
 use crate::db::column_family::{self, ColumnFamily};
 use crate::db::core::Core;
+use crate::db::events::history::HistoryEntry;
 use crate::db::family::Family;
 use crate::db::open;
 use crate::db::scan::{Cursor, KeyRange, Scan};
 use crate::db::snapshot::Snapshot;
 use crate::db::stats::{self, Stats};
+use crate::db::status;
 use crate::db::write;
 use crate::db::write_batch::WriteBatch;
 use crate::env::{Env, PosixEnv, StoreLock};
+use crate::metrics::Event;
 use crate::options::{ColumnFamilyOptions, Durability, Options, ReadOptions, WriteOptions};
 
 /// An open store. Clones share it; it closes when [`Db::close`] is called or the last handle
@@ -64,6 +67,14 @@ impl Shared {
             return Ok(());
         }
         background::stop(&self.core);
+        let result = self.end();
+        self.core.events.tell(Event::Closed);
+        status::stop(&self.core);
+        result
+    }
+
+    /// Ends the log and the manifest.
+    fn end(&self) -> Result<()> {
         if planted::is("close-without-sync") {
             return Ok(());
         }
@@ -259,7 +270,9 @@ impl Db {
         name: &str,
         options: ColumnFamilyOptions,
     ) -> Result<ColumnFamily> {
-        column_family::create(self.shared(), name, options)
+        let created = column_family::create(self.shared(), name, options);
+        self.core().events.deliver();
+        created
     }
 
     /// Drops the column family `name` with everything in it. It is gone, whatever happens, once
@@ -268,7 +281,9 @@ impl Db {
     /// # Errors
     /// [`Error::ColumnFamilyMissing`]; [`Error::InvalidArgument`] for `default`.
     pub fn drop_column_family(&self, name: &str) -> Result<()> {
-        column_family::drop_family(self.shared(), name)
+        let dropped = column_family::drop_family(self.shared(), name);
+        self.core().events.deliver();
+        dropped
     }
 
     /// The names of all column families, ascending.
@@ -328,10 +343,34 @@ impl Db {
         self.core().versions.lock().verify()
     }
 
-    /// What the store has done and holds. Its `Display` is the level table for people.
+    /// What the store has done and holds. Its `Display` is the level table for people;
+    /// [`Stats::since`] makes the figures of an interval, [`Stats::to_prometheus`] those for a
+    /// monitor.
     #[must_use]
     pub fn stats(&self) -> Stats {
         stats::collect(self.core())
+    }
+
+    /// What happened in the store last, oldest first, each with its reason in words: flushes,
+    /// compactions, stalls, failures. At most 256 entries; stalls and moves that come in swarms are
+    /// gathered. With [`Options::status_interval`] it goes on where the last process ended.
+    ///
+    /// ```
+    /// # fn main() -> alluvium::Result<()> {
+    /// # use std::sync::Arc;
+    /// # use alluvium::{Db, Options, env::MemEnv};
+    /// # let db = Db::open_env(Arc::new(MemEnv::new()), Options::default())?;
+    /// db.put("key", "value")?;
+    /// db.flush()?;
+    /// let history = db.history();
+    /// let flush = history.iter().find(|entry| entry.kind == "flush").unwrap();
+    /// assert!(flush.text.starts_with("flush of default because somebody asked for it: "));
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn history(&self) -> Vec<HistoryEntry> {
+        self.core().events.history()
     }
 }
 

@@ -16,13 +16,16 @@ use std::sync::Arc;
 use crate::base::error::{Error, Result};
 use crate::base::sync::Mutex;
 use crate::base::sync::atomic::{AtomicBool, Ordering};
+use crate::db::events::Events;
+use crate::metrics::Event;
 
 /// How many failures of background work are remembered.
 const FAILURES_KEPT: usize = 16;
 
 /// The state, cheap to ask.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Health {
+    events: Arc<Events>,
     refuses: AtomicBool,
     reason: Mutex<Option<Error>>,
     failures: Mutex<Failures>,
@@ -37,6 +40,15 @@ pub(crate) struct Failures {
 }
 
 impl Health {
+    pub(crate) fn new(events: Arc<Events>) -> Health {
+        Health {
+            events,
+            refuses: AtomicBool::new(false),
+            reason: Mutex::new(None),
+            failures: Mutex::new(Failures::default()),
+        }
+    }
+
     /// Fails when writes are stopped.
     #[inline]
     pub(crate) fn check(&self) -> Result<()> {
@@ -49,10 +61,15 @@ impl Health {
     /// Stops all writes. The first reason is kept.
     pub(crate) fn stop(&self, reason: Error) {
         let mut first = self.reason.lock();
-        if first.is_none() {
-            *first = Some(reason);
+        let is_first = first.is_none();
+        if is_first {
+            *first = Some(reason.clone());
         }
         self.refuses.store(true, Ordering::Release);
+        drop(first);
+        if is_first {
+            self.events.note(Event::WritesStopped { error: reason });
+        }
     }
 
     /// Notes that background work failed, whether it is tried again or not.
@@ -63,6 +80,9 @@ impl Health {
             failures.recent.pop_front();
         }
         failures.recent.push_back(format!("{what}: {error}"));
+        drop(failures);
+        let (job, error) = (what.to_owned(), error.clone());
+        self.events.note(Event::BackgroundError { job, error });
     }
 
     /// What was noted.

@@ -22,8 +22,9 @@ use crate::base::sync::atomic::Ordering;
 use crate::compaction::job::{JobContext, JobOutput};
 use crate::compaction::{self, Action, Compaction, Reason, TablePlace};
 use crate::db::core::Core;
+use crate::db::events;
 use crate::db::family::Family;
-use crate::db::super_version::Immutable;
+use crate::db::super_version::{FlushReason, Immutable};
 use crate::db::wal_set::Failure;
 use crate::memtable::Memtable;
 use crate::sstable::{TableCache, TableSummary};
@@ -33,6 +34,15 @@ use crate::version::{TableFacts, TableMeta, VersionEdit};
 pub(crate) fn flush(core: &Arc<Core>, family: &Arc<Family>) -> Result<()> {
     let immutables = family.load().immutables.clone();
     let Some(newest) = immutables.first() else { return Ok(()) };
+    events::jobs::flush(core, family, &immutables, || run_flush(core, family, newest, &immutables))
+}
+
+fn run_flush(
+    core: &Core,
+    family: &Arc<Family>,
+    newest: &Immutable,
+    immutables: &[Arc<Immutable>],
+) -> Result<JobOutput> {
     let memtables: Vec<Arc<Memtable>> =
         immutables.iter().map(|immutable| Arc::clone(&immutable.memtable)).collect();
     let options = family.options.table_options(TablePlace::FLUSHED, family.id);
@@ -46,7 +56,7 @@ pub(crate) fn flush(core: &Arc<Core>, family: &Arc<Family>) -> Result<()> {
         remove_segments_before(core, newest.next_log);
     }
     // From here on the tables stay, whatever happens: a manifest that failed may still name them.
-    let installed = install_flush(core, family, newest, &immutables, tables, &output);
+    let installed = install_flush(core, family, newest, immutables, tables, &output);
     if planted::is("tables-of-a-failed-edit-removed") && installed.is_err() {
         with_context(core, |context| context.discard(&output));
     }
@@ -57,7 +67,7 @@ pub(crate) fn flush(core: &Arc<Core>, family: &Arc<Family>) -> Result<()> {
     family.traffic[0].written.add(written);
     core.note_pressure();
     remove_old_segments(core);
-    Ok(())
+    Ok(output)
 }
 
 fn install_flush(
@@ -193,6 +203,10 @@ fn table_meta(table: &TableSummary, run: FileNumber) -> Result<TableMeta> {
 
 /// Runs a compaction and installs it.
 pub(crate) fn compact(core: &Arc<Core>, family: &Arc<Family>, plan: &Compaction) -> Result<()> {
+    events::jobs::compaction(core, family, plan, || run_compaction(core, family, plan))
+}
+
+fn run_compaction(core: &Core, family: &Arc<Family>, plan: &Compaction) -> Result<JobOutput> {
     let output = if plan.action == Action::Merge {
         let version = family.load().version.clone();
         let snapshots = live_snapshots(core);
@@ -213,7 +227,7 @@ pub(crate) fn compact(core: &Arc<Core>, family: &Arc<Family>, plan: &Compaction)
     core.note_pressure();
     count_compaction(core, family, plan, &output);
     purge(core);
-    Ok(())
+    Ok(output)
 }
 
 fn install_compaction(
@@ -337,7 +351,7 @@ fn close_active(core: &Arc<Core>, family: &Arc<Family>) -> Result<bool> {
     if current.immutables.len() >= family.options.memtables_max {
         return Ok(false);
     }
-    crate::db::write::rotate(core, &mut wal, &[family.id])?;
+    crate::db::write::rotate(core, &mut wal, &[family.id], FlushReason::Asked)?;
     Ok(true)
 }
 

@@ -11,6 +11,7 @@
 //! | `super_version`, `family` | what a reader takes, the state of a column family |
 //! | `background`, `jobs` | workers, what they run next, how it is installed |
 //! | `health` | whether writes are possible |
+//! | `events`, `status` | listeners, the history and its reasons; the file for those outside |
 //! | `stats`, `verify`, `inspect` | figures, damage, looking at files by hand |
 //! | `repair` | what a damaged store still holds, in a new one |
 
@@ -18,6 +19,7 @@ mod background;
 mod column_family;
 mod commit;
 mod core;
+mod events;
 mod family;
 mod handle;
 mod health;
@@ -32,6 +34,7 @@ mod snapshot;
 mod snapshot_list;
 mod stall;
 mod stats;
+mod status;
 mod super_version;
 mod verify;
 mod wal_set;
@@ -39,11 +42,13 @@ mod write;
 mod write_batch;
 
 pub use column_family::ColumnFamily;
+pub use events::history::HistoryEntry;
 pub use handle::Db;
 pub use repair::{LogLoss, RepairReport, RepairedFamily, TableLoss, repair, repair_env};
 pub use scan::{Cursor, KeyRange, Scan};
 pub use snapshot::Snapshot;
 pub use stats::{FamilyStats, LevelStats, Stats};
+pub use status::{Status, status, status_env};
 pub use verify::{VerifyReport, verify, verify_env};
 pub use write_batch::WriteBatch;
 

@@ -13,6 +13,7 @@
 use std::collections::HashSet;
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::base::error::{Error, Result};
 use crate::base::file::{FileId, FileNumber};
@@ -20,11 +21,14 @@ use crate::base::planted;
 use crate::cache::BlockCache;
 use crate::db::background;
 use crate::db::core::{Core, CoreParts};
+use crate::db::events::observed_env::ObservedEnv;
+use crate::db::events::{Events, trace};
 use crate::db::family::{Families, Family};
 use crate::db::recovery::{Recovered, Replay};
+use crate::db::status;
 use crate::db::wal_set::{WalSet, sync_directory};
 use crate::env::{Env, StoreLock};
-use crate::metrics::Counters;
+use crate::metrics::{Counters, Event};
 use crate::options::Options;
 use crate::sstable::TableCache;
 use crate::version::{ObsoleteTables, StoreState, VersionEdit, VersionSet, store_exists};
@@ -38,6 +42,11 @@ pub(crate) struct Opened {
 /// Opens the store of `env`.
 pub(crate) fn open(env: Arc<dyn Env>, options: Options) -> Result<Opened> {
     options.validate()?;
+    let began = env.now();
+    let _span = trace::span(trace::Of::Open, &env.directory());
+    let counters = Arc::new(Counters::default());
+    let events = Events::new(Arc::clone(&env), Arc::clone(&counters), &options.listeners);
+    let env: Arc<dyn Env> = Arc::new(ObservedEnv::new(env, Arc::clone(&events)));
     look(env.as_ref(), options.create_if_missing)?;
     if options.create_if_missing {
         env.create_directory()
@@ -46,7 +55,6 @@ pub(crate) fn open(env: Arc<dyn Env>, options: Options) -> Result<Opened> {
     let lock = take_lock(env.as_ref())?;
     let state = look(env.as_ref(), options.create_if_missing)?;
 
-    let counters = Arc::new(Counters::default());
     let cache = Arc::new(BlockCache::new(options.block_cache_bytes));
     let tables = Arc::new(TableCache::new(
         Arc::clone(&env),
@@ -71,7 +79,10 @@ pub(crate) fn open(env: Arc<dyn Env>, options: Options) -> Result<Opened> {
         tables: &tables,
         numbers: &numbers,
     };
-    let recovered = replay.run()?;
+    let recovered = {
+        let _span = trace::span(trace::Of::Recovery, &env.directory());
+        replay.run()?
+    };
     let log = numbers.take();
     let wal = WalSet::begin(Arc::clone(&env), Arc::clone(&counters), log, recovered.last_seq)
         .and_then(|wal| install(&mut versions, &recovered, log).map(|()| wal))
@@ -92,19 +103,40 @@ pub(crate) fn open(env: Arc<dyn Env>, options: Options) -> Result<Opened> {
         tables,
         obsolete,
         wal,
+        events,
     }));
-    let weak = Arc::downgrade(&core);
+    begin_life(&core, &recovered, began)?;
+    Ok(Opened { core, lock })
+}
+
+/// Starts what a store does by itself.
+fn begin_life(core: &Arc<Core>, recovered: &Recovered, began: Duration) -> Result<()> {
+    status::inherit(core);
+    let weak = Arc::downgrade(core);
     core.obsolete.set_waker(move || {
         if let Some(core) = weak.upgrade() {
             core.scheduler.hint_work();
         }
     });
-    if let Err(error) = background::start(&core) {
+    if let Err(error) = background::start(core) {
         // The workers that did start must not outlive the lock.
-        background::stop(&core);
+        background::stop(core);
         return Err(error);
     }
-    Ok(Opened { core, lock })
+    tell_opened(core, recovered, began);
+    status::start(core);
+    Ok(())
+}
+
+fn tell_opened(core: &Core, recovered: &Recovered, began: Duration) {
+    let families = core.families.all();
+    let tables = families.values().map(|family| family.peek().version.tables().count());
+    let took = core.env.now().saturating_sub(began);
+    core.events.tell(Event::Opened {
+        recovered_tables: recovered.tables.len(),
+        tables: tables.sum(),
+        micros: u64::try_from(took.as_micros()).unwrap_or(u64::MAX),
+    });
 }
 
 /// What is in the directory; refuses what is no place for a store. Changes nothing.
@@ -219,8 +251,8 @@ fn remove_unnamed(
             }
             FileId::Table(number) => live.contains(&number),
             FileId::Manifest(number) => number == versions.manifest_number(),
-            FileId::Temporary(_) => false,
-            FileId::Current | FileId::Lock => true,
+            FileId::Temporary(_) | FileId::StatusTemporary => false,
+            FileId::Current | FileId::Lock | FileId::Status => true,
         };
         if !named && env.remove(file).is_err() {
             counters.removals_failed.add(1);

@@ -15,7 +15,7 @@ use crate::db::commit::{CommitQueue, Request};
 use crate::db::core::Visible;
 use crate::db::family::Family;
 use crate::db::snapshot_list::SnapshotList;
-use crate::db::super_version::SuperVersion;
+use crate::db::super_version::{FlushReason, SuperVersion};
 use crate::memtable::{ChunkPool, Memtable};
 use crate::options::{ColumnFamilyOptions, Durability};
 use crate::version::{TableFacts, TableMeta, Version};
@@ -284,14 +284,14 @@ fn loom_a_super_version_holds_everything_once_and_never_goes_back() {
             current.active.writer().insert(SeqNo::new(seq), ValueKind::Put, b"k", b"v");
         };
         put(&family, 1);
-        family.rotate(FileNumber(2), SeqNo::new(1));
+        family.rotate(FileNumber(2), SeqNo::new(1), FlushReason::Asked);
         let visible = Arc::new(Visible::new(SeqNo::new(1)));
 
         let writer = thread::spawn({
             let (family, visible) = (Arc::clone(&family), Arc::clone(&visible));
             move || {
                 put(&family, 2);
-                family.rotate(FileNumber(3), SeqNo::new(2));
+                family.rotate(FileNumber(3), SeqNo::new(2), FlushReason::Asked);
                 visible.publish(SeqNo::new(2));
             }
         });

@@ -18,6 +18,17 @@ use crate::base::key::SeqNo;
 use crate::memtable::{ChunkPool, Memtable};
 use crate::version::Version;
 
+/// Why a memtable was closed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum FlushReason {
+    /// It was full.
+    MemtableFull,
+    /// The log is over its bound, and the memtable's family holds the oldest of it.
+    LogBytes,
+    /// Somebody asked for it.
+    Asked,
+}
+
 /// A memtable that takes no more writes and waits to be flushed.
 #[derive(Debug)]
 pub(crate) struct Immutable {
@@ -27,6 +38,7 @@ pub(crate) struct Immutable {
     pub(crate) next_log: FileNumber,
     /// The last sequence number that had been given out when the memtable was closed.
     pub(crate) last_seq: SeqNo,
+    pub(crate) reason: FlushReason,
 }
 
 /// The memtables and the version of a column family at one moment.
@@ -50,9 +62,10 @@ impl SuperVersion {
         &self,
         next_log: FileNumber,
         last_seq: SeqNo,
+        reason: FlushReason,
         pool: &Arc<ChunkPool>,
     ) -> SuperVersion {
-        let closed = Immutable { memtable: Arc::clone(&self.active), next_log, last_seq };
+        let closed = Immutable { memtable: Arc::clone(&self.active), next_log, last_seq, reason };
         let mut immutables = Vec::with_capacity(self.immutables.len() + 1);
         immutables.push(Arc::new(closed));
         immutables.extend(self.immutables.iter().cloned());

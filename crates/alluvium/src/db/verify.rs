@@ -11,6 +11,7 @@ use crate::batch::BatchView;
 use crate::cache::BlockCache;
 use crate::db::open::{look, take_lock};
 use crate::db::recovery::list_segments;
+use crate::db::status::status_env;
 use crate::env::{Env, PosixEnv};
 use crate::metrics::Counters;
 use crate::sstable::{TableCache, TableHandle};
@@ -28,7 +29,8 @@ pub struct VerifyReport {
     pub entries: u64,
     /// Every damaged place, naming file and offset.
     pub damages: Vec<Error>,
-    /// What is not as a clean close leaves it, and is no damage: a torn tail of the newest log.
+    /// What is not as a clean close leaves it, and is no damage: a torn tail of the newest log, a
+    /// damaged `STATUS`.
     pub notes: Vec<String>,
 }
 
@@ -70,6 +72,10 @@ pub fn verify_env(env: Arc<dyn Env>) -> Result<VerifyReport> {
             report.damages.push(error);
         }
         Err(error) => return Err(error),
+    }
+    // No part of the store: nothing depends on it.
+    if let Err(error) = status_env(&env) {
+        report.notes.push(format!("{error}; the store does not need it"));
     }
     Ok(report)
 }

@@ -24,10 +24,13 @@ use crate::batch::{BatchBuffer, ColumnFamilyId};
 use crate::db::background;
 use crate::db::commit::Request;
 use crate::db::core::{Core, nanoseconds};
+use crate::db::events::stalls::StallWatch;
 use crate::db::family::Family;
 use crate::db::stall::{self, Pressure, Stall};
+use crate::db::super_version::FlushReason;
 use crate::db::wal_set::{Failure, WalSet};
 use crate::memtable::MemtableWriter;
+use crate::metrics::StallCause;
 use crate::options::Durability;
 
 /// `Buffered` writes are handed to the operating system when this much has gathered.
@@ -49,6 +52,7 @@ pub(crate) fn write(core: &Arc<Core>, batch: BatchBuffer, durability: Durability
     let begun = nanoseconds(core.env.as_ref());
     let request = Request { batch, durability };
     let result = core.queue.commit(request, |group| run_group(core, group));
+    core.events.deliver();
     core.latencies.write.record(nanoseconds(core.env.as_ref()).saturating_sub(begun));
     if result.is_ok() && core.options.background_threads == 0 {
         background::run_inline(core);
@@ -129,7 +133,7 @@ fn log_group(core: &Core, wal: &mut WalSet, group: &mut [Request]) -> Result<()>
         Durability::Os if planted::is("os-write-kept-back") => Ok(()),
         Durability::Buffered | Durability::Os => wal.flush(group_only),
         Durability::Disk if planted::is("ack-before-sync") => wal.flush(group_only),
-        Durability::Disk => wal.flush(group_only).and_then(|()| wal.sync()),
+        Durability::Disk => wal.flush(group_only).and_then(|()| timed_sync(core, wal)),
     };
     if let Err(error) = &result
         && matches!(wal.failure, Some(Failure::Fatal(_)))
@@ -138,6 +142,13 @@ fn log_group(core: &Core, wal: &mut WalSet, group: &mut [Request]) -> Result<()>
         core.scheduler.notify_progress();
     }
     result
+}
+
+fn timed_sync(core: &Core, wal: &mut WalSet) -> Result<()> {
+    let begun = nanoseconds(core.env.as_ref());
+    wal.sync()?;
+    core.latencies.wal_sync.record(nanoseconds(core.env.as_ref()).saturating_sub(begun));
+    Ok(())
 }
 
 /// The families that a group writes to. One that is dropped while its write waits in the queue is
@@ -207,15 +218,21 @@ fn rotate_full(core: &Core, wal: &mut WalSet) -> Result<()> {
         return Ok(());
     }
     let full = std::mem::take(&mut wal.full);
-    if let Err(error) = rotate(core, wal, &full) {
+    if let Err(error) = rotate(core, wal, &full, FlushReason::LogBytes) {
         wal.full = full;
         return Err(error);
     }
     Ok(())
 }
 
-/// Begins a segment and closes the active memtables of `ids`. The caller holds the log lock.
-pub(crate) fn rotate(core: &Core, wal: &mut WalSet, ids: &[ColumnFamilyId]) -> Result<()> {
+/// Begins a segment and closes the active memtables of `ids`, for `reason` where they are not full.
+/// The caller holds the log lock.
+pub(crate) fn rotate(
+    core: &Core,
+    wal: &mut WalSet,
+    ids: &[ColumnFamilyId],
+    reason: FlushReason,
+) -> Result<()> {
     let families: Vec<_> = ids
         .iter()
         .filter_map(|id| core.families.get(*id))
@@ -227,7 +244,9 @@ pub(crate) fn rotate(core: &Core, wal: &mut WalSet, ids: &[ColumnFamilyId]) -> R
     wal.rotate(core.new_number())?;
     core.current_log.store(wal.number().0, Ordering::Release);
     for family in families {
-        family.rotate(wal.number(), wal.last_seq);
+        let full = family.peek().active.memory_bytes() >= family.options.memtable_bytes;
+        let reason = if full { FlushReason::MemtableFull } else { reason };
+        family.rotate(wal.number(), wal.last_seq, reason);
     }
     for family in core.families.all().values() {
         if family.peek().active.is_empty() {
@@ -247,6 +266,7 @@ fn throttle(core: &Arc<Core>, bytes: u64) -> Result<()> {
         return Ok(());
     }
     let mut stalled = false;
+    let mut watch = StallWatch::new(core);
     loop {
         core.health.check()?;
         let decision = worst(core, bytes);
@@ -258,10 +278,12 @@ fn throttle(core: &Arc<Core>, bytes: u64) -> Result<()> {
         let counter = match decision {
             Stall::None => return Ok(()),
             Stall::Slow(delay) => {
+                watch.waits(StallCause::Level0Slowdown);
                 core.env.sleep(delay);
                 &core.counters.stall_level0_slowdown_us
             }
             Stall::StopLevel0 => {
+                watch.waits(StallCause::Level0Stop);
                 let all = core.families.all();
                 if let Some(error) = all.values().find_map(|f| core.scheduler.level0_damage(f)) {
                     return Err(error);
@@ -270,6 +292,7 @@ fn throttle(core: &Arc<Core>, bytes: u64) -> Result<()> {
                 &core.counters.stall_level0_stop_us
             }
             Stall::StopMemtables => {
+                watch.waits(StallCause::Memtables);
                 wait_for_progress(core)?;
                 &core.counters.stall_memtables_us
             }

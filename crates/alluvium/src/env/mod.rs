@@ -94,6 +94,10 @@ pub trait Env: Send + Sync + Debug + 'static {
     }
     /// Time since some fixed moment; never goes back.
     fn now(&self) -> Duration;
+    /// The time of day: since the beginning of 1970, UTC. It may jump, to either side.
+    fn unix_time(&self) -> Duration {
+        posix::unix_time()
+    }
     /// Lets the calling thread wait.
     fn sleep(&self, duration: Duration);
     /// Starts a thread.

@@ -13,7 +13,7 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::base::file::FileId;
 use crate::base::sync::Mutex;
@@ -158,6 +158,11 @@ pub(super) fn spawn_thread(
 /// Time since the process first asked; shared with the in-memory environment.
 pub(super) fn monotonic_now() -> Duration {
     START.elapsed()
+}
+
+/// The time of day; a clock before 1970 counts as 1970.
+pub(super) fn unix_time() -> Duration {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }
 
 /// Lets the calling thread wait; shared with the in-memory environment.

@@ -1,13 +1,43 @@
-//! Floor 1: counters as plain atomics, and latency histograms.
+//! Floor 1: counters as plain atomics, latency histograms, and the events that a store tells of.
 //!
 //! A [`Counters`] is shared by every part of one store. Counting is one relaxed addition; reading
 //! is a snapshot that is not atomic over all counters, which is what figures for people need.
+//! [`event`] has what listeners hear; who calls them, and when, is in `db::events`.
 
+pub(crate) mod event;
 pub(crate) mod histogram;
+pub(crate) mod stall;
+pub(crate) mod text;
+pub(crate) mod traffic;
 
 use crate::base::sync::tally::{AtomicU64, Ordering};
 
+pub use event::{
+    CompactionBegun, CompactionEnded, Event, EventListener, FlushBegun, FlushEnded, Listeners,
+    Stalled, TableInfo, TablesMoved,
+};
 pub use histogram::{Histogram, HistogramSnapshot};
+pub use stall::{StallCause, StallStats, StallTallies};
+pub use traffic::LevelTraffic;
+
+/// How long things take, and how long writers wait.
+#[derive(Debug, Default)]
+pub struct Latencies {
+    /// Writes, waiting included.
+    pub write: Histogram,
+    /// Point lookups, one in 64 of them.
+    pub get: Histogram,
+    /// Syncs of the log for writers.
+    pub wal_sync: Histogram,
+    /// Flushes that succeeded.
+    pub flush: Histogram,
+    /// Compactions that succeeded.
+    pub compaction: Histogram,
+    /// Waits of writers.
+    pub stall: Histogram,
+    /// The same by cause.
+    pub stalls: StallTallies,
+}
 
 /// One counter.
 #[derive(Debug, Default)]
@@ -34,12 +64,15 @@ impl Counter {
 }
 
 macro_rules! counters {
-    ($($(#[$doc:meta])* $name:ident,)*) => {
+    ($($(#[doc = $doc:literal])* $name:ident,)*) => {
         /// The counters of one store.
         #[derive(Debug, Default)]
         pub struct Counters {
-            $($(#[$doc])* pub $name: Counter,)*
+            $($(#[doc = $doc])* pub $name: Counter,)*
         }
+
+        /// Every counter's name with what it counts, in the order of [`Counters::snapshot`].
+        pub const COUNTERS: &[(&str, &str)] = &[$((stringify!($name), concat!($($doc),*)),)*];
 
         impl Counters {
             /// Every counter with its name, in a fixed order.
@@ -120,6 +153,10 @@ counters! {
     stall_memtables_us,
     /// Times that a writer was slowed or stopped.
     stalls,
+    /// Listeners that panicked, and are not called any more.
+    listener_panics,
+    /// Times that the file STATUS could not be written.
+    status_failures,
 }
 
 #[cfg(test)]
@@ -134,5 +171,7 @@ mod tests {
         let snapshot = counters.snapshot();
         assert_eq!(snapshot[0], ("write_operations", 0));
         assert!(snapshot.contains(&("wal_bytes", 7)));
+        assert!(snapshot.iter().map(|(name, _)| name).eq(COUNTERS.iter().map(|(name, _)| name)));
+        assert_eq!(COUNTERS[0].1, " Operations written (puts and deletes).");
     }
 }

@@ -4,9 +4,12 @@
 
 pub(crate) mod validate;
 
+use std::time::Duration;
+
 use crate::base::limits::LEVELS;
 use crate::batch::ColumnFamilyId;
 use crate::compaction::{LevelShape, TablePlace};
+use crate::metrics::Listeners;
 use crate::sstable::{Codec, TableOptions};
 
 /// What has happened to a write when the call that made it returns.
@@ -184,6 +187,13 @@ pub struct Options {
     /// Log segments may hold this much before the column families with the oldest data in them are
     /// flushed; so an idle family cannot keep segments for ever. Default: 512 MiB.
     pub wal_bytes_max: u64,
+    /// Who hears of flushes, compactions, stalls, failures and files. Default: nobody.
+    pub listeners: Listeners,
+    /// How often a thread of its own writes statistics and history to the small file `STATUS`, for
+    /// `alluvium stats --watch`, `alluvium explain` and `alluvium::status`. It
+    /// is written at the close, too, and goes on with the history that it finds. `None`: never; the
+    /// programs of this project use a second. Default: `None`.
+    pub status_interval: Option<Duration>,
     /// Options of every column family that is not named in `column_families`.
     pub column_family: ColumnFamilyOptions,
     /// Options of single column families, by name.
@@ -199,6 +209,8 @@ impl Default for Options {
             open_tables_max: 1_000,
             background_threads: 2,
             wal_bytes_max: 512 << 20,
+            listeners: Listeners::none(),
+            status_interval: None,
             column_family: ColumnFamilyOptions::default(),
             column_families: Vec::new(),
         }

@@ -19,6 +19,10 @@ impl Options {
             (self.open_tables_max >= 8, "open_tables_max must be 8 at least"),
             (self.background_threads <= 64, "background_threads must be 64 at most"),
             (self.wal_bytes_max >= 1, "wal_bytes_max must not be 0"),
+            (
+                self.status_interval.is_none_or(|interval| !interval.is_zero()),
+                "status_interval must not be 0",
+            ),
         ])?;
         self.column_family.validate()?;
         for (name, options) in &self.column_families {

@@ -36,7 +36,8 @@ pub fn store_exists(env: &dyn Env) -> Result<StoreState> {
             return Err(Error::corruption(env.display(FileId::Current), 0, detail));
         }
     }
-    let half = files.iter().any(|&file| file != FileId::Lock);
+    let counts = |file: &FileId| !matches!(file, FileId::Lock | FileId::Status);
+    let half = files.iter().any(counts);
     Ok(if half { StoreState::Half } else { StoreState::Absent })
 }
 
@@ -54,6 +55,10 @@ fn may_hold_data(env: &dyn Env, file: FileId) -> Result<bool> {
                 || !catalog.tables.is_empty()
                 || catalog.last_sequence > SeqNo::ZERO
         })),
-        FileId::Current | FileId::Lock | FileId::Temporary(_) => Ok(false),
+        FileId::Current
+        | FileId::Lock
+        | FileId::Temporary(_)
+        | FileId::Status
+        | FileId::StatusTemporary => Ok(false),
     }
 }

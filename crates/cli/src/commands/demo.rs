@@ -7,7 +7,7 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::time::Instant;
 
-use alluvium::{Db, Options};
+use alluvium::Db;
 use alluvium_events::{EventStore, ReportOptions};
 use clap::Args;
 
@@ -16,6 +16,7 @@ use crate::output::numbers::{counted, duration, rate};
 use crate::output::report;
 use crate::progress::{Bar, Position};
 use crate::scratch;
+use crate::store::writing_options;
 
 /// The arguments of `demo`.
 #[derive(Debug, Args)]
@@ -39,7 +40,7 @@ pub fn run(args: &DemoArgs, out: &mut dyn Write) -> Result<(), Failure> {
         (None, Some(temporary)) => temporary.path(),
         (None, None) => return Err(Failure::Usage("--db is missing".to_owned())),
     };
-    let store = EventStore::open(directory, true, Options::default())?;
+    let store = EventStore::open(directory, true, writing_options())?;
     let began = Instant::now();
     let events = ingest(&store, args)?;
     let handed_over = began.elapsed();

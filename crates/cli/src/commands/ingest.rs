@@ -23,7 +23,7 @@ use crate::output::numbers::counted;
 use crate::output::table::shortened;
 use crate::progress::{Bar, Position};
 use crate::say;
-use crate::store::StoreArgs;
+use crate::store::{StoreArgs, writing_options};
 
 /// Characters of a file's name in front of its progress bar.
 const LABEL_WIDTH: usize = 24;
@@ -103,7 +103,7 @@ enum DurabilityArg {
 impl WritingArgs {
     /// The options for opening the store.
     fn store_options(&self) -> Options {
-        let mut options = Options::default();
+        let mut options = writing_options();
         if let Some(bytes) = self.memtable_bytes {
             options.column_family.memtable_bytes = bytes as usize;
         }

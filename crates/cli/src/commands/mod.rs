@@ -4,6 +4,7 @@ mod compact;
 mod delete;
 mod demo;
 mod dump;
+mod explain;
 mod get;
 mod history;
 mod ingest;
@@ -13,6 +14,7 @@ mod report;
 mod scan;
 mod stats;
 mod verify;
+mod watch;
 
 use std::ffi::OsStr;
 use std::io::Write;
@@ -48,8 +50,10 @@ pub enum Command {
     /// Print keys and values in order: key, tab, value, one entry a line
     #[command(after_long_help = FORMS)]
     Scan(scan::ScanArgs),
-    /// Print the level table and the figures of a store
+    /// Print the level table and the figures of a store, or watch them while another has it open
     Stats(stats::StatsArgs),
+    /// Tell why the last flushes, compactions and stalls of a store happened
+    Explain(explain::ExplainArgs),
     /// Merge every level into the deepest one (makes the store where there is none)
     Compact(compact::CompactArgs),
     /// Read every byte of a store and name each damaged place
@@ -73,6 +77,7 @@ impl Command {
             Command::Delete(args) => delete::run(args),
             Command::Scan(args) => scan::run(args, out),
             Command::Stats(args) => stats::run(args, out),
+            Command::Explain(args) => explain::run(args, out),
             Command::Compact(args) => compact::run(args, out),
             Command::Verify(args) => verify::run(args, out),
             Command::Repair(args) => repair::run(args, out),

@@ -9,3 +9,4 @@ mod kill;
 mod program;
 mod refusals;
 mod repair;
+mod status;

@@ -288,7 +288,7 @@ fn a_wrong_command_line_is_exit_code_2() {
         run(&place.db, arguments).refused(2);
     }
     let no_store: Ran = command(["stats"]).output().expect("it starts").into();
-    assert!(no_store.refused(2).contains("--db"));
+    assert!(no_store.refused(2).contains("STORE"));
     let help: Ran = command(["put", "--help"]).output().expect("it starts").into();
     assert!(help.ok().contains(r"\xNN"));
 }

@@ -147,6 +147,7 @@ fn kind_of(file: FileId) -> &'static str {
         FileKind::Current => "current",
         FileKind::Temporary => "temporary",
         FileKind::Lock => "lock",
+        FileKind::Status => "status",
     }
 }
 

@@ -117,7 +117,10 @@ fn look_at_source(source: &dyn Env) -> Result<()> {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Vec::new(),
         listed => listed.map_err(|error| Error::io("list", source.directory(), error))?,
     };
-    let is_data = |file: &FileId| !matches!(file, FileId::Lock | FileId::Temporary(_));
+    let is_data = |file: &FileId| {
+        let about = matches!(file, FileId::Lock | FileId::Status | FileId::StatusTemporary);
+        !about && !matches!(file, FileId::Temporary(_))
+    };
     if files.iter().any(is_data) {
         return Ok(());
     }

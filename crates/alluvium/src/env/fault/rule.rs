@@ -83,6 +83,8 @@ pub enum FileKind {
     Temporary,
     /// `LOCK`.
     Lock,
+    /// `STATUS`, and the next one on its way.
+    Status,
 }
 
 impl FileKind {
@@ -96,6 +98,7 @@ impl FileKind {
             FileId::Current => FileKind::Current,
             FileId::Temporary(_) => FileKind::Temporary,
             FileId::Lock => FileKind::Lock,
+            FileId::Status | FileId::StatusTemporary => FileKind::Status,
         }
     }
 }
