@@ -51,7 +51,9 @@ mod version;
 mod wal;
 
 pub use base::error::{Action, Error, Result};
+pub use base::event_time::EventTime;
 pub use bytes::Bytes;
+pub use compaction::strategy::{Fifo, Strategy, TimeWindows};
 pub use db::{
     ColumnFamily, Cursor, Db, FamilyStats, HistoryEntry, KeyRange, LevelStats, LogLoss,
     RepairReport, RepairedFamily, Scan, Snapshot, Stats, Status, TableLoss, VerifyReport,
@@ -68,3 +70,8 @@ pub use sstable::Codec;
 #[cfg(doctest)]
 #[doc = include_str!("../../../README.md")]
 struct Readme;
+
+/// The examples of the page on compaction, compiled.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/compaction.md")]
+struct CompactionPage;

@@ -4,7 +4,10 @@
 
 use std::time::Duration;
 
-use alluvium::{Codec, ColumnFamilyOptions, Durability, Options, PerLevel};
+use alluvium::{
+    Codec, ColumnFamilyOptions, Durability, EventTime, Fifo, Options, PerLevel, Strategy,
+    TimeWindows,
+};
 
 /// A named set of options.
 #[derive(Debug, Clone)]
@@ -44,11 +47,37 @@ fn config(name: &'static str, change: impl FnOnce(&mut Options)) -> Config {
     Config { name, options }
 }
 
+/// Windows of a second for keys that are no times: each key has a time that looks random, some have
+/// none.
+#[must_use]
+pub fn windows() -> TimeWindows {
+    fn time(key: &[u8]) -> Option<u64> {
+        let sum = key.iter().fold(0u64, |sum, &byte| sum.wrapping_mul(31) + u64::from(byte));
+        (sum % 11 != 0).then_some(sum % 9_000)
+    }
+    TimeWindows { ratio: 3, ..TimeWindows::new(Duration::from_secs(1), EventTime::Function(time)) }
+}
+
+/// A set for each strategy but the default one; none loses anything.
+fn strategies() -> Vec<Config> {
+    let strategy = |name, strategy| config(name, move |o| o.column_family.strategy = strategy);
+    vec![
+        strategy("tiered", Strategy::Tiered { ratio: 4 }),
+        strategy("tiered by two", Strategy::Tiered { ratio: 2 }),
+        strategy("lazy leveling", Strategy::LazyLeveling { ratio: 3 }),
+        strategy("time windows", Strategy::TimeWindows(windows())),
+        strategy(
+            "FIFO without a bound",
+            Strategy::Fifo(Fifo { bytes_max: u64::MAX, age_max: None }),
+        ),
+    ]
+}
+
 /// Every set there is.
 #[must_use]
 pub fn all() -> Vec<Config> {
     let codec = |name, codec| config(name, move |o| o.column_family.codecs = PerLevel::all(codec));
-    vec![
+    let mut all = vec![
         config("tiny", |_| {}),
         config("defaults", |o| *o = Options::default()),
         config("a flush a write", |o| o.column_family.memtable_bytes = 1 << 10),
@@ -107,5 +136,7 @@ pub fn all() -> Vec<Config> {
             o.column_family.table_bytes = 64 << 20;
             o.column_family.level1_bytes = 256 << 20;
         }),
-    ]
+    ];
+    all.extend(strategies());
+    all
 }

@@ -13,6 +13,7 @@ use crate::base::key;
 use crate::base::key::SeqNo;
 use crate::base::planted;
 use crate::base::sync::atomic::{AtomicBool, Ordering};
+use crate::compaction::outputs::Outputs;
 use crate::compaction::retain::Retain;
 use crate::compaction::split::Split;
 use crate::compaction::{Compaction, RunTables};
@@ -42,6 +43,8 @@ pub(crate) struct JobOutput {
     /// Numbers of every file begun, finished or not: what to remove if the job fails.
     pub(crate) begun: Vec<FileNumber>,
     pub(crate) entries_read: u64,
+    /// Entries looked at, more than once where a job takes several passes.
+    steps: u64,
     pub(crate) entries_dropped: u64,
 }
 
@@ -80,14 +83,7 @@ pub(crate) fn run(
     table_options: &TableOptions,
 ) -> Result<JobOutput> {
     let mut output = JobOutput::default();
-    let mut merge = Merge {
-        context,
-        plan,
-        table_options,
-        retain: Retain::new(snapshots),
-        split: Split::new(plan.table_bytes, plan.grandparents.clone()),
-        older: OlderRuns::beside(version, plan),
-    };
+    let merge = Merge { context, plan, version, snapshots, table_options };
     let result = merge.run(&mut output).and_then(|()| check_counts(plan, &output));
     match result {
         Ok(()) => Ok(output),
@@ -139,61 +135,78 @@ fn names_of(plan: &Compaction) -> String {
 struct Merge<'a> {
     context: &'a JobContext<'a>,
     plan: &'a Compaction,
+    version: &'a Arc<Version>,
+    snapshots: Vec<SeqNo>,
     table_options: &'a TableOptions,
+}
+
+/// What a pass over the inputs remembers from entry to entry.
+struct Pass {
     retain: Retain,
     split: Split,
     older: OlderRuns,
+    is_first: bool,
 }
 
 impl Merge<'_> {
-    fn run(&mut self, output: &mut JobOutput) -> Result<()> {
+    fn run(&self, output: &mut JobOutput) -> Result<()> {
         let mut source = self.open_inputs()?;
-        source.seek_to_first()?;
-        let mut writer: Option<TableWriter> = None;
-        while source.valid() {
-            if output.entries_read.is_multiple_of(ENTRIES_BETWEEN_CHECKS)
-                && self.context.cancelled.load(Ordering::Relaxed)
-            {
-                return Err(Error::Closed);
+        let mut outputs = Outputs::new(self.context, self.table_options, self.plan.windows);
+        let mut is_first = true;
+        loop {
+            let mut pass = Pass {
+                retain: Retain::new(self.snapshots.clone()),
+                split: Split::new(self.plan.table_bytes, self.plan.grandparents.clone()),
+                older: OlderRuns::beside(self.version, self.plan),
+                is_first,
+            };
+            source.seek_to_first()?;
+            while source.valid() {
+                self.step(&mut source, &mut pass, &mut outputs, output)?;
+                source.next()?;
             }
-            output.entries_read += 1;
-            let (user_key, trailer) = key::split(source.key());
-            if self.retain.is_new_key(user_key) || planted::is("table-cut-inside-a-key") {
-                let bytes = writer.as_ref().map_or(0, TableWriter::estimated_bytes);
-                if self.split.before(user_key, bytes)
-                    && let Some(full) = writer.take()
-                {
-                    output.tables.push(full.finish()?);
-                    if planted::is("entry-lost-at-a-cut") {
-                        source.next()?;
-                        continue;
-                    }
-                }
+            if !outputs.end_pass(output)? {
+                return Ok(());
             }
-            if self.survives(user_key, trailer)? {
-                let writer = match &mut writer {
-                    Some(writer) => writer,
-                    None => writer.insert(self.context.begin_table(output, self.table_options)?),
-                };
-                writer.add(source.key(), source.value())?;
-            } else {
-                output.entries_dropped += 1;
-            }
-            source.next()?;
+            is_first = false;
         }
-        if let Some(last) = writer {
-            output.tables.push(last.finish()?);
-        }
-        Ok(())
     }
 
-    fn survives(&mut self, user_key: &[u8], trailer: u64) -> Result<bool> {
-        let seq = key::trailer_seq(trailer);
-        let kind = key::trailer_kind(trailer).ok_or_else(|| {
-            Error::invalid(format!("entry of unknown kind {} in a compaction", trailer & 0xff))
-        })?;
-        let older = &mut self.older;
-        Ok(self.retain.keep(user_key, seq, kind, || !older.may_hold(user_key, seq)))
+    /// Does what is to be done with the entry that `source` stands on.
+    #[inline]
+    fn step(
+        &self,
+        source: &mut MergingIterator,
+        pass: &mut Pass,
+        outputs: &mut Outputs<'_>,
+        output: &mut JobOutput,
+    ) -> Result<()> {
+        output.steps += 1;
+        if output.steps.is_multiple_of(ENTRIES_BETWEEN_CHECKS)
+            && self.context.cancelled.load(Ordering::Relaxed)
+        {
+            return Err(Error::Closed);
+        }
+        output.entries_read += u64::from(pass.is_first);
+        let (user_key, trailer) = key::split(source.key());
+        let window = outputs.window(user_key);
+        if !outputs.takes(window) {
+            return Ok(());
+        }
+        if (pass.retain.is_new_key(user_key) || planted::is("table-cut-inside-a-key"))
+            && pass.split.before(user_key, outputs.bytes(window))
+        {
+            outputs.cut(window, output)?;
+            if planted::is("entry-lost-at-a-cut") {
+                return Ok(());
+            }
+        }
+        if survives(pass, user_key, trailer)? {
+            outputs.add(window, source.key(), source.value(), output)
+        } else {
+            output.entries_dropped += 1;
+            Ok(())
+        }
     }
 
     /// The inputs as one iterator.
@@ -212,6 +225,15 @@ impl Merge<'_> {
         }
         Ok(MergingIterator::new(sources))
     }
+}
+
+fn survives(pass: &mut Pass, user_key: &[u8], trailer: u64) -> Result<bool> {
+    let seq = key::trailer_seq(trailer);
+    let kind = key::trailer_kind(trailer).ok_or_else(|| {
+        Error::invalid(format!("entry of unknown kind {} in a compaction", trailer & 0xff))
+    })?;
+    let older = &mut pass.older;
+    Ok(pass.retain.keep(user_key, seq, kind, || !older.may_hold(user_key, seq)))
 }
 
 /// What may hold versions of a key that are older than a plan's: every sorted run below its output,

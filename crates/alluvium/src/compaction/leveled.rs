@@ -1,40 +1,66 @@
-//! The leveled picker: level 0 by number of tables, deeper levels by size, a subset at a time.
+//! The leveled picker: level 0 by number of runs, deeper levels by size, a few tables at a time.
+//!
+//! # Dynamic level sizes
+//!
+//! The deepest level is the measure: its size divided by the ratio is the target of the one above,
+//! and so on up, until a level would be smaller than `level1_bytes`. That one is the *base*: level
+//! 0 is merged straight into it, the levels between stay empty. So nine tenths of the data lie in
+//! the deepest level whatever the store's size, and garbage is a tenth of it at most (Dong et al.,
+//! "Optimizing Space Amplification in RocksDB", CIDR 2017).
 //!
 //! # Scores
 //!
-//! Level 0: tables not busy ÷ the trigger. Level n: bytes not busy ÷ its target. The level with the
-//! highest score of 1.0 or more is served first. Level 0 counts before an equal score, because
-//! every table in it costs every read.
+//! Level 0: runs ÷ trigger, or bytes ÷ `level1_bytes` where that is more. Level n: bytes ÷ its
+//! target, divided by the same of the level below where that is over its own: no use in moving data
+//! into a level that cannot hold it. The highest score of 1.0 and more is served first.
 //!
 //! # Which tables
 //!
-//! From level 0, all of it that is free (the oldest first, and never past one that is busy: newer
-//! data must not sink below older). From a deeper level, the one table whose overlap with the next
-//! level is smallest in proportion to its size: least bytes rewritten for each byte moved down
-//! (RocksDB's `kMinOverlappingRatio`, its default since 2019). Tables dense in tombstones count as
-//! larger, so that deleted data returns its space sooner.
+//! From level 0, the oldest runs that are free, up to a bound: newer ones may stay, older ones not.
+//! Where a running job has the older ones, or where what is in level 0 is small beside what it
+//! would be merged into, its runs are merged among themselves instead, so that reads and stalls
+//! need not wait.
 //!
-//! # Trivial move
+//! From a deeper level, the one table whose overlap with the next level is smallest in proportion
+//! to its size: least bytes rewritten for each byte moved down (RocksDB's `kMinOverlappingRatio`,
+//! its default since 2019). Tables dense in tombstones count as larger.
 //!
-//! One table that overlaps nothing in the next level, and not too much in the one below that, moves
-//! by an edit alone.
+//! When no level is over its size: expired tables, and tables whose tombstones or expired entries
+//! pay for the rewrite (`compaction::reclaim`).
+//!
+//! # Moves
+//!
+//! Tables that overlap nothing in the next level, and not too much in the one below that, move by
+//! an edit alone, unless the place where they would go asks for another codec.
 
 use std::sync::Arc;
 
 use crate::base::limits::LEVELS;
 use crate::base::planted;
+use crate::compaction::reclaim::{self, Gain};
 use crate::compaction::{
-    Action, Busy, Compaction, CompactionPicker, Input, LevelShape, Reason, TablePlace,
-    level0_inputs, user_key_range,
+    Action, Compaction, CompactionPicker, Debt, Input, LevelShape, Reason, TablePlace, View,
+    level0_inputs, order, user_key_range,
 };
-use crate::version::{TableMeta, Version};
+use crate::version::{Run, TableMeta, Version};
+
+/// The deepest level.
+pub(super) const BOTTOM: usize = LEVELS - 1;
 
 /// A table moves without a rewrite only if it overlaps at most this many times the target table
 /// size two levels down; else compacting it on would be dear.
-const TRIVIAL_MOVE_OVERLAP_FACTOR: u64 = 10;
+const MOVE_OVERLAP_FACTOR: u64 = 10;
 
 /// Each tombstone counts as this many bytes more when a table is chosen.
 const TOMBSTONE_WEIGHT_BYTES: u64 = 256;
+
+/// Level 0 is merged among itself where the next level's part of a merge would be this many times
+/// its own.
+const LOPSIDED: u64 = 8;
+
+/// A step out of level 0 takes older runs until it has this many times the base's target size, so
+/// that what another strategy left there goes down in steps.
+const LEVEL0_STEP_FACTOR: u64 = 8;
 
 /// Leveled compaction.
 #[derive(Debug, Clone, Copy)]
@@ -42,133 +68,445 @@ pub(crate) struct LeveledPicker {
     shape: LevelShape,
 }
 
+/// What each level should hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Targets {
+    /// The level that level 0 is merged into.
+    base: usize,
+    /// 0 for what should be empty; `u64::MAX` for the deepest.
+    bytes: [u64; LEVELS],
+}
+
 impl LeveledPicker {
-    pub(crate) fn new(shape: LevelShape) -> LeveledPicker {
+    pub(super) fn new(shape: LevelShape) -> LeveledPicker {
         LeveledPicker { shape }
     }
 
-    /// One step of emptying `level` into the next: all of level 0, or the first table of a deeper
-    /// one. `None` when the level is empty or a table is busy.
-    pub(crate) fn pick_manual(
-        &self,
-        version: &Version,
-        busy: &Busy,
-        level: usize,
-    ) -> Option<Compaction> {
-        let inputs = if level == 0 {
-            level0_inputs(version, |_| true)
-        } else {
-            let first = version.level(level).tables().first();
-            first.map(|table| one_table(level, table)).into_iter().collect()
-        };
-        self.plan(version, busy, Reason::Manual, level, inputs)
+    fn targets(&self, version: &Version) -> Targets {
+        let ratio = u64::from(self.shape.level_ratio.max(2));
+        let largest = (1..LEVELS).map(|level| version.level(level).bytes()).max().unwrap_or(0);
+        let (mut base, mut size) = (BOTTOM, largest);
+        while size > self.shape.level1_bytes && base > 1 {
+            size /= ratio;
+            base -= 1;
+        }
+        let mut bytes = [0; LEVELS];
+        let mut target =
+            size.clamp(self.shape.level1_bytes.div_ceil(ratio), self.shape.level1_bytes).max(1);
+        for level in &mut bytes[base..] {
+            *level = target;
+            target = target.saturating_mul(ratio);
+        }
+        bytes[BOTTOM] = u64::MAX;
+        // What lies above the base must not be passed.
+        let highest = (1..base).find(|&level| !version.level(level).is_empty());
+        Targets { base: highest.unwrap_or(base), bytes }
     }
 
-    fn pick_level0(&self, version: &Version, busy: &Busy) -> Option<Compaction> {
-        // One at a time: outputs of two would overlap in level 1.
-        let tables = version.level(0).tables();
-        if tables.iter().any(|table| busy.contains(&table.number)) {
+    /// How full each level is against its target.
+    fn fullness(&self, version: &Version, targets: &Targets) -> [f64; LEVELS] {
+        let mut full = [0.0; LEVELS];
+        let level0 = version.level(0);
+        let by_runs = level0.runs().len() as f64 / self.shape.level0_runs.max(1) as f64;
+        full[0] = by_runs.max(level0.bytes() as f64 / self.shape.level1_bytes.max(1) as f64);
+        for (level, full) in full.iter_mut().enumerate().skip(1) {
+            *full = match (targets.bytes[level], version.level(level).bytes()) {
+                (u64::MAX, _) | (_, 0) => 0.0,
+                // To be drained: before all that is only somewhat too full.
+                (0, bytes) => 2.0 + bytes as f64 / self.shape.level1_bytes.max(1) as f64,
+                (target, bytes) => bytes as f64 / target as f64,
+            };
+        }
+        full
+    }
+
+    fn place(&self, version: &Version, level: usize, base: usize) -> TablePlace {
+        let deepest = version.deepest_level().unwrap_or(0);
+        TablePlace {
+            level,
+            depth: (level + 1).saturating_sub(base).max(1),
+            bottom: level >= deepest && level > 0,
+        }
+    }
+
+    fn pick_level0(&self, view: &View<'_>, targets: &Targets) -> Option<Compaction> {
+        let version = view.version;
+        let free = free_runs(view);
+        let total: u64 = free.iter().map(|run| run.bytes()).sum();
+        let lopsided = || {
+            let below = lower_of(version, targets.base, free.iter().flat_map(|run| run.tables()));
+            let below: u64 = below.iter().map(|table| table.bytes).sum();
+            below / LOPSIDED > total && total < self.shape.level1_bytes / LOPSIDED
+        };
+        if !lopsided() {
+            let down = self.level0_down(view, targets, Reason::Level0Runs);
+            if down.is_some() {
+                return down;
+            }
+        }
+        self.merge_in_level0(&free)
+    }
+
+    /// The oldest runs of level 0, down to the base.
+    fn level0_down(
+        &self,
+        view: &View<'_>,
+        targets: &Targets,
+        reason: Reason,
+    ) -> Option<Compaction> {
+        let runs = view.version.level(0).runs();
+        let step = self.shape.level1_bytes.max(1).saturating_mul(LEVEL0_STEP_FACTOR);
+        let (mut bytes, mut oldest) = (0, runs.len());
+        while oldest > 0 && bytes < step {
+            oldest -= 1;
+            bytes += runs[oldest].bytes();
+        }
+        // What a running job has stays, where nothing older of it would stay behind. More, where it
+        // would: windows of time lie in no order of age.
+        (0..=oldest).rev().find_map(|from| {
+            let mut chosen: Vec<Input> =
+                runs[from..].iter().filter_map(|run| free_part(view, run)).collect();
+            if planted::is("older-level0-table-left-behind") && chosen.len() > 1 {
+                chosen.pop();
+                return self.plan(view, targets, reason, 0, chosen);
+            }
+            let plan = self.plan(view, targets, reason, 0, chosen)?;
+            order::breach(view.version, &plan).is_none().then_some(plan)
+        })
+    }
+
+    /// Several free runs of level 0 into one that stays there.
+    fn merge_in_level0(&self, free: &[&Arc<Run>]) -> Option<Compaction> {
+        // The newest first, and only while the next is no giant beside them.
+        let mut total = 0u64;
+        let similar = free.iter().take_while(|run| {
+            let fits = total == 0 || run.bytes() <= total.saturating_mul(2);
+            total += run.bytes();
+            fits
+        });
+        let chosen: Vec<Input> = similar.map(|run| whole_run(run)).collect();
+        if chosen.len() < self.shape.level0_runs.max(2) {
             return None;
         }
-        let mut inputs = level0_inputs(version, |_| true);
-        if planted::is("older-level0-table-left-behind") && inputs.len() > 1 {
-            inputs.pop();
-        }
-        self.plan(version, busy, Reason::Level0Tables, 0, inputs)
+        let place = TablePlace { level: 0, depth: 0, bottom: false };
+        Some(Compaction {
+            reason: Reason::Level0Merge,
+            action: Action::Merge,
+            inputs: chosen,
+            place,
+            table_bytes: self.shape.table_bytes,
+            grandparents: Vec::new(),
+            windows: None,
+        })
     }
 
-    fn pick_deeper(&self, version: &Version, busy: &Busy, level: usize) -> Option<Compaction> {
+    fn pick_deeper(&self, view: &View<'_>, targets: &Targets, level: usize) -> Option<Compaction> {
+        let version = view.version;
         let mut candidates: Vec<(f64, &Arc<TableMeta>)> = version
             .level(level)
             .tables()
             .iter()
-            .filter(|table| !busy.contains(&table.number))
+            .filter(|table| view.is_free(table))
             .map(|table| (overlap_ratio(version, level, table), table))
             .collect();
         candidates.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.number.cmp(&b.1.number)));
         candidates.into_iter().find_map(|(_, table)| {
-            let inputs = vec![one_table(level, table)];
-            self.plan(version, busy, Reason::LevelSize, level, inputs)
+            self.plan(view, targets, Reason::LevelSize, level, vec![one_table(level, table)])
         })
     }
 
     /// Completes a plan from its upper inputs; `None` when it would touch a busy table.
     fn plan(
         &self,
-        version: &Version,
-        busy: &Busy,
+        view: &View<'_>,
+        targets: &Targets,
         reason: Reason,
         level: usize,
         mut inputs: Vec<Input>,
     ) -> Option<Compaction> {
-        let output_level = level + 1;
+        let version = view.version;
+        let output = if level == 0 { targets.base } else { level + 1 };
         let upper = || inputs.iter().flat_map(|input| &input.tables);
-        let (smallest, largest) = user_key_range(upper())?;
-        let lower = version.overlapping(output_level, &smallest, &largest);
+        let lower = lower_of(version, output, upper());
         let (smallest, largest) = user_key_range(upper().chain(&lower))?;
-        let grandparents = if output_level + 1 < LEVELS {
-            version.overlapping(output_level + 1, &smallest, &largest)
+        let grandparents = if output < BOTTOM {
+            version.overlapping(output + 1, &smallest, &largest)
         } else {
             Vec::new()
         };
-        let overlapped: u64 = grandparents.iter().map(|table| table.bytes).sum();
+        let place = self.place(version, output, targets.base);
         let moves = reason != Reason::Manual
-            && upper().count() == 1
+            && inputs.len() == 1
             && lower.is_empty()
-            && overlapped <= self.shape.table_bytes * TRIVIAL_MOVE_OVERLAP_FACTOR;
+            && upper().all(|table| self.moves(table, place, &grandparents));
         if !lower.is_empty() {
-            inputs.push(Input { level: output_level, tables: lower });
+            inputs.push(Input { level: output, tables: lower });
         }
-        let bottom = version.deepest_level().is_none_or(|deepest| deepest <= output_level);
         let plan = Compaction {
             reason,
             action: if moves { Action::Move } else { Action::Merge },
             inputs,
-            place: TablePlace { level: output_level, depth: output_level, bottom },
+            place,
             table_bytes: self.shape.table_bytes,
             grandparents,
+            windows: None,
         };
-        plan.is_free(busy).then_some(plan)
+        plan.if_free(view.busy)
+    }
+
+    /// Whether `table` may go to `place` as it is.
+    fn moves(
+        &self,
+        table: &Arc<TableMeta>,
+        place: TablePlace,
+        grandparents: &[Arc<TableMeta>],
+    ) -> bool {
+        let (low, high) = (table.smallest_user_key(), table.largest_user_key());
+        let overlapping = grandparents.iter().filter(|other| other.overlaps(low, high));
+        let overlapped: u64 = overlapping.map(|other| other.bytes).sum();
+        overlapped <= self.shape.table_bytes.saturating_mul(MOVE_OVERLAP_FACTOR)
+            && table.codec == self.shape.codec(place)
+    }
+
+    /// One step of emptying `level` into the next, for a strategy that does not use it.
+    pub(super) fn drain(&self, view: &View<'_>, level: usize) -> Option<Compaction> {
+        let targets = Targets { base: level, bytes: [0; LEVELS] };
+        let tables = view.version.level(level).tables().iter();
+        let mut free = tables.filter(|table| view.is_free(table));
+        free.find_map(|table| {
+            self.plan(view, &targets, Reason::Drain, level, vec![one_table(level, table)])
+        })
+    }
+
+    /// What gives space back though no level is over its size.
+    fn pick_reclaim(&self, view: &View<'_>, targets: &Targets) -> Option<Compaction> {
+        let version = view.version;
+        let mut best: Option<(f64, Compaction)> = None;
+        let mut offer = |gain: Gain, plan: &dyn Fn() -> Option<Compaction>| {
+            let better = best.as_ref().is_none_or(|(ratio, _)| gain.ratio() > *ratio);
+            if gain.pays()
+                && better
+                && let Some(plan) = plan()
+            {
+                best = Some((gain.ratio(), plan));
+            }
+        };
+        let level0 = version.level(0).tables();
+        if level0.iter().any(|table| may_free(view, table))
+            && level0.iter().all(|t| view.is_free(t))
+        {
+            let lower = lower_of(version, targets.base, level0);
+            let mut hidden = below(version, 0, level0);
+            if version.level(0).runs().len() > 1 {
+                hidden.extend_from_slice(level0);
+            }
+            let gain = reclaim::gain(view, level0.iter(), &lower, &hidden);
+            offer(gain, &|| self.level0_down(view, targets, Reason::Tombstones));
+        }
+        for level in 1..BOTTOM {
+            for table in version.level(level).tables() {
+                if !view.is_free(table) || !may_free(view, table) {
+                    continue;
+                }
+                let one = std::slice::from_ref(table);
+                let lower = lower_of(version, level + 1, one);
+                let hidden = below(version, level, one);
+                let gain = reclaim::gain(view, one.iter(), &lower, &hidden);
+                let input = || vec![one_table(level, table)];
+                offer(gain, &|| self.plan(view, targets, Reason::Tombstones, level, input()));
+            }
+        }
+        best.map(|(_, plan)| plan).or_else(|| self.rewrite_at_the_bottom(view, targets))
+    }
+
+    /// A table of the deepest level whose garbage nothing keeps any more, rewritten where it is.
+    fn rewrite_at_the_bottom(&self, view: &View<'_>, targets: &Targets) -> Option<Compaction> {
+        let deepest = view.version.deepest_level().filter(|&level| level > 0)?;
+        let tables = view.version.level(deepest).tables().iter();
+        let pays = |table: &&Arc<TableMeta>| {
+            view.is_free(table) && reclaim::pays_at_the_bottom(view, table)
+        };
+        let table = tables.filter(pays).max_by_key(|table| table.tombstones)?;
+        Some(self.in_place(view.version, targets, deepest, table, Reason::Tombstones))
+    }
+
+    fn in_place(
+        &self,
+        version: &Version,
+        targets: &Targets,
+        level: usize,
+        table: &Arc<TableMeta>,
+        reason: Reason,
+    ) -> Compaction {
+        Compaction {
+            reason,
+            action: Action::Merge,
+            inputs: vec![one_table(level, table)],
+            place: self.place(version, level, targets.base),
+            table_bytes: self.shape.table_bytes,
+            grandparents: Vec::new(),
+            windows: None,
+        }
     }
 }
 
-fn one_table(level: usize, table: &Arc<TableMeta>) -> Input {
+/// Tables all of whose entries have expired, and which hide nothing that has not.
+pub(super) fn pick_expired(view: &View<'_>) -> Option<Compaction> {
+    let levels = view.version.levels().enumerate();
+    let placed = levels.flat_map(|(level, of)| of.tables().iter().map(move |table| (level, table)));
+    let gone = placed.filter(|(level, table)| {
+        view.is_free(table)
+            && reclaim::is_all_expired(table, view.now_ms)
+            && reclaim::older_overlapping(view.version, *level, table).is_empty()
+    });
+    let inputs: Vec<Input> = gone.map(|(level, table)| one_table(level, table)).collect();
+    drop_plan(inputs, Reason::Expired)
+}
+
+/// A plan that drops `inputs`, where there are any.
+pub(super) fn drop_plan(inputs: Vec<Input>, reason: Reason) -> Option<Compaction> {
+    (!inputs.is_empty()).then(|| Compaction {
+        reason,
+        action: Action::Drop,
+        inputs,
+        place: TablePlace::FLUSHED,
+        table_bytes: 0,
+        grandparents: Vec::new(),
+        windows: None,
+    })
+}
+
+/// The runs of level 0 without a busy table, newest first.
+pub(super) fn free_runs<'a>(view: &View<'a>) -> Vec<&'a Arc<Run>> {
+    let runs = view.version.level(0).runs().iter();
+    runs.filter(|run| run.tables().iter().all(|table| view.is_free(table))).collect()
+}
+
+/// Whether a rewrite of `table` could free anything at all.
+fn may_free(view: &View<'_>, table: &TableMeta) -> bool {
+    table.tombstones > 0
+        || table.range_tombstones > 0
+        || reclaim::expired_bytes(table, view.now_ms) > 0
+}
+
+/// The tables of `level` that overlap any of `upper`.
+fn lower_of<'a>(
+    version: &Version,
+    level: usize,
+    upper: impl IntoIterator<Item = &'a Arc<TableMeta>>,
+) -> Vec<Arc<TableMeta>> {
+    user_key_range(upper)
+        .map(|(smallest, largest)| version.overlapping(level, &smallest, &largest))
+        .unwrap_or_default()
+}
+
+/// Everything below `level` that overlaps `tables`.
+fn below(version: &Version, level: usize, tables: &[Arc<TableMeta>]) -> Vec<Arc<TableMeta>> {
+    (level + 1..LEVELS).flat_map(|deeper| lower_of(version, deeper, tables)).collect()
+}
+
+pub(super) fn one_table(level: usize, table: &Arc<TableMeta>) -> Input {
     Input { level, tables: vec![Arc::clone(table)] }
+}
+
+/// The tables of `run` that are free, where there are any.
+fn free_part(view: &View<'_>, run: &Run) -> Option<Input> {
+    let free = run.tables().iter().filter(|table| view.is_free(table));
+    let tables: Vec<Arc<TableMeta>> = free.cloned().collect();
+    (!tables.is_empty()).then_some(Input { level: 0, tables })
+}
+
+pub(super) fn whole_run(run: &Run) -> Input {
+    Input { level: 0, tables: run.tables().to_vec() }
 }
 
 /// Bytes to rewrite below for each byte of `table` moved down.
 fn overlap_ratio(version: &Version, level: usize, table: &Arc<TableMeta>) -> f64 {
-    let below = user_key_range([table])
-        .map(|(smallest, largest)| version.overlapping(level + 1, &smallest, &largest))
-        .unwrap_or_default();
+    let below =
+        version.level(level + 1).overlapping(table.smallest_user_key(), table.largest_user_key());
     let overlap: u64 = below.iter().map(|table| table.bytes).sum();
     let weight = table.bytes + table.tombstones * TOMBSTONE_WEIGHT_BYTES;
     overlap as f64 / weight.max(1) as f64
 }
 
 impl CompactionPicker for LeveledPicker {
-    fn pick(&self, version: &Version, busy: &Busy) -> Option<Compaction> {
-        let mut due: Vec<(f64, usize)> = self
-            .scores(version)
+    fn pick(&self, view: &View<'_>) -> Option<Compaction> {
+        let targets = self.targets(view.version);
+        let scores = self.scores(view.version);
+        let mut due: Vec<(f64, usize)> = scores
             .into_iter()
             .enumerate()
-            .filter(|&(level, score)| score >= 1.0 && level + 1 < LEVELS)
+            .filter(|&(level, score)| score >= 1.0 && level < BOTTOM)
             .map(|(level, score)| (score, level))
             .collect();
         due.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
-        due.into_iter().find_map(|(_, level)| match level {
-            0 => self.pick_level0(version, busy),
-            _ => self.pick_deeper(version, busy, level),
-        })
+        let by_size = due.into_iter().find_map(|(_, level)| match level {
+            0 => self.pick_level0(view, &targets),
+            _ => self.pick_deeper(view, &targets, level),
+        });
+        by_size.or_else(|| pick_expired(view)).or_else(|| self.pick_reclaim(view, &targets))
+    }
+
+    fn pick_manual(&self, view: &View<'_>) -> Option<Compaction> {
+        let version = view.version;
+        let targets = self.targets(version);
+        let deepest = version.deepest_level()?.max(targets.base);
+        let level = (0..deepest).find(|&level| !version.level(level).is_empty());
+        match level {
+            Some(0) => {
+                let inputs = level0_inputs(version, |_| true);
+                self.plan(view, &targets, Reason::Manual, 0, inputs)
+            }
+            Some(level) => {
+                let inputs = vec![one_table(level, version.level(level).tables().first()?)];
+                self.plan(view, &targets, Reason::Manual, level, inputs)
+            }
+            None => {
+                // Everything is at the bottom: what garbage it may drop by now is dropped.
+                let tables = version.level(deepest).tables().iter();
+                let droppable = tables.filter(|table| {
+                    let oldest = table.oldest_tombstone.get();
+                    let dead = oldest > 0 && table.oldest_tombstone <= view.ages.droppable;
+                    dead || reclaim::expired_bytes(table, view.now_ms) > 0
+                });
+                let table = droppable.into_iter().find(|table| view.is_free(table))?;
+                Some(self.in_place(version, &targets, deepest, table, Reason::Manual))
+            }
+        }
     }
 
     fn scores(&self, version: &Version) -> [f64; LEVELS] {
-        let mut scores = [0.0; LEVELS];
-        scores[0] = version.level(0).runs().len() as f64 / self.shape.level0_tables.max(1) as f64;
-        for (level, score) in scores.iter_mut().enumerate().skip(1) {
-            let target = self.shape.target_bytes(level).max(1);
-            *score = version.level(level).bytes() as f64 / target as f64;
+        let full = self.fullness(version, &self.targets(version));
+        let mut scores = full;
+        for level in 1..BOTTOM {
+            scores[level] /= full[level + 1].max(1.0);
+        }
+        // An overfull level is still due: only its turn comes later.
+        for (score, full) in scores.iter_mut().zip(full) {
+            if full >= 1.0 {
+                *score = score.max(1.0);
+            }
         }
         scores
+    }
+
+    fn debt(&self, version: &Version) -> Debt {
+        let targets = self.targets(version);
+        let full = self.fullness(version, &targets);
+        let mut bytes = 0u64;
+        // What leaves a level is read, and with it what it meets in the next.
+        let mut coming = [0u64; LEVELS];
+        for level in 0..BOTTOM {
+            let held = version.level(level).bytes().saturating_add(coming[level]);
+            let (over, next) = match level {
+                0 => (if full[0] >= 1.0 { held } else { 0 }, targets.base),
+                _ => (held.saturating_sub(targets.bytes[level]), level + 1),
+            };
+            let below = version.level(next).bytes();
+            let meets = below.min(over.saturating_mul(u64::from(self.shape.level_ratio)));
+            bytes = bytes.saturating_add(over).saturating_add(meets);
+            coming[next] = coming[next].saturating_add(over);
+        }
+        Debt { bytes, runs: version.level(0).runs().len() }
     }
 }

@@ -2,58 +2,107 @@
 //!
 //! A [`Compaction`] is a plan: pure data, made by a [`CompactionPicker`] from an immutable
 //! [`Version`] and the set of tables that other jobs hold. Picking touches no disk, so it is tested
-//! with tables that exist only as metadata, and a simulator can run it over any size of store.
+//! with tables that exist only as metadata, and a simulator can run it over any size of store. Each
+//! [`strategy`] is one picker over the same plans.
 //! [`job`] carries a plan out; [`retain`] decides which entries survive; [`split`] where one output
 //! ends; [`order`] holds every plan against the one rule that keeps newer data above older;
 //! [`flush`] turns immutable memtables into tables of level 0.
 
+mod fifo;
 pub(crate) mod flush;
 pub(crate) mod job;
-pub(crate) mod leveled;
+mod leveled;
 pub(crate) mod order;
+mod outputs;
+mod reclaim;
 pub(crate) mod retain;
 pub(crate) mod split;
+pub(crate) mod strategy;
+mod tiered;
+mod windows;
 
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use crate::base::event_time::EventTime;
 use crate::base::file::FileNumber;
-use crate::base::key;
+use crate::base::key::{self, SeqNo};
 use crate::base::limits::LEVELS;
 use crate::iter::concat::SortedTables;
 use crate::sstable::TableHandle;
 use crate::version::{Run, TableMeta, Version};
 
-/// The shape that leveled compaction keeps a column family in.
+/// The sizes that a family's options ask for: what pickers measure by.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct LevelShape {
-    /// Tables of level 0 that make it worth compacting.
-    pub(crate) level0_tables: usize,
-    /// Target size of level 1.
+    /// What one flush writes, about: the unit of tiers.
+    pub(crate) flush_bytes: u64,
+    /// Runs of level 0 that make it worth compacting.
+    pub(crate) level0_runs: usize,
+    /// Target size of the first level behind level 0.
     pub(crate) level1_bytes: u64,
     /// Each deeper level's target is this many times the one above.
     pub(crate) level_ratio: u32,
     /// Target size of one output table.
     pub(crate) table_bytes: u64,
+    /// The codec of each depth, by its tag; the last one is that of the bottom.
+    pub(crate) codecs: [u8; LEVELS + 1],
 }
 
 impl LevelShape {
-    /// The target size of `level` (1 or deeper), saturating.
-    pub(crate) fn target_bytes(&self, level: usize) -> u64 {
-        let steps = level.saturating_sub(1) as u32;
-        self.level1_bytes.saturating_mul(u64::from(self.level_ratio).saturating_pow(steps))
+    /// The tag of the codec for `place`.
+    pub(crate) fn codec(&self, place: TablePlace) -> u8 {
+        if place.bottom { self.codecs[LEVELS] } else { self.codecs[place.depth.min(LEVELS - 1)] }
     }
 }
 
 /// Why a compaction was picked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Reason {
-    /// Level 0 holds many tables.
-    Level0Tables,
+    /// Level 0 holds many runs, or many bytes.
+    Level0Runs,
+    /// Level 0 holds many runs, and the level that they would go to is busy or far larger.
+    Level0Merge,
     /// A level is over its target size.
     LevelSize,
+    /// A tier holds as many runs as the ratio allows.
+    TierFull,
+    /// What lies above the bottom is large enough to be merged into it.
+    BottomDue,
+    /// A level that the strategy does not use holds tables, left by another strategy.
+    Drain,
+    /// Tombstones hide enough to pay for the rewrite, or have grown old.
+    Tombstones,
+    /// Entries have expired.
+    Expired,
+    /// A time window holds as many runs as the ratio allows, or has closed.
+    WindowFull,
+    /// A time window has expired.
+    WindowExpired,
+    /// The family holds more, or older, than its strategy keeps.
+    Outgrown,
     /// Somebody asked for it.
     Manual,
+}
+
+impl Reason {
+    /// The reason in words, to follow "because".
+    pub(crate) fn words(self) -> &'static str {
+        match self {
+            Reason::Level0Runs => "level 0 held many runs",
+            Reason::Level0Merge => "level 0 held many small runs",
+            Reason::LevelSize => "the level was over its size",
+            Reason::TierFull => "a tier was full",
+            Reason::BottomDue => "the bottom was due",
+            Reason::Drain => "the strategy does not use the level",
+            Reason::Tombstones => "tombstones hid enough or were old",
+            Reason::Expired => "entries had expired",
+            Reason::WindowFull => "a time window held many runs",
+            Reason::WindowExpired => "a time window had expired",
+            Reason::Outgrown => "the family was over its size or age",
+            Reason::Manual => "it was asked for",
+        }
+    }
 }
 
 /// One sorted run, or part of one, that a plan reads.
@@ -108,6 +157,23 @@ pub(crate) struct Compaction {
     pub(crate) table_bytes: u64,
     /// Tables one level below the output that overlap it, ascending: where outputs are best cut.
     pub(crate) grandparents: Vec<Arc<TableMeta>>,
+    /// Where outputs are kept apart by the windows of their event times.
+    pub(crate) windows: Option<WindowSplit>,
+}
+
+/// How entries are told apart by the time of their event.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct WindowSplit {
+    pub(crate) time: EventTime,
+    pub(crate) window_ms: u64,
+}
+
+impl WindowSplit {
+    /// The window of `user_key`; keys without a time share one.
+    #[inline]
+    pub(crate) fn window(&self, user_key: &[u8]) -> u64 {
+        self.time.of(user_key).unwrap_or(u64::MAX) / self.window_ms
+    }
 }
 
 impl Compaction {
@@ -126,9 +192,10 @@ impl Compaction {
         self.tables().map(|table| table.bytes).sum()
     }
 
-    /// Whether none of its tables is busy.
-    pub(crate) fn is_free(&self, busy: &Busy) -> bool {
-        self.tables().all(|table| !busy.contains(&table.number))
+    /// Itself, where none of its tables is busy.
+    pub(crate) fn if_free(self, busy: &Busy) -> Option<Compaction> {
+        let is_free = self.tables().all(|table| !busy.contains(&table.number));
+        is_free.then_some(self)
     }
 }
 
@@ -148,12 +215,54 @@ pub(crate) fn level0_inputs(
 /// Tables that running jobs read, and which therefore may not be picked.
 pub(crate) type Busy = HashSet<FileNumber>;
 
+/// What a picker looks at.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct View<'a> {
+    pub(crate) version: &'a Version,
+    pub(crate) busy: &'a Busy,
+    /// The wall clock, in milliseconds since 1970; 0 where it is not known: then nothing expires.
+    pub(crate) now_ms: u64,
+    pub(crate) ages: Ages,
+}
+
+/// What has come of age, as sequence numbers: it holds for everything up to them.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Ages {
+    /// Tombstones that a merge at the bottom may drop: no snapshot is older, and they have been
+    /// kept for as long as they must.
+    pub(crate) droppable: SeqNo,
+    /// Tombstones that have waited for a compaction long enough.
+    pub(crate) overdue: SeqNo,
+    /// Older than a [`Fifo`] family keeps.
+    pub(crate) outlived: SeqNo,
+}
+
+impl View<'_> {
+    pub(crate) fn is_free(&self, table: &TableMeta) -> bool {
+        !self.busy.contains(&table.number)
+    }
+}
+
+/// How far behind compaction is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Debt {
+    /// Bytes that compactions will read before nothing is due, estimated.
+    pub(crate) bytes: u64,
+    /// Runs of level 0 that ought to have been merged: what the stall triggers count.
+    pub(crate) runs: usize,
+}
+
 /// Decides what to compact next. Pure: same arguments, same plan.
 pub(crate) trait CompactionPicker {
     /// The most useful compaction that does not touch a busy table, or `None`.
-    fn pick(&self, version: &Version, busy: &Busy) -> Option<Compaction>;
+    fn pick(&self, view: &View<'_>) -> Option<Compaction>;
+    /// The next step towards the fewest runs that the strategy knows; `None` when it is reached,
+    /// or a busy table is in the way.
+    fn pick_manual(&self, view: &View<'_>) -> Option<Compaction>;
     /// How much each level wants compacting; 1.0 and more is due.
     fn scores(&self, version: &Version) -> [f64; LEVELS];
+    /// How far behind compaction is.
+    fn debt(&self, version: &Version) -> Debt;
 }
 
 /// The smallest and largest user keys over `tables`; `None` when there are none.

@@ -7,7 +7,8 @@
 //! - an entry in level 0 is newer than any in a deeper level, and
 //! - an entry in a level is newer than any in the levels below it.
 //!
-//! Runs of level 0 may lie in any order among themselves.
+//! Runs of level 0 may lie in any order among themselves. A table may rise to level 0 where nothing
+//! newer stays between: it is then found there before all that is older.
 //!
 //! A plan breaks that when it leaves behind a table that overlaps its inputs and that would then be
 //! on the wrong side of the output: an older one that is not below, or a newer one that is not
@@ -42,8 +43,16 @@ pub(crate) fn breach(version: &Version, plan: &Compaction) -> Option<String> {
         if plan.action == Action::Drop {
             continue;
         }
-        if level > output {
+        if level > output && output > 0 {
             return Some(format!("table {} would rise to level {output}", table.number));
+        }
+        if level > output {
+            let stays = |other: &&Arc<TableMeta>| !chosen.contains(&other.number);
+            let between = (1..level).flat_map(|between| overlapping(version, between, table));
+            if let Some(other) = between.into_iter().find(stays) {
+                let (number, other) = (table.number, other.number);
+                return Some(format!("table {number} would rise over table {other}"));
+            }
         }
         let passed = (level..=output).find_map(|on_the_way| {
             passed_table(version, table, (level, on_the_way, output), &chosen)

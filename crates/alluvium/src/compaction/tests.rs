@@ -11,8 +11,16 @@ use super::*;
 use crate::base::key::{SeqNo, ValueKind, encode, pack_trailer};
 use crate::version::TableFacts;
 
-const SHAPE: LevelShape =
-    LevelShape { level0_tables: 4, level1_bytes: 1_000, level_ratio: 10, table_bytes: 100 };
+mod strategies;
+
+const SHAPE: LevelShape = LevelShape {
+    flush_bytes: 100,
+    level0_runs: 4,
+    level1_bytes: 1_000,
+    level_ratio: 10,
+    table_bytes: 100,
+    codecs: [0; LEVELS + 1],
+};
 
 /// A table that exists as metadata only.
 fn table(number: u64, from: &str, to: &str, bytes: u64, tombstones: u64) -> Arc<TableMeta> {
@@ -50,7 +58,12 @@ fn taken(plan: &Compaction, level: usize) -> Vec<u64> {
 
 fn pick(tables: &[(usize, Arc<TableMeta>)], busy: &[u64]) -> Option<Compaction> {
     let busy = busy.iter().map(|&number| FileNumber(number)).collect();
-    LeveledPicker::new(SHAPE).pick(&version(tables), &busy)
+    let version = version(tables);
+    LeveledPicker::new(SHAPE).pick(&view(&version, &busy))
+}
+
+fn view<'a>(version: &'a Version, busy: &'a Busy) -> View<'a> {
+    View { version, busy, now_ms: 0, ages: Ages::default() }
 }
 
 #[test]
@@ -58,62 +71,96 @@ fn nothing_is_due_below_every_trigger() {
     let calm = [
         (0, table(1, "a", "z", 50, 0)),
         (0, table(2, "a", "z", 50, 0)),
-        (1, table(3, "a", "m", 900, 0)),
+        (6, table(3, "a", "m", 900, 0)),
     ];
     assert!(pick(&calm, &[]).is_none());
 }
 
 #[test]
-fn level0_goes_whole_with_what_it_overlaps_below() {
+fn level0_goes_to_the_base_with_what_it_overlaps_there() {
     let mut tables: Vec<_> = (1..=4).map(|n| (0, table(n, "c", "k", 50, 0))).collect();
-    tables.push((1, table(5, "a", "b", 100, 0)));
-    tables.push((1, table(6, "d", "e", 100, 0)));
-    tables.push((2, table(7, "a", "z", 100, 0)));
+    tables.push((5, table(5, "a", "b", 100, 0)));
+    tables.push((5, table(6, "d", "e", 100, 0)));
+    tables.push((6, table(7, "a", "z", 5_000, 0)));
     let plan = pick(&tables, &[]).unwrap();
-    assert_eq!((plan.place.level, plan.reason), (1, Reason::Level0Tables));
+    assert_eq!((plan.place.level, plan.reason), (5, Reason::Level0Runs));
+    assert_eq!(plan.place, TablePlace { level: 5, depth: 1, bottom: false });
     assert_eq!(taken(&plan, 0), [1, 2, 3, 4]);
-    assert_eq!(taken(&plan, 1), [6]);
+    assert_eq!(taken(&plan, 5), [6]);
     assert_eq!(numbers(&plan.grandparents), [7]);
     assert_eq!(plan.action, Action::Merge);
-    assert!(pick(&tables, &[6]).is_none(), "a busy table below blocks it");
-    assert!(pick(&tables, &[2]).is_none(), "a busy table beside blocks it");
+    let beside = pick(&tables, &[6]).unwrap();
+    assert_eq!((beside.place.level, beside.reason), (0, Reason::Level0Merge), "not blocked");
+    assert!(pick(&tables, &[2]).is_none(), "too few are free");
+}
+
+#[test]
+fn the_base_follows_the_size_of_the_bottom() {
+    let base_with = |bytes: u64| {
+        let mut tables: Vec<_> = (1..=4).map(|n| (0, table(n, "c", "k", 500, 0))).collect();
+        tables.push((6, table(9, "m", "z", bytes, 0)));
+        pick(&tables, &[]).unwrap().place.level
+    };
+    assert_eq!((base_with(1_000), base_with(1_001)), (6, 5));
+    assert_eq!((base_with(10_000), base_with(10_010)), (5, 4));
+    assert_eq!(base_with(u64::MAX / 2), 1);
 }
 
 #[test]
 fn a_deep_level_gives_the_table_that_costs_least_to_move() {
     let tables = [
-        (1, table(1, "a", "c", 600, 0)),
-        (1, table(2, "d", "f", 600, 0)),
-        (1, table(3, "g", "i", 600, 0)),
-        (2, table(4, "a", "c", 6_000, 0)),
-        (2, table(5, "d", "e", 500, 0)),
-        (2, table(6, "g", "i", 900, 0)),
+        (5, table(1, "a", "c", 600, 0)),
+        (5, table(2, "d", "f", 600, 0)),
+        (5, table(3, "g", "i", 600, 0)),
+        (6, table(4, "a", "c", 6_000, 0)),
+        (6, table(5, "d", "e", 500, 0)),
+        (6, table(6, "g", "i", 900, 0)),
     ];
     let plan = pick(&tables, &[]).unwrap();
-    assert_eq!((taken(&plan, 1), taken(&plan, 2)), (vec![2], vec![5]));
+    assert_eq!((taken(&plan, 5), taken(&plan, 6)), (vec![2], vec![5]));
+    assert!(plan.place.bottom);
     let next = pick(&tables, &[2, 5]).unwrap();
-    assert_eq!(taken(&next, 1), [3], "the next best when the best is busy");
+    assert_eq!(taken(&next, 5), [3], "the next best when the best is busy");
 }
 
 #[test]
 fn tombstones_make_a_table_worth_more() {
     let tables = [
-        (1, table(1, "a", "c", 600, 0)),
-        (1, table(2, "d", "f", 600, 1_000)),
-        (2, table(3, "a", "c", 600, 0)),
-        (2, table(4, "d", "f", 700, 0)),
+        (5, table(1, "a", "c", 600, 0)),
+        (5, table(2, "d", "f", 600, 1_000)),
+        (6, table(3, "a", "c", 600, 0)),
+        (6, table(4, "d", "f", 700, 0)),
     ];
-    assert_eq!(taken(&pick(&tables, &[]).unwrap(), 1), [2]);
+    assert_eq!(taken(&pick(&tables, &[]).unwrap(), 5), [2]);
 }
 
 #[test]
 fn a_table_that_meets_nothing_below_moves_without_a_rewrite() {
-    let tables = [(1, table(1, "a", "c", 2_000, 0)), (2, table(2, "d", "e", 10, 0))];
+    let tables = [(5, table(1, "a", "c", 2_000, 0)), (6, table(2, "d", "e", 10, 0))];
     let plan = pick(&tables, &[]).unwrap();
-    assert_eq!((plan.action, taken(&plan, 1), taken(&plan, 2)), (Action::Move, vec![1], vec![]));
-    let over_much = [(1, table(1, "a", "c", 2_000, 0)), (3, table(2, "a", "c", 5_000, 0))];
+    assert_eq!((plan.action, taken(&plan, 5), taken(&plan, 6)), (Action::Move, vec![1], vec![]));
+    let over_much = [(4, table(1, "a", "c", 2_000, 0)), (6, table(2, "a", "c", 5_000, 0))];
     let dear = pick(&over_much, &[]).unwrap();
     assert_eq!(dear.action, Action::Merge, "dear to move on from there");
+    let mut shape = SHAPE;
+    shape.codecs[LEVELS] = 2;
+    let version = version(&tables);
+    let recoded = LeveledPicker::new(shape).pick(&view(&version, &Busy::new())).unwrap();
+    assert_eq!(recoded.action, Action::Merge, "the bottom has another codec");
+}
+
+#[test]
+fn tombstones_that_pay_are_merged_though_nothing_is_full() {
+    let with = |tombstones: u64| {
+        let mut data = TableFacts::clone(&table(1, "a", "z", 900, 0));
+        data.entries = 900;
+        let data = Arc::new(TableMeta::new(data).unwrap());
+        pick(&[(0, table(2, "a", "z", 50, tombstones)), (6, data)], &[])
+    };
+    assert!(with(100).is_none(), "a tenth of it does not pay");
+    let plan = with(800).unwrap();
+    assert_eq!((plan.reason, plan.place.level), (Reason::Tombstones, 6));
+    assert!(pick(&[(0, table(2, "a", "z", 50, 800))], &[]).is_none(), "nothing to hide");
 }
 
 /// What a reader at `seq` sees among entries (newest first) of one key.
@@ -207,6 +254,7 @@ fn plan_of(inputs: &[(usize, &Arc<TableMeta>)], level: usize, action: Action) ->
         place: TablePlace { level, depth: level, bottom: false },
         table_bytes: 100,
         grandparents: Vec::new(),
+        windows: None,
     }
 }
 
@@ -233,7 +281,9 @@ fn a_plan_that_puts_older_above_newer_is_refused() {
     refused(&[(0, &new), (0, &old), (2, &deep)], 2, merge, "pass table 000003");
     refused(&[(0, &new), (0, &old)], 1, merge, "table 000003");
     refused(&[(1, &middle)], 2, Action::Move, "pass table 000004");
-    refused(&[(2, &deep)], 1, merge, "would rise");
+    refused(&[(2, &deep)], 1, merge, "would rise to level 1");
+    refused(&[(2, &deep)], 0, merge, "would rise over table 000003");
+    assert_eq!(breach(&[(1, &middle)], 0, merge), None, "nothing newer stays between");
     refused(&[(1, &deep)], 2, merge, "not in level 1");
     refused(&[(0, &new)], LEVELS, merge, "no level");
 }

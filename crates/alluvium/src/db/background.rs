@@ -28,13 +28,14 @@ use crate::base::planted;
 use crate::base::sync::atomic::Ordering;
 use crate::base::sync::{Condvar, Mutex};
 use crate::batch::ColumnFamilyId;
-use crate::compaction::leveled::LeveledPicker;
-use crate::compaction::{Busy, Compaction, CompactionPicker};
+use crate::compaction::strategy::Picker;
+use crate::compaction::{Ages, Busy, Compaction, CompactionPicker, Debt, View};
 use crate::db::core::Core;
 use crate::db::events::panic_text;
 use crate::db::family::Family;
 use crate::db::jobs;
 use crate::env::WorkerThread;
+use crate::version::Version;
 
 /// The first pause after a failed job; it doubles up to the last.
 const RETRY_FIRST: Duration = Duration::from_millis(20);
@@ -236,15 +237,12 @@ fn next_job(core: &Core, state: &mut State) -> Option<Job> {
         return None;
     }
     let blocked: Busy = state.busy.union(&state.set_aside).copied().collect();
-    let mut due: Vec<(f64, &Arc<Family>)> = families
-        .values()
-        .map(|family| (score(family), family))
-        .filter(|(score, _)| *score >= 1.0)
-        .collect();
+    let mut due: Vec<(f64, &Arc<Family>)> =
+        families.values().map(|family| (score(family), family)).collect();
     due.sort_by(|a, b| b.0.total_cmp(&a.0));
     due.into_iter().find_map(|(_, family)| {
         let current = family.peek();
-        let plan = picker(family).pick(&current.version, &blocked)?;
+        let plan = picker(family).pick(&view(core, &current.version, &blocked))?;
         state.busy.extend(plan.tables().map(|table| table.number));
         state.compactions += 1;
         Some(Job::Compact(Arc::clone(family), Box::new(plan)))
@@ -257,15 +255,27 @@ pub(crate) fn is_idle(core: &Core) -> bool {
     let running = !state.flushing.is_empty() || state.compactions > 0;
     let due = core.families.all().values().any(|family| {
         let current = family.peek();
-        let plan = || picker(family).pick(&current.version, &state.set_aside);
+        let plan = || picker(family).pick(&view(core, &current.version, &state.set_aside));
         !current.immutables.is_empty() || plan().is_some()
     });
     !running && !due && !core.obsolete.has_any()
 }
 
 /// The picker of a family.
-pub(crate) fn picker(family: &Family) -> LeveledPicker {
-    LeveledPicker::new(family.options.level_shape())
+pub(crate) fn picker(family: &Family) -> Picker {
+    family.options.picker(&family.strategy())
+}
+
+/// What a picker sees of `version` now.
+pub(crate) fn view<'a>(core: &Core, version: &'a Version, busy: &'a Busy) -> View<'a> {
+    let oldest_snapshot = core.snapshots.oldest();
+    let droppable = oldest_snapshot.unwrap_or_else(|| core.visible());
+    View { version, busy, now_ms: 0, ages: Ages { droppable, ..Ages::default() } }
+}
+
+/// How far behind the compaction of a family is.
+pub(crate) fn debt(family: &Family) -> Debt {
+    picker(family).debt(&family.peek().version)
 }
 
 fn score(family: &Family) -> f64 {

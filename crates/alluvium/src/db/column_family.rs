@@ -9,6 +9,7 @@ use crate::base::file::FileNumber;
 use crate::base::planted;
 use crate::base::sync::atomic::Ordering;
 use crate::batch::ColumnFamilyId;
+use crate::compaction::strategy::Strategy;
 use crate::db::family::Family;
 use crate::db::handle::Shared;
 use crate::db::jobs;
@@ -129,7 +130,25 @@ impl ColumnFamily {
         jobs::flush_now(&self.shared.core, &self.family)
     }
 
-    /// Flushes, and compacts the family until each key is in one level only.
+    /// Changes how the family's tables are merged, from the next compaction on. Nothing is
+    /// rewritten at once. The options of the next open say how it goes on then.
+    ///
+    /// # Errors
+    /// `InvalidArgument` for numbers that cannot work; [`Error::ColumnFamilyMissing`] when the
+    /// family was dropped, [`Error::Closed`].
+    pub fn set_strategy(&self, strategy: Strategy) -> Result<()> {
+        if let Some(breach) = strategy.breach() {
+            return Err(Error::invalid(breach));
+        }
+        self.shared.core.check_open()?;
+        self.family.check()?;
+        self.family.set_strategy(strategy);
+        self.shared.core.note_pressure();
+        self.shared.core.scheduler.notify_work();
+        Ok(())
+    }
+
+    /// Flushes, and compacts the family into the fewest sorted runs that its strategy knows.
     ///
     /// # Errors
     /// What keeps it from being done.

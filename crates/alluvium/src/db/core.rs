@@ -5,7 +5,8 @@
 //! 1. `versions`: the manifest. Held over its sync.
 //! 2. `wal`: the log. Held by a commit leader from its first append to its publishing.
 //! 3. `Family::install`, `Families::change`: swaps of one pointer.
-//! 4. `scheduler` state, `SnapshotList`, `Health`, `Events`: leaves; nothing is called under them.
+//! 4. `scheduler` state.
+//! 5. `SnapshotList`, `Health`, `Events`: leaves; nothing is called under them.
 //!
 //! `visible` is stored by the commit leader after its group is in the memtables (release) and
 //! loaded by readers after they took the super version (acquire).
@@ -18,7 +19,7 @@ use crate::base::key::SeqNo;
 use crate::base::planted;
 use crate::base::sync::Mutex;
 use crate::base::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use crate::db::background::Scheduler;
+use crate::db::background::{Scheduler, debt};
 use crate::db::commit::CommitQueue;
 use crate::db::events::Events;
 use crate::db::family::Families;
@@ -154,8 +155,7 @@ impl Core {
     pub(crate) fn note_pressure(&self) {
         let pressed = self.families.all().values().any(|family| {
             let current = family.peek();
-            let level0 = current.version.level(0).runs().len();
-            level0 >= family.options.level0_tables_slowdown
+            debt(family).runs >= family.options.level0_tables_slowdown
                 || current.immutables.len() >= family.options.memtables_max
         });
         self.pressed.store(pressed, Ordering::Release);

@@ -17,6 +17,7 @@ use crate::base::planted;
 use crate::base::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use crate::base::sync::{ArcSwap, Guard, Mutex};
 use crate::batch::ColumnFamilyId;
+use crate::compaction::strategy::Strategy;
 use crate::db::super_version::{FlushReason, Immutable, SuperVersion};
 use crate::memtable::ChunkPool;
 use crate::metrics::LevelTraffic;
@@ -29,6 +30,8 @@ pub(crate) struct Family {
     pub(crate) id: ColumnFamilyId,
     pub(crate) name: String,
     pub(crate) options: ColumnFamilyOptions,
+    /// How its tables are merged now; `options` has what it was opened with.
+    strategy: ArcSwap<Strategy>,
     /// Memory that one memtable leaves to the next.
     pool: Arc<ChunkPool>,
     current: ArcSwap<SuperVersion>,
@@ -52,6 +55,7 @@ impl Family {
         Family {
             id,
             name,
+            strategy: ArcSwap::from_pointee(options.strategy),
             options,
             current: ArcSwap::from_pointee(SuperVersion::new(version, &pool)),
             pool,
@@ -60,6 +64,16 @@ impl Family {
             active_log: AtomicU64::new(active_log.0),
             traffic: Default::default(),
         }
+    }
+
+    /// How its tables are merged.
+    pub(crate) fn strategy(&self) -> Strategy {
+        **self.strategy.load()
+    }
+
+    /// The next pick follows `strategy`.
+    pub(crate) fn set_strategy(&self, strategy: Strategy) {
+        self.strategy.store(Arc::new(strategy));
     }
 
     /// The super version, for a reader that keeps it.

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use crate::base::error::{Error, Result};
 use crate::base::planted;
 use crate::batch::ColumnFamilyId;
+use crate::compaction::strategy::Strategy;
 use crate::db::background;
 use crate::db::column_family::{self, ColumnFamily};
 use crate::db::core::Core;
@@ -314,8 +315,27 @@ impl Db {
         write::write(self.core(), WriteBatch::new().into_buffer(), Durability::Disk)
     }
 
-    /// Flushes, and compacts every column family until each key is in one level only: what is
-    /// deleted or overwritten, and seen by no snapshot, gives its space back.
+    /// Changes how the tables of the default column family are merged, from the next compaction on.
+    /// Nothing is rewritten at once. The options of the next open say how it goes on then.
+    ///
+    /// # Errors
+    /// [`Error::InvalidArgument`] for numbers that cannot work, [`Error::Closed`].
+    ///
+    /// ```
+    /// # fn main() -> alluvium::Result<()> {
+    /// # use std::sync::Arc;
+    /// # use alluvium::{Db, Options, Strategy, env::MemEnv};
+    /// # let db = Db::open_env(Arc::new(MemEnv::new()), Options::default())?;
+    /// db.set_strategy(Strategy::Tiered { ratio: 4 })?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn set_strategy(&self, strategy: Strategy) -> Result<()> {
+        self.default_column_family().set_strategy(strategy)
+    }
+
+    /// Flushes, and compacts every column family into the fewest sorted runs that its strategy
+    /// knows: what is deleted or overwritten, and seen by no snapshot, gives its space back.
     ///
     /// # Errors
     /// What keeps it from being done.

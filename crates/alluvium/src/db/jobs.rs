@@ -11,6 +11,7 @@
 //! 3. The manifest takes the edit; the new version is swapped in under the same lock.
 //! 4. Only then old segments go. Old tables go when the last reader does.
 
+use std::collections::{BTreeMap, HashSet};
 use std::io;
 use std::sync::Arc;
 
@@ -20,15 +21,18 @@ use crate::base::key::SeqNo;
 use crate::base::planted;
 use crate::base::sync::atomic::Ordering;
 use crate::compaction::job::{JobContext, JobOutput};
-use crate::compaction::{self, Action, Compaction, Reason, TablePlace};
+use crate::compaction::strategy::TimeWindows;
+use crate::compaction::{self, Action, Busy, Compaction, CompactionPicker, Reason, WindowSplit};
+use crate::db::background;
 use crate::db::core::Core;
 use crate::db::events;
 use crate::db::family::Family;
 use crate::db::super_version::{FlushReason, Immutable};
 use crate::db::wal_set::Failure;
 use crate::memtable::Memtable;
+use crate::options::ColumnFamilyOptions;
 use crate::sstable::{TableCache, TableSummary};
-use crate::version::{TableFacts, TableMeta, VersionEdit};
+use crate::version::{EventTimes, TableFacts, TableMeta, VersionEdit};
 
 /// Flushes every immutable memtable of `family` into one table of level 0.
 pub(crate) fn flush(core: &Arc<Core>, family: &Arc<Family>) -> Result<()> {
@@ -45,11 +49,17 @@ fn run_flush(
 ) -> Result<JobOutput> {
     let memtables: Vec<Arc<Memtable>> =
         immutables.iter().map(|immutable| Arc::clone(&immutable.memtable)).collect();
-    let options = family.options.table_options(TablePlace::FLUSHED, family.id);
+    let strategy = family.strategy();
+    let place = ColumnFamilyOptions::flush_place(&strategy);
+    let windows = strategy.windows().map(TimeWindows::split);
+    let options = family
+        .options
+        .table_options(place, family.id)
+        .with_event_time(windows.map(|windows| windows.time));
     let output = with_context(core, |context| {
-        compaction::flush::run(context, &memtables, live_snapshots(core), &options)
+        compaction::flush::run(context, &memtables, live_snapshots(core), &options, windows)
     })?;
-    let checked = check_tables(&core.tables, &output, FileNumber(0));
+    let checked = check_tables(&core.tables, &output, windows.as_ref());
     let checked = checked.and_then(|tables| sync_shared_segments(core).map(|()| tables));
     let tables = discard_on_error(core, &output, checked)?;
     if planted::is("log-removed-before-install") {
@@ -146,9 +156,18 @@ fn remove_segments_before(core: &Core, needed: FileNumber) {
 pub(crate) fn check_tables(
     cache: &Arc<TableCache>,
     output: &JobOutput,
-    run: FileNumber,
+    windows: Option<&WindowSplit>,
 ) -> Result<Vec<Arc<TableMeta>>> {
-    output.tables.iter().map(|summary| check_table(cache, summary, run)).collect()
+    // One job's tables make up one run; where they are kept apart by windows, one for each window.
+    let window = |summary: &TableSummary| {
+        windows.zip(summary.times).map(|(split, (first_ms, _))| first_ms / split.window_ms)
+    };
+    let mut runs: BTreeMap<Option<u64>, FileNumber> = BTreeMap::new();
+    let checked = output.tables.iter().map(|summary| {
+        let run = *runs.entry(window(summary)).or_insert(summary.number);
+        check_table(cache, summary, run)
+    });
+    checked.collect()
 }
 
 fn check_table(
@@ -192,6 +211,8 @@ fn table_meta(table: &TableSummary, run: FileNumber) -> Result<TableMeta> {
         entries: table.entries,
         tombstones: table.tombstones,
         run,
+        codec: table.codec,
+        times: table.times.map(|(first_ms, last_ms)| EventTimes { first_ms, last_ms }),
         smallest: table.smallest.clone(),
         largest: table.largest.clone(),
         smallest_seq: table.smallest_seq,
@@ -211,14 +232,14 @@ fn run_compaction(core: &Core, family: &Arc<Family>, plan: &Compaction) -> Resul
         let version = family.load().version.clone();
         let snapshots = live_snapshots(core);
         let options = family.options.table_options(plan.place, family.id);
+        let options = options.with_event_time(plan.windows.map(|windows| windows.time));
         with_context(core, |context| {
             compaction::job::run(context, plan, &version, snapshots, &options)
         })?
     } else {
         JobOutput::default()
     };
-    let run = output.tables.first().map_or(FileNumber(0), |table| table.number);
-    let checked = check_tables(&core.tables, &output, run);
+    let checked = check_tables(&core.tables, &output, plan.windows.as_ref());
     let tables = discard_on_error(core, &output, checked)?;
     if planted::is("inputs-removed-before-install") && plan.action == Action::Merge {
         plan.tables().for_each(|table| drop(core.env.remove(FileId::Table(table.number))));
@@ -286,9 +307,10 @@ fn count_compaction(core: &Core, family: &Family, plan: &Compaction, output: &Jo
     family.traffic[plan.place.level].written.add(written);
     core.counters.compactions.add(1);
     match plan.reason {
-        Reason::Level0Tables => core.counters.compactions_level0.add(1),
-        Reason::LevelSize => core.counters.compactions_size.add(1),
+        Reason::Level0Runs | Reason::Level0Merge => core.counters.compactions_level0.add(1),
+        Reason::Tombstones | Reason::Expired => core.counters.compactions_reclaim.add(1),
         Reason::Manual => core.counters.compactions_manual.add(1),
+        _ => core.counters.compactions_size.add(1),
     }
     core.counters.compaction_read_bytes.add(plan.input_bytes());
     core.counters.compaction_write_bytes.add(written);
@@ -358,7 +380,7 @@ fn close_active(core: &Arc<Core>, family: &Arc<Family>) -> Result<bool> {
 /// Waits for a background job, or runs one; fails when background work cannot get on.
 fn wait_for_job(core: &Arc<Core>) -> Result<()> {
     if core.options.background_threads == 0 {
-        crate::db::background::run_inline(core);
+        background::run_inline(core);
     } else {
         core.scheduler.notify_work();
         core.scheduler.wait_progress(std::time::Duration::from_millis(5));
@@ -369,39 +391,47 @@ fn wait_for_job(core: &Arc<Core>) -> Result<()> {
     }
 }
 
-/// Moves everything in `family` down to its deepest level that holds data.
+/// Brings everything in `family` into the fewest runs that its strategy knows.
 pub(crate) fn compact_now(core: &Arc<Core>, family: &Arc<Family>) -> Result<()> {
     flush_now(core, family)?;
-    let deepest = family.load().version.deepest_level().unwrap_or(0).max(1);
-    for level in 0..deepest {
-        loop {
-            core.check_open()?;
-            core.health.check()?;
-            family.check()?;
-            let version = Arc::clone(&family.load().version);
-            if version.level(level).tables().is_empty() {
-                break;
-            }
-            let picker = crate::db::background::picker(family);
-            let claimed = core.scheduler.claim(|busy| {
-                // Looked at again under the lock: a job may have ended in between.
-                picker.pick_manual(&family.peek().version, busy, level)
-            });
-            match claimed {
-                Some(plan) => {
-                    let result = compact(core, family, &plan);
-                    if planted::is("claim-kept-after-an-error") && result.is_err() {
-                        return result;
-                    }
-                    core.scheduler.release(&plan);
-                    result?;
+    // What is written from here on is not looked at again: it would never end.
+    let written_after = core.new_number();
+    let mut seen = HashSet::new();
+    loop {
+        core.check_open()?;
+        core.health.check()?;
+        family.check()?;
+        let mut waits = false;
+        let claimed = core.scheduler.claim(|busy| {
+            // Looked at again under the lock: a job may have ended in between.
+            let current = family.peek();
+            let picker = background::picker(family);
+            let pick = |busy| picker.pick_manual(&background::view(core, &current.version, busy));
+            let plan = pick(busy).filter(|plan| !is_repeated(plan, written_after, &seen));
+            waits = plan.is_none() && !busy.is_empty() && pick(&Busy::new()).is_some();
+            plan
+        });
+        match claimed {
+            Some(plan) => {
+                seen.extend(plan.tables().map(|table| table.number));
+                let result = compact(core, family, &plan);
+                if planted::is("claim-kept-after-an-error") && result.is_err() {
+                    return result;
                 }
-                None if family.peek().version.level(level).tables().is_empty() => break,
-                None => wait_for_job(core)?,
+                core.scheduler.release(&plan);
+                result?;
             }
+            None if waits => wait_for_job(core)?,
+            None => return Ok(()),
         }
     }
-    Ok(())
+}
+
+/// Whether `plan` only rewrites what this compaction has written, or tried, already.
+fn is_repeated(plan: &Compaction, written_after: FileNumber, seen: &HashSet<FileNumber>) -> bool {
+    plan.action == Action::Merge
+        && plan.tables().all(|table| table.number > written_after || seen.contains(&table.number))
+        && plan.placed_tables().all(|(level, _)| level == plan.place.level)
 }
 
 /// Waits until no job is due or running.
@@ -409,7 +439,7 @@ pub(crate) fn wait_idle(core: &Arc<Core>) -> Result<()> {
     loop {
         core.check_open()?;
         core.health.check()?;
-        if crate::db::background::is_idle(core) {
+        if background::is_idle(core) {
             return Ok(());
         }
         wait_for_job(core)?;

@@ -25,12 +25,13 @@ use crate::base::key::SeqNo;
 use crate::base::planted;
 use crate::base::sync::atomic::AtomicBool;
 use crate::batch::{BatchView, ColumnFamilyId};
+use crate::compaction;
 use crate::compaction::job::JobContext;
-use crate::compaction::{self, TablePlace};
+use crate::compaction::strategy::TimeWindows;
 use crate::db::jobs::check_tables;
 use crate::env::Env;
 use crate::memtable::Memtable;
-use crate::options::Options;
+use crate::options::{ColumnFamilyOptions, Options};
 use crate::sstable::TableCache;
 use crate::version::{FileNumbers, TableMeta, VersionSet};
 use crate::wal::frame::FRAME_HEADER_BYTES;
@@ -371,7 +372,7 @@ impl State<'_> {
         Ok(())
     }
 
-    fn options_of(&self, id: ColumnFamilyId) -> &crate::options::ColumnFamilyOptions {
+    fn options_of(&self, id: ColumnFamilyId) -> &ColumnFamilyOptions {
         let name = self.replay.versions.families().get(&id).map_or("", |f| f.name.as_str());
         self.replay.options.family(name)
     }
@@ -385,9 +386,13 @@ impl State<'_> {
             new_number: &|| self.replay.numbers.take(),
             cancelled: &never,
         };
-        let options = self.options_of(id).table_options(TablePlace::FLUSHED, id);
-        let output = compaction::flush::run(&context, &[memtable], Vec::new(), &options)?;
-        let tables = check_tables(self.replay.tables, &output, FileNumber(0));
+        let family = self.options_of(id);
+        let place = ColumnFamilyOptions::flush_place(&family.strategy);
+        let windows = family.strategy.windows().map(TimeWindows::split);
+        let options = family.table_options(place, id);
+        let options = options.with_event_time(windows.map(|windows| windows.time));
+        let output = compaction::flush::run(&context, &[memtable], Vec::new(), &options, windows)?;
+        let tables = check_tables(self.replay.tables, &output, windows.as_ref());
         let tables = tables.inspect_err(|_| context.discard(&output))?;
         self.tables.extend(tables.into_iter().map(|table| (id, table)));
         Ok(())

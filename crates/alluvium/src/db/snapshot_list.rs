@@ -39,6 +39,11 @@ impl SnapshotList {
         }
     }
 
+    /// The oldest sequence number that a snapshot is at.
+    pub(crate) fn oldest(&self) -> Option<SeqNo> {
+        self.0.lock().keys().next().copied()
+    }
+
     /// The sequence numbers, ascending, each once.
     pub(crate) fn sequences(&self) -> Vec<SeqNo> {
         self.0.lock().keys().copied().collect()

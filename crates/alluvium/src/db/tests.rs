@@ -78,7 +78,8 @@ fn what_is_written_is_read_across_memtables_levels_and_reopens() {
     check(&db);
     let stats = db.stats();
     assert!(stats.counter("flushes") > 5 && stats.counter("compactions") > 1, "{stats}");
-    assert!(stats.families[0].levels[1].tables > 0, "{stats}");
+    let deeper = stats.families[0].levels[1..].iter().map(|level| level.tables).sum::<usize>();
+    assert!(deeper > 0, "{stats}");
     db.close().unwrap();
     let db = open(&env, small());
     check(&db);
@@ -314,7 +315,7 @@ fn background_workers_do_the_same_work() {
     for index in 0..400 {
         assert_eq!(db.get(key(index)).unwrap().unwrap(), value(index, 4));
     }
-    assert!(db.stats().families[0].levels[0].tables < 4, "{}", db.stats());
+    assert!(db.stats().families[0].levels[0].score < 1.0, "{}", db.stats());
     db.close().unwrap();
     assert_eq!(open(&env, small()).scan(..).count(), 400);
 }
@@ -433,7 +434,7 @@ fn without_workers_writes_go_on_once_the_disk_has_healed() {
 }
 
 #[test]
-fn a_damaged_level0_is_an_error_for_writers_and_not_a_hang() {
+fn a_damaged_table_of_level0_is_told_of_and_stops_nobody() {
     let env = MemEnv::new();
     let mut options = small();
     options.column_family.level0_tables_compact = 2;
@@ -449,12 +450,17 @@ fn a_damaged_level0_is_an_error_for_writers_and_not_a_hang() {
     env.set_file_bytes(table, bytes);
     let db = open(&env, options);
     let os = WriteOptions { durability: Durability::Os };
-    let outcome = (100..5_000).find_map(|index| {
+    for index in 100..5_000 {
         let mut batch = WriteBatch::new();
         batch.put(key(index), value(index, 0));
-        db.write_with(batch, &os).err()
-    });
-    assert!(matches!(outcome, Some(Error::Corruption { .. })), "{outcome:?}");
+        db.write_with(batch, &os).unwrap();
+    }
+    // What is newer is merged beside it: reads meet few runs, and writers no stop.
+    let stats = db.stats();
+    assert!(stats.error.as_ref().is_some_and(|error| error.contains("damaged")), "{stats}");
+    let moved = stats.counter("compactions") + stats.counter("trivial_moves");
+    assert!(moved > 5 && stats.counter("stalls") == 0, "{stats}");
+    assert_eq!(db.get(key(4_999)).unwrap().unwrap(), value(4_999, 0));
 }
 
 #[test]

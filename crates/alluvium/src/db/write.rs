@@ -328,7 +328,7 @@ fn worst(core: &Core, bytes: u64) -> Stall {
         let current = family.peek();
         let decision = stall::decide(
             &Pressure {
-                level0_tables: current.version.level(0).runs().len(),
+                level0_tables: background::debt(family).runs,
                 level0_slowdown: family.options.level0_tables_slowdown,
                 level0_stop: family.options.level0_tables_stop,
                 memtable_full: full.contains(&family.id),

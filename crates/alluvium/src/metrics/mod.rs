@@ -133,6 +133,8 @@ counters! {
     compactions_level0,
     /// Compactions of a deeper level because it was over its size.
     compactions_size,
+    /// Compactions for the space that tombstones and expired entries hold.
+    compactions_reclaim,
     /// Compactions that somebody asked for.
     compactions_manual,
     /// Tables moved to the next level without being rewritten.

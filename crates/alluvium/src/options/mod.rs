@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use crate::base::limits::LEVELS;
 use crate::batch::ColumnFamilyId;
+use crate::compaction::strategy::{Picker, Strategy};
 use crate::compaction::{LevelShape, TablePlace};
 use crate::metrics::Listeners;
 use crate::sstable::{Codec, TableOptions};
@@ -101,11 +102,17 @@ pub struct ColumnFamilyOptions {
     /// Target size of a table. Larger: fewer files; smaller: compaction in smaller steps.
     /// Default: 64 MiB.
     pub table_bytes: u64,
-    /// Tables of level 0 that start a compaction. Larger: less rewriting, slower reads. Default: 4.
+    /// How tables are merged. May be another at every open, and be changed while the store is open
+    /// (`Db::set_strategy`). Default: [`Strategy::Leveled`].
+    pub strategy: Strategy,
+    /// A tombstone that has waited this long is merged with what it hides, whether that pays or
+    /// not. Smaller: deleted data leaves the disk sooner, for more rewriting. Default: one day.
+    pub tombstone_age: Duration,
+    /// Runs of level 0 that start a compaction. Larger: less rewriting, slower reads. Default: 4.
     pub level0_tables_compact: usize,
-    /// Tables of level 0 at which writers are slowed. Default: 20.
+    /// Runs of level 0 waiting to be merged at which writers are slowed. Default: 20.
     pub level0_tables_slowdown: usize,
-    /// Tables of level 0 at which writers wait. Default: 36.
+    /// Runs of level 0 waiting to be merged at which writers wait. Default: 36.
     pub level0_tables_stop: usize,
     /// Target size of level 1. About `memtable_bytes * level0_tables_compact` is a good value.
     /// Default: 256 MiB.
@@ -133,6 +140,8 @@ impl Default for ColumnFamilyOptions {
                 Codec::Zstd,
             ]),
             table_bytes: 64 << 20,
+            strategy: Strategy::Leveled,
+            tombstone_age: Duration::from_secs(24 * 3600),
             level0_tables_compact: 4,
             level0_tables_slowdown: 20,
             level0_tables_stop: 36,
@@ -148,16 +157,43 @@ impl ColumnFamilyOptions {
         TableOptions {
             block_bytes: self.block_bytes,
             restart_interval: self.restart_interval,
-            codec: self.codecs.get(place.level).copied().unwrap_or(Codec::None),
+            codec: self.codec(place),
             filter_bits_per_key: self.filter_bits_per_key,
             column_family: family,
+            event_time: None,
         }
+    }
+
+    fn codec(&self, place: TablePlace) -> Codec {
+        self.codecs.get(place.level).copied().unwrap_or(Codec::None)
+    }
+
+    /// Where flushed tables stand: those that are seldom or never merged are written as they will
+    /// stay.
+    pub(crate) fn flush_place(strategy: &Strategy) -> TablePlace {
+        match strategy {
+            Strategy::TimeWindows(_) | Strategy::Fifo(_) => {
+                TablePlace { level: 0, depth: 1, bottom: true }
+            }
+            _ => TablePlace::FLUSHED,
+        }
+    }
+
+    /// The picker of a family with these options that follows `strategy`.
+    pub(crate) fn picker(&self, strategy: &Strategy) -> Picker {
+        strategy.picker(self.level_shape())
     }
 
     /// The shape that compaction keeps.
     pub(crate) fn level_shape(&self) -> LevelShape {
         LevelShape {
-            level0_tables: self.level0_tables_compact,
+            flush_bytes: self.memtable_bytes as u64,
+            level0_runs: self.level0_tables_compact,
+            codecs: std::array::from_fn(|depth| {
+                let bottom = depth == LEVELS;
+                let place = TablePlace { level: depth, depth, bottom };
+                self.codec(place).tag()
+            }),
             level1_bytes: self.level1_bytes,
             level_ratio: self.level_ratio,
             table_bytes: self.table_bytes,

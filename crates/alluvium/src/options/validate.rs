@@ -61,7 +61,11 @@ impl ColumnFamilyOptions {
             ),
             (self.level1_bytes >= 1, "level1_bytes must not be 0"),
             (self.level_ratio >= 2, "level_ratio must be 2 at least"),
-        ])
+        ])?;
+        match self.strategy.breach() {
+            Some(sentence) => Err(Error::invalid(format!("options: {sentence}"))),
+            None => Ok(()),
+        }
     }
 }
 

@@ -34,7 +34,7 @@ pub enum Codec {
 
 impl Codec {
     /// The codec's number on disk.
-    pub(super) fn tag(self) -> u8 {
+    pub(crate) fn tag(self) -> u8 {
         match self {
             Codec::None => 0,
             Codec::Lz4 => 1,

@@ -43,6 +43,7 @@ mod table_file;
 mod verify;
 mod writer;
 
+use crate::base::event_time::EventTime;
 use crate::batch::ColumnFamilyId;
 
 pub use compression::Codec;
@@ -67,6 +68,15 @@ pub(crate) struct TableOptions {
     pub(crate) filter_bits_per_key: u32,
     /// The column family that the table belongs to.
     pub(crate) column_family: ColumnFamilyId,
+    /// Where keys say when their event was, for a family that groups by it.
+    pub(crate) event_time: Option<EventTime>,
+}
+
+impl TableOptions {
+    /// The same with the event times of keys noted, or not.
+    pub(crate) fn with_event_time(self, event_time: Option<EventTime>) -> TableOptions {
+        TableOptions { event_time, ..self }
+    }
 }
 
 impl Default for TableOptions {
@@ -77,6 +87,7 @@ impl Default for TableOptions {
             codec: Codec::None,
             filter_bits_per_key: 10,
             column_family: ColumnFamilyId::DEFAULT,
+            event_time: None,
         }
     }
 }

@@ -17,6 +17,7 @@ use std::sync::Arc;
 
 use crate::base::checksum::{checksum, key_hash};
 use crate::base::error::{Error, Result};
+use crate::base::event_time::EventTime;
 use crate::base::file::FileNumber;
 use crate::base::key::{SeqNo, TRAILER_BYTES, ValueKind, trailer_kind, trailer_seq, try_split};
 use crate::base::limits::{BLOCK_BYTES_MAX, KEY_BYTES_MAX, VALUE_BYTES_MAX};
@@ -56,6 +57,11 @@ pub(crate) struct TableSummary {
     pub(crate) smallest_seq: SeqNo,
     /// The largest sequence number.
     pub(crate) largest_seq: SeqNo,
+    /// The tag of the codec that was asked for.
+    pub(crate) codec: u8,
+    /// The earliest and the latest event time, where they were looked at; greatest of all where
+    /// keys have none.
+    pub(crate) times: Option<(u64, u64)>,
     /// The checksum in the footer, by which this table is told from any other of its number.
     pub(crate) footer_checksum: u64,
 }
@@ -72,6 +78,9 @@ pub(crate) struct TableWriter {
     unindexed: Option<BlockHandle>,
     filter: FilterBuilder,
     properties: Properties,
+    event_time: Option<EventTime>,
+    /// The earliest and the latest event time so far.
+    times: Option<(u64, u64)>,
     /// The encoded internal key added last.
     last: Vec<u8>,
     /// Reused for separators and handles.
@@ -108,6 +117,8 @@ impl TableWriter {
             unindexed: None,
             filter: FilterBuilder::new(options.filter_bits_per_key),
             properties,
+            event_time: options.event_time,
+            times: None,
             last: Vec::new(),
             scratch: Vec::new(),
         }
@@ -133,6 +144,11 @@ impl TableWriter {
         if new_user_key {
             let whole = planted::is("filter-of-internal-keys");
             self.filter.add_hash(key_hash(if whole { internal_key } else { user_key }));
+            if let Some(event_time) = self.event_time {
+                let time = event_time.of(user_key).unwrap_or(u64::MAX);
+                let (first, last) = self.times.unwrap_or((time, time));
+                self.times = Some((first.min(time), last.max(time)));
+            }
         }
         self.block.add(common, internal_key, value);
         self.note(kind, internal_key, value, trailer_seq(trailer));
@@ -241,7 +257,10 @@ impl TableWriter {
         if !planted::is("table-not-synced") {
             self.output.sync()?;
         }
-        Ok(summarize(self.properties, &self.output, footer_checksum))
+        Ok(TableSummary {
+            times: self.times,
+            ..summarize(self.properties, &self.output, footer_checksum)
+        })
     }
 }
 
@@ -270,6 +289,8 @@ fn summarize(properties: Properties, output: &Output, footer_checksum: u64) -> T
         largest: properties.largest,
         smallest_seq: properties.smallest_seq,
         largest_seq: properties.largest_seq,
+        codec: properties.codec.tag(),
+        times: None,
         footer_checksum,
     }
 }

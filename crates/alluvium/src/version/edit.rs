@@ -323,6 +323,7 @@ fn put_varints(out: &mut Vec<u8>, values: &[u64]) {
 fn put_facts(out: &mut Vec<u8>, table: &TableFacts) {
     put_varints(out, &[table.number.0, table.bytes, table.entries, table.tombstones]);
     put_varints(out, &[table.range_tombstones, table.oldest_tombstone.get(), table.run.0]);
+    put_varint(out, u64::from(table.codec));
     match table.expiry {
         Some(expiry) => put_varints(out, &[expiry.entries, expiry.first_ms, expiry.last_ms]),
         None => put_varint(out, 0),
@@ -383,6 +384,7 @@ fn take_facts(input: &mut &[u8]) -> Option<TableFacts> {
         range_tombstones: take_varint(input)?,
         oldest_tombstone: take_sequence(input)?,
         run: take_number(input)?,
+        codec: u8::try_from(take_varint(input)?).ok()?,
         expiry: take_expiry(input)?,
         times: take_times(input)?,
         smallest: take_prefixed(input)?.to_vec(),

@@ -5,6 +5,10 @@
 //! ascending and disjoint in user keys. Level 0 has any number of runs, newest first (largest
 //! sequence number, then run number); any other level has one at most.
 //!
+//! Tables of level 0 say which run they were written with. What shares no key is put end to end, so
+//! that a run here may be several of those: a lookup pays for runs, and load in key order makes
+//! one.
+//!
 //! Runs of level 0 may overlap in keys *and* in sequence numbers (the runs of different time
 //! windows do): whoever looks for the newest version of a key may stop at a run only when no later
 //! run holds anything newer than what was found. [`Run::largest_seq`] tells.
@@ -32,7 +36,6 @@ use crate::version::{Breach, Checked};
 /// Tables that are ascending and share no user key.
 #[derive(Debug, Default)]
 pub struct Run {
-    number: FileNumber,
     tables: Vec<Arc<TableMeta>>,
     bytes: u64,
     largest_seq: SeqNo,
@@ -40,14 +43,8 @@ pub struct Run {
 }
 
 impl Run {
-    /// The run made of `tables`, in any order.
-    fn build(
-        level: usize,
-        number: FileNumber,
-        mut tables: Vec<Arc<TableMeta>>,
-    ) -> Checked<Arc<Run>> {
-        tables.sort_by(|a, b| a.smallest_user_key().cmp(b.smallest_user_key()));
-        check_disjoint(level, &tables)?;
+    /// The run made of `tables`, which are ascending and disjoint.
+    fn build(level: usize, tables: Vec<Arc<TableMeta>>) -> Checked<Arc<Run>> {
         let mut bytes = 0u64;
         for table in &tables {
             bytes = bytes.checked_add(table.bytes).ok_or_else(|| {
@@ -56,7 +53,6 @@ impl Run {
         }
         let largest_seq = tables.iter().map(|table| table.largest_seq).max();
         Ok(Arc::new(Run {
-            number,
             fences: Fences::build(&tables),
             bytes,
             largest_seq: largest_seq.unwrap_or_default(),
@@ -69,6 +65,12 @@ impl Run {
     #[inline]
     pub fn tables(&self) -> &[Arc<TableMeta>] {
         &self.tables
+    }
+
+    /// The bytes of the tables.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.bytes
     }
 
     /// The largest sequence number in it.
@@ -125,21 +127,25 @@ pub struct Level {
 impl Level {
     /// Level `index` made of `tables`, in any order.
     pub(super) fn build(index: usize, tables: Vec<Arc<TableMeta>>) -> Checked<Level> {
-        let mut grouped: BTreeMap<FileNumber, Vec<Arc<TableMeta>>> = BTreeMap::new();
+        let mut groups: BTreeMap<FileNumber, Vec<Arc<TableMeta>>> = BTreeMap::new();
         for table in tables {
             let run = if index == 0 { table.run_number() } else { FileNumber(0) };
-            grouped.entry(run).or_default().push(table);
+            groups.entry(run).or_default().push(table);
         }
-        let mut runs = Vec::with_capacity(grouped.len());
+        for group in groups.values_mut() {
+            group.sort_by(|a, b| a.smallest_user_key().cmp(b.smallest_user_key()));
+            check_disjoint(index, group)?;
+        }
+        let mut runs = Vec::new();
         let mut bytes = 0u64;
-        for (number, tables) in grouped {
-            let run = Run::build(index, number, tables)?;
-            bytes = bytes.checked_add(run.bytes).ok_or_else(|| {
-                Breach::of_table(number, format!("level {index} has 2^64 bytes or more"))
-            })?;
+        for tables in chain(groups.into_values().collect()) {
+            let run = Run::build(index, tables)?;
+            bytes = bytes
+                .checked_add(run.bytes)
+                .ok_or_else(|| Breach::new(format!("level {index} has 2^64 bytes or more")))?;
             runs.push(run);
         }
-        runs.sort_by_key(|run| Reverse((run.largest_seq, run.number)));
+        runs.sort_by_key(|run| Reverse((run.largest_seq, run.tables.first().map(|t| t.number))));
         if planted::is("level0-oldest-first") {
             runs.reverse();
         }
@@ -217,6 +223,37 @@ impl Level {
         let chosen = self.tables.iter().zip(taken).filter(|&(_, taken)| taken);
         chosen.map(|(table, _)| Arc::clone(table)).collect()
     }
+}
+
+/// Puts groups of tables end to end where they share no key, so that there are as few runs as that
+/// gives: whatever is written in the order of its keys makes one run, however many flushes it took.
+/// The newest group is placed first, each into the first chain that has room for it.
+#[must_use]
+pub fn chain(mut groups: Vec<Vec<Arc<TableMeta>>>) -> Vec<Vec<Arc<TableMeta>>> {
+    let newest = |group: &Vec<Arc<TableMeta>>| group.iter().map(|table| table.largest_seq).max();
+    groups.sort_by_key(|group| Reverse((newest(group), group.first().map(|t| t.number))));
+    // Each chain: where its groups begin, and which they are.
+    let mut chains: Vec<BTreeMap<&[u8], usize>> = Vec::new();
+    for (index, group) in groups.iter().enumerate() {
+        let (Some(first), Some(last)) = (group.first(), group.last()) else { continue };
+        let has_room = |chain: &BTreeMap<&[u8], usize>| {
+            let before = chain.range(..=last.largest_user_key()).next_back();
+            let ends = before.and_then(|(_, &other)| groups[other].last());
+            ends.is_none_or(|table| table.largest_user_key() < first.smallest_user_key())
+        };
+        match chains.iter_mut().find(|chain| has_room(chain)) {
+            Some(chain) => {
+                chain.insert(first.smallest_user_key(), index);
+            }
+            None => chains.push(BTreeMap::from([(first.smallest_user_key(), index)])),
+        }
+    }
+    let order: Vec<Vec<usize>> =
+        chains.into_iter().map(|chain| chain.into_values().collect()).collect();
+    let chained = |chain: Vec<usize>| {
+        chain.into_iter().flat_map(|index| std::mem::take(&mut groups[index])).collect()
+    };
+    order.into_iter().map(chained).collect()
 }
 
 fn check_disjoint(index: usize, tables: &[Arc<TableMeta>]) -> Checked<()> {

@@ -50,13 +50,13 @@ use crate::base::limits::LEVELS;
 pub use edit::VersionEdit;
 #[cfg(test)]
 use edit::{AddedTable, DeletedTable};
-pub use level::{Level, Run};
+pub use level::{Level, Run, chain};
 pub use numbers::FileNumbers;
 pub use presence::{StoreState, store_exists};
 pub(crate) use survey::{Survey, SurveyedState, is_plausible};
 #[cfg(test)]
-use table_meta::{EventTimes, Expiry};
-pub use table_meta::{ObsoleteTables, TableFacts, TableMeta};
+use table_meta::Expiry;
+pub use table_meta::{EventTimes, ObsoleteTables, TableFacts, TableMeta};
 pub use version_set::VersionSet;
 
 /// A rule that an edit, or a set of tables, breaks. It is damage when the edit came from disk and a

@@ -37,6 +37,11 @@ pub struct EventTimes {
     pub last_ms: u64,
 }
 
+impl EventTimes {
+    /// The entries have no time.
+    pub const TIMELESS: EventTimes = EventTimes { first_ms: u64::MAX, last_ms: u64::MAX };
+}
+
 /// What an edit says of a table.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TableFacts {
@@ -54,10 +59,12 @@ pub struct TableFacts {
     pub oldest_tombstone: SeqNo,
     /// Its entries that expire; `None` where none does.
     pub expiry: Option<Expiry>,
-    /// The event times of its entries; `None` where the family has no windows.
+    /// The event times of its entries; `None` where it was written without a look at them.
     pub times: Option<EventTimes>,
-    /// In level 0: the sorted run that it is part of, named by the number of one table of the run;
-    /// zero where the table is a run by itself. Means nothing in deeper levels.
+    /// How its blocks were to be compressed: the tag of a codec.
+    pub codec: u8,
+    /// In level 0: the sorted run that it was written with, named by the number of one table of the
+    /// run; zero where the table is a run by itself. Means nothing in deeper levels.
     pub run: FileNumber,
     /// Its first internal key, encoded.
     pub smallest: Vec<u8>,

@@ -11,7 +11,7 @@ use alluvium::{
 };
 
 use crate::metamorphic::answer::{Answer, Entry, Moved};
-use crate::metamorphic::knobs::Setting;
+use crate::metamorphic::knobs::{Setting, strategy};
 use crate::metamorphic::step::{Move, Put, Restart, Step};
 use crate::operation::{DEFAULT_FAMILY, Direction};
 
@@ -53,6 +53,9 @@ pub struct Replay<'a> {
     kept: BTreeMap<usize, Kept>,
     /// Whether there are buffered writes since the last sync.
     buffered: bool,
+    /// Whether the strategy changes while the store is open, and how often it has.
+    wanders: bool,
+    switches: u64,
 }
 
 type Outcome = Result<Answer, Error>;
@@ -82,6 +85,8 @@ impl<'a> Replay<'a> {
             snapshots: BTreeMap::new(),
             kept: BTreeMap::new(),
             buffered: false,
+            wanders: false,
+            switches: 0,
         };
         replay.open()?;
         Ok(replay)
@@ -89,7 +94,9 @@ impl<'a> Replay<'a> {
 
     fn open(&mut self) -> Result<(), Error> {
         let setting = self.settings.get(self.life).or(self.settings.last());
-        self.options = setting.cloned().unwrap_or_default().options();
+        let setting = setting.cloned().unwrap_or_default();
+        self.wanders = setting.wanders();
+        self.options = setting.options();
         self.life += 1;
         self.buffered = false;
         let db = Db::open_env(self.place.env(), self.options.clone())?;
@@ -126,9 +133,25 @@ impl<'a> Replay<'a> {
         report.damages.into_iter().next().map_or(Ok(()), Err)
     }
 
+    /// Gives every family the next strategy, where the options say so.
+    fn wander(&mut self) -> Result<(), Error> {
+        if self.wanders {
+            self.switches += 1;
+            for family in self.families.values() {
+                family.set_strategy(strategy(self.switches % 6))?;
+            }
+        }
+        Ok(())
+    }
+
     /// Does one step.
     pub fn step(&mut self, step: &Step) -> Answer {
         let Some(db) = self.db.clone() else { return Answer::Failed("it is closed".to_owned()) };
+        if matches!(step, Step::Flush { .. } | Step::Compact { .. })
+            && let Err(error) = self.wander()
+        {
+            return Answer::Failed(error.to_string());
+        }
         let result = match step {
             Step::Write { durability, changes } => self.write(&db, *durability, changes),
             Step::Sync => db.sync().map(|()| Answer::Done),

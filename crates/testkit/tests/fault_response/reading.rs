@@ -70,6 +70,7 @@ fn damage_in_an_input_sets_its_tables_aside_and_everything_else_goes_on() {
     options.column_family.level0_tables_compact = 2;
     let store = Store::with(options);
     fill(&store.db, 0..10, 0);
+    fill(&store.db, 59..60, 0);
     store.db.flush().unwrap();
     store.db.wait_idle().unwrap();
     let damaged = store.files(FileKind::Table)[0];

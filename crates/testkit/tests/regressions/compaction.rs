@@ -158,7 +158,7 @@ fn reg_c04_every_pick_takes_all_that_overlaps() {
                 }
             }
         }
-        assert!((0..7).filter(|index| level(&db, *index).0 > 0).count() >= 3);
+        assert!((0..7).filter(|index| level(&db, *index).0 > 0).count() >= 2);
     }
 }
 
@@ -478,9 +478,11 @@ fn reg_c21_entries_in_are_entries_out_and_entries_dropped() {
             (0..200).step_by(7).for_each(|index| db.delete(key(index + round)).unwrap());
             db.flush().unwrap();
         }
-        let before = entries(&db);
+        // Tombstones that pay for it are merged without being asked.
+        let dropped = || db.stats().counter("compaction_dropped_entries");
+        let before = entries(&db) + dropped();
         db.compact().unwrap();
-        let dropped = db.stats().counter("compaction_dropped_entries");
+        let dropped = dropped();
         assert!(dropped > 100);
         assert_eq!(before, entries(&db) + dropped, "tables of {table_bytes}");
         assert_eq!(all(&db).len() as u64, entries(&db), "each key once, no tombstone");
@@ -503,15 +505,16 @@ fn reg_c22_a_tombstone_stays_over_what_it_hides() {
     db.flush().unwrap();
     db.wait_idle().unwrap();
     assert!((2..7).any(|index| level(&db, index).1 > 0), "{}", db.stats());
-    (0..30).step_by(2).for_each(|index| db.delete(key(index)).unwrap());
+    // Few enough that they do not pay for being merged with what they hide.
+    (0..30).step_by(10).for_each(|index| db.delete(key(index)).unwrap());
     db.flush().unwrap();
     db.wait_idle().unwrap();
     assert_eq!(level(&db, 0).0, 0, "the tombstones went through a compaction");
     let check = |db: &Db| {
         for index in 0..30 {
-            assert_eq!(db.get(key(index)).unwrap().is_some(), index % 2 == 1, "{index}");
+            assert_eq!(db.get(key(index)).unwrap().is_some(), index % 10 != 0, "{index}");
         }
-        assert_eq!(db.scan(..).map(Result::unwrap).count(), 15);
+        assert_eq!(db.scan(..).map(Result::unwrap).count(), 27);
     };
     check(&db);
     let tombstones: u64 = (1..7).map(|index| level(&db, index).2).sum();
@@ -521,7 +524,7 @@ fn reg_c22_a_tombstone_stays_over_what_it_hides() {
     check(&db);
     db.compact().unwrap();
     check(&db);
-    assert_eq!(entries(&db), 15);
+    assert_eq!(entries(&db), 27);
 }
 
 /// fjall-rs/fjall#230, fjall-rs/fjall#112: with more than one worker some inserts were lost. Four

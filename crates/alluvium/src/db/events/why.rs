@@ -29,7 +29,7 @@ pub(crate) fn compaction(family: &Family, plan: &Compaction) -> String {
     let current = family.peek();
     let level = plan.inputs.iter().map(|input| input.level).min().unwrap_or(0);
     match plan.reason {
-        Reason::Level0Tables => format!(
+        Reason::Level0Runs => format!(
             "level 0 held {}, trigger {}",
             counted(current.version.level(0).runs().len(), "run"),
             family.options.level0_tables_compact
@@ -39,7 +39,17 @@ pub(crate) fn compaction(family: &Family, plan: &Compaction) -> String {
             let score = picker(family).scores(&current.version)[level];
             format!("level {level} held {}, {score:.2} times its target", bytes(held))
         }
-        Reason::Manual => "somebody asked for it".to_owned(),
+        Reason::TierFull | Reason::WindowFull | Reason::BottomDue => {
+            let runs = counted(current.version.level(0).runs().len(), "run");
+            let strategy = family.strategy();
+            format!("{} ({}; level 0 held {runs})", plan.reason.words(), strategy.name())
+        }
+        Reason::Tombstones => {
+            let tombstones: u64 = plan.tables().map(|table| table.tombstones).sum();
+            let entries: u64 = plan.tables().map(|table| table.entries).sum();
+            format!("{}: {tombstones} among {entries} entries", plan.reason.words())
+        }
+        _ => plan.reason.words().to_owned(),
     }
 }
 

@@ -228,9 +228,9 @@ impl Replay<'_> {
         for (id, memtable) in std::mem::take(&mut self.memtables) {
             let options = self.work.options.column_family.table_options(TablePlace::FLUSHED, id);
             let output = self.work.with_context(|context| {
-                compaction::flush::run(context, &[memtable], Vec::new(), &options)
+                compaction::flush::run(context, &[memtable], Vec::new(), &options, None)
             })?;
-            let written = check_tables(&self.work.tables, &output, FileNumber(0))?;
+            let written = check_tables(&self.work.tables, &output, None)?;
             self.tables.extend(written.into_iter().map(|table| (id, table)));
         }
         Ok(())

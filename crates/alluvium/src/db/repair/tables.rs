@@ -79,7 +79,7 @@ impl Work {
         let output = self.with_context(|context| rewrite(context, &mut salvage, &options))?;
         let bounds = Some((table.smallest_user_key(), table.largest_user_key()));
         self.report_findings(Some(family), table.number, &findings, Some(table.entries), bounds);
-        for table in check_tables(&self.tables, &output, FileNumber(0))? {
+        for table in check_tables(&self.tables, &output, None)? {
             self.edit.add(family, level, table);
         }
         Ok(())
@@ -344,7 +344,7 @@ impl Work {
         let (output, last) =
             self.with_context(|context| merge(context, merging, &options, table_bytes))?;
         self.last_sequence = self.last_sequence.max(last);
-        for table in check_tables(&self.tables, &output, FileNumber(0))? {
+        for table in check_tables(&self.tables, &output, None)? {
             self.edit.add(id, level, table);
         }
         for table in replayed {

@@ -43,6 +43,7 @@ fn options() -> impl Strategy<Value = TableOptions> {
             codec,
             filter_bits_per_key: bits,
             column_family: ColumnFamilyId(3),
+            ..TableOptions::default()
         }
     })
 }

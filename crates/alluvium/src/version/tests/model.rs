@@ -62,8 +62,38 @@ fn any_model() -> impl Strategy<Value = Model> {
     })
 }
 
-fn numbers(tables: &[Arc<TableMeta>]) -> Vec<u64> {
-    tables.iter().map(|table| table.number.0).collect()
+/// The numbers of tables of `level`: in the order of the level, but for level 0, whose runs say
+/// more ([`check_runs`]).
+fn numbers(level: usize, tables: &[Arc<TableMeta>]) -> Vec<u64> {
+    let mut numbers: Vec<u64> = tables.iter().map(|table| table.number.0).collect();
+    if level == 0 {
+        numbers.sort_unstable();
+    }
+    numbers
+}
+
+/// Level 0 is runs of tables that share no key, newest first, and as few as placing the newest
+/// table first gives: no run could take in a whole later one.
+fn check_runs(level: &Level) {
+    for run in level.runs() {
+        for pair in run.tables().windows(2) {
+            assert!(pair[0].largest_user_key() < pair[1].smallest_user_key());
+        }
+        let largest = run.tables().iter().map(|table| table.largest_seq).max().unwrap();
+        assert_eq!(run.largest_seq(), largest);
+        assert_eq!(run.bytes(), run.tables().iter().map(|table| table.bytes).sum::<u64>());
+    }
+    assert!(level.runs().is_sorted_by_key(|run| std::cmp::Reverse(run.largest_seq())));
+    let in_runs = level.runs().iter().flat_map(|run| run.tables());
+    assert!(in_runs.zip(level.tables()).all(|(one, other)| Arc::ptr_eq(one, other)));
+    for (index, run) in level.runs().iter().enumerate() {
+        for other in level.runs().iter().skip(index + 1) {
+            let meets = other.tables().iter().any(|table| {
+                !run.overlapping(table.smallest_user_key(), table.largest_user_key()).is_empty()
+            });
+            assert!(meets, "two runs of level 0 that could be one");
+        }
+    }
 }
 
 /// The numbers of the tables of a level in the order that a level keeps.
@@ -74,7 +104,7 @@ fn ordered(model: &Model, level: usize) -> Vec<u64> {
         .map(|(number, (_, spot))| (spot, *number))
         .collect();
     if level == 0 {
-        here.sort_by_key(|(spot, number)| std::cmp::Reverse((spot.2, *number)));
+        here.sort_by_key(|(_, number)| *number);
     } else {
         here.sort();
     }
@@ -112,14 +142,16 @@ proptest! {
     ) {
         let version = version_of(&model);
         prop_assert_eq!(version.table_count(), model.len());
+        check_runs(version.level(0));
         prop_assert_eq!(version.bytes(), version.tables().map(|table| table.bytes).sum::<u64>());
         let edges = model.values().flat_map(|(_, spot)| [spot.0.clone(), spot.1.clone()]);
         let keys: Vec<_> = keys.into_iter().chain(edges).collect();
         for level in 0..3 {
-            prop_assert_eq!(numbers(version.level(level).tables()), ordered(&model, level));
+            prop_assert_eq!(numbers(level, version.level(level).tables()), ordered(&model, level));
             for (smallest, largest, _) in &bounds {
                 let found = version.overlapping(level, smallest, largest);
-                prop_assert_eq!(numbers(&found), overlapping(&model, level, smallest, largest));
+                let wanted = overlapping(&model, level, smallest, largest);
+                prop_assert_eq!(numbers(level, &found), wanted);
             }
             for key in keys.iter().filter(|_| level > 0) {
                 let found = version.candidate(level, key).map(|table| table.number.0);
@@ -166,11 +198,12 @@ proptest! {
         }
         let next = version.apply(&added, &deleted).unwrap();
         for level in 0..LEVELS {
-            prop_assert_eq!(numbers(next.level(level).tables()), ordered(&after, level));
+            prop_assert_eq!(numbers(level, next.level(level).tables()), ordered(&after, level));
         }
+        check_runs(next.level(0));
         // The version that a reader holds is as it was.
         for level in 0..LEVELS {
-            prop_assert_eq!(numbers(version.level(level).tables()), ordered(&before, level));
+            prop_assert_eq!(numbers(level, version.level(level).tables()), ordered(&before, level));
         }
     }
 

@@ -1,0 +1,138 @@
+//! What a rewrite would give back: tombstones that hide data, entries that have expired. Pure.
+//!
+//! Deletes return their space only where a merge brings a tombstone and what it hides together.
+//! Whether that is worth its cost is a matter of arithmetic, not of a share of tombstones: a table
+//! of nothing but tombstones over an empty range is worth nothing, a few of them over large values
+//! are worth much.
+//!
+//! A tombstone that pays for nothing is still merged once it has waited long enough
+//! ([`crate::compaction::Ages::overdue`]): deleted data must not stay on disk for ever.
+
+use std::sync::Arc;
+
+use crate::base::key::SeqNo;
+use crate::compaction::View;
+use crate::version::{TableMeta, Version};
+
+/// A rewrite pays when what it frees is at least its cost divided by this.
+const COST_PER_FREED: u64 = 4;
+
+/// The bytes that a table of nothing but range tombstones may free are not known; each range is
+/// taken to hide this many entries.
+const ENTRIES_PER_RANGE_TOMBSTONE: u64 = 1_000;
+
+/// What merging tables would free, and what it would read.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Gain {
+    pub(crate) freed_bytes: u64,
+    pub(crate) cost_bytes: u64,
+    /// Whether some tombstone has waited long enough.
+    pub(crate) overdue: bool,
+}
+
+impl Gain {
+    /// Whether it is worth doing.
+    pub(crate) fn pays(&self) -> bool {
+        self.overdue || (self.freed_bytes > 0 && self.ratio() * COST_PER_FREED as f64 >= 1.0)
+    }
+
+    /// Bytes freed for each byte read.
+    pub(crate) fn ratio(&self) -> f64 {
+        self.freed_bytes as f64 / self.cost_bytes.max(1) as f64
+    }
+}
+
+/// What merging `upper` with `lower` frees, where `hidden` is everything older that `upper`
+/// overlaps: its tombstones may hide entries of all of it, `lower` is what they meet first.
+pub(crate) fn gain<'a>(
+    view: &View<'_>,
+    upper: impl Iterator<Item = &'a Arc<TableMeta>>,
+    lower: &[Arc<TableMeta>],
+    hidden: &[Arc<TableMeta>],
+) -> Gain {
+    let mut gain = Gain { cost_bytes: bytes_of(lower), ..Gain::default() };
+    let mut tombstones = 0u64;
+    for table in upper {
+        gain.cost_bytes += table.bytes;
+        let ranges = table.range_tombstones.saturating_mul(ENTRIES_PER_RANGE_TOMBSTONE);
+        tombstones = tombstones.saturating_add(table.tombstones).saturating_add(ranges);
+        gain.freed_bytes = gain.freed_bytes.saturating_add(expired_bytes(table, view.now_ms));
+        gain.overdue |= is_overdue(view, table) && !hidden.is_empty();
+    }
+    let (entries, bytes) = hidden.iter().fold((0u64, 0u64), |(entries, bytes), table| {
+        (entries + table.entries, bytes.saturating_add(table.bytes))
+    });
+    let each = bytes.checked_div(entries).unwrap_or(0);
+    let met = each.saturating_mul(tombstones.min(entries));
+    gain.freed_bytes = gain.freed_bytes.saturating_add(met);
+    gain
+}
+
+fn bytes_of(tables: &[Arc<TableMeta>]) -> u64 {
+    tables.iter().map(|table| table.bytes).sum()
+}
+
+/// Whether `table` holds a tombstone that has waited long enough.
+fn is_overdue(view: &View<'_>, table: &TableMeta) -> bool {
+    table.oldest_tombstone > SeqNo::ZERO && table.oldest_tombstone <= view.ages.overdue
+}
+
+/// About how many bytes of `table` belong to entries that have expired: their times are taken to
+/// lie evenly between the first and the last.
+pub(crate) fn expired_bytes(table: &TableMeta, now_ms: u64) -> u64 {
+    let Some(expiry) = table.expiry else { return 0 };
+    if now_ms < expiry.first_ms {
+        return 0;
+    }
+    let span = expiry.last_ms - expiry.first_ms;
+    let share = if now_ms >= expiry.last_ms {
+        1.0
+    } else {
+        (now_ms - expiry.first_ms) as f64 / span.max(1) as f64
+    };
+    let expired = share * expiry.entries as f64 / table.entries.max(1) as f64;
+    (table.bytes as f64 * expired) as u64
+}
+
+/// Whether every entry of `table` has expired.
+pub(crate) fn is_all_expired(table: &TableMeta, now_ms: u64) -> bool {
+    table.range_tombstones == 0
+        && table.expiry.is_some_and(|expiry| {
+            expiry.entries == table.entries && now_ms > 0 && expiry.last_ms <= now_ms
+        })
+}
+
+/// Whether a rewrite of `table` at the bottom, alone, frees enough: its tombstones hide nothing
+/// there any more and are only kept until a snapshot or their grace has gone.
+pub(crate) fn pays_at_the_bottom(view: &View<'_>, table: &TableMeta) -> bool {
+    let droppable =
+        table.oldest_tombstone > SeqNo::ZERO && table.oldest_tombstone <= view.ages.droppable;
+    let tombstones = table.tombstones + table.range_tombstones;
+    let many = tombstones.saturating_mul(COST_PER_FREED) >= table.entries;
+    let expired = expired_bytes(table, view.now_ms).saturating_mul(COST_PER_FREED) >= table.bytes;
+    (droppable && (many || is_overdue(view, table))) || (expired && table.expiry.is_some())
+}
+
+/// Everything in `version` that is older than `table` and overlaps it: other runs of level 0 that
+/// hold older data, where the table is there, and all deeper levels.
+pub(crate) fn older_overlapping(
+    version: &Version,
+    level: usize,
+    table: &TableMeta,
+) -> Vec<Arc<TableMeta>> {
+    let (low, high) = (table.smallest_user_key(), table.largest_user_key());
+    let mut older = Vec::new();
+    if level == 0 {
+        for run in version.level(0).runs() {
+            let others = run.overlapping(low, high).iter();
+            let is_older = |other: &&Arc<TableMeta>| {
+                other.number != table.number && other.smallest_seq < table.largest_seq
+            };
+            older.extend(others.filter(is_older).cloned());
+        }
+    }
+    for deeper in version.levels().skip(level + 1) {
+        older.extend_from_slice(deeper.overlapping(low, high));
+    }
+    older
+}

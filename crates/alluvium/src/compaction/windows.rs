@@ -1,0 +1,302 @@
+//! The picker for time windows: merges stay inside a window, and an expired window goes whole.
+//!
+//! # Windows
+//!
+//! A window is a stretch of event time; the time follows from the key (`base::event_time`), so that
+//! all versions of a key lie in one window. Flushes and merges write a table for each window, which
+//! the table's facts name by its event times; an event that comes late goes into its own window's
+//! next table. All tables lie in level 0, whose runs need no order among themselves.
+//!
+//! Keys without a time make up a window of their own that never expires ([`EventTimes::TIMELESS`]).
+//!
+//! # Merging
+//!
+//! Inside a window runs of similar size are merged when there are `ratio` of them, as in tiered
+//! compaction. Where keys begin with their time, flushes do not overlap, make one run, and are
+//! never merged at all. A window to which nothing has come since the newest one began is merged
+//! into one run once, unless its largest run holds nearly all of it.
+//!
+//! # Expiry
+//!
+//! A window ends `ttl` after its last moment. One plan then drops every table of every such window,
+//! by one edit. Nothing in another window can have been hidden by it.
+//!
+//! # What other strategies left
+//!
+//! Tables whose event times are unknown are rewritten, split by windows; those of deeper levels
+//! rise to level 0 on the way, the upper level first, so that nothing newer is left below.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::base::file::FileNumber;
+use crate::base::key::SeqNo;
+use crate::base::limits::LEVELS;
+use crate::compaction::leveled::{drop_plan, pick_expired};
+use crate::compaction::reclaim;
+use crate::compaction::strategy::TimeWindows;
+use crate::compaction::tiered::tier;
+use crate::compaction::{
+    Action, Compaction, CompactionPicker, Debt, Input, LevelShape, Reason, TablePlace, View,
+};
+use crate::version::{EventTimes, TableMeta, Version, chain};
+
+/// Time-window compaction.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct WindowsPicker {
+    shape: LevelShape,
+    options: TimeWindows,
+}
+
+/// The tables of one window as sorted runs.
+#[derive(Debug, Default)]
+struct Window {
+    runs: Vec<Vec<Arc<TableMeta>>>,
+}
+
+impl Window {
+    fn bytes(&self) -> u64 {
+        self.runs.iter().map(|run| bytes_of(run)).sum()
+    }
+
+    fn first_seq(&self) -> Option<SeqNo> {
+        self.runs.iter().flatten().map(|table| table.smallest_seq).min()
+    }
+
+    fn last_seq(&self) -> Option<SeqNo> {
+        self.runs.iter().flatten().map(|table| table.largest_seq).max()
+    }
+
+    fn is_free(&self, view: &View<'_>) -> bool {
+        self.runs.iter().flatten().all(|table| view.is_free(table))
+    }
+}
+
+fn bytes_of(run: &[Arc<TableMeta>]) -> u64 {
+    run.iter().map(|table| table.bytes).sum()
+}
+
+/// The tables of level 0 by window, the oldest window first, and those that belong into none.
+struct Grouped {
+    windows: BTreeMap<u64, Window>,
+    unsorted: Vec<Arc<TableMeta>>,
+}
+
+impl WindowsPicker {
+    pub(super) fn new(shape: LevelShape, options: TimeWindows) -> WindowsPicker {
+        WindowsPicker { shape, options }
+    }
+
+    fn ratio(&self) -> usize {
+        self.options.ratio.max(2) as usize
+    }
+
+    /// The window that all of `times` lie in.
+    fn window_of(&self, times: EventTimes) -> Option<u64> {
+        let window = |time: u64| time / self.options.window_ms();
+        (window(times.first_ms) == window(times.last_ms)).then(|| window(times.first_ms))
+    }
+
+    fn group(&self, version: &Version) -> Grouped {
+        type Groups = BTreeMap<FileNumber, Vec<Arc<TableMeta>>>;
+        let mut unsorted = Vec::new();
+        let mut windows: BTreeMap<u64, Groups> = BTreeMap::new();
+        // A run here may hold tables of many windows: what a window's runs are is seen from it
+        // alone.
+        for table in version.level(0).tables() {
+            match table.times.and_then(|times| self.window_of(times)) {
+                Some(window) => {
+                    let groups = windows.entry(window).or_default();
+                    groups.entry(table.run_number()).or_default().push(Arc::clone(table));
+                }
+                None => unsorted.push(Arc::clone(table)),
+            }
+        }
+        let window = |(number, groups): (u64, Groups)| {
+            (number, Window { runs: chain(groups.into_values().collect()) })
+        };
+        Grouped { windows: windows.into_iter().map(window).collect(), unsorted }
+    }
+
+    /// Every table of every window that has expired.
+    fn pick_dropped(&self, view: &View<'_>) -> Option<Compaction> {
+        let before = self.options.expired_before_ms(view.now_ms);
+        if before == 0 {
+            return None;
+        }
+        let is_gone = |table: &TableMeta| {
+            let timeless = EventTimes::TIMELESS;
+            let ends = |times: EventTimes| {
+                let window = times.last_ms / self.options.window_ms();
+                window.saturating_add(1).saturating_mul(self.options.window_ms())
+            };
+            table.range_tombstones == 0
+                && table.times.is_some_and(|times| times != timeless && ends(times) <= before)
+        };
+        let runs = view.version.level(0).runs().iter();
+        let inputs = runs.map(|run| {
+            let gone = run.tables().iter().filter(|table| is_gone(table) && view.is_free(table));
+            Input { level: 0, tables: gone.cloned().collect() }
+        });
+        let inputs = inputs.filter(|input| !input.tables.is_empty()).collect();
+        drop_plan(inputs, Reason::WindowExpired)
+    }
+
+    fn merge(
+        &self,
+        inputs: Vec<Input>,
+        (depth, bottom): (usize, bool),
+        reason: Reason,
+    ) -> Compaction {
+        Compaction {
+            reason,
+            action: Action::Merge,
+            inputs,
+            place: TablePlace { level: 0, depth, bottom },
+            table_bytes: self.shape.table_bytes,
+            grandparents: Vec::new(),
+            windows: Some(self.options.split()),
+        }
+    }
+
+    fn merge_runs(
+        &self,
+        runs: Vec<Vec<Arc<TableMeta>>>,
+        whole: bool,
+        reason: Reason,
+    ) -> Compaction {
+        let inputs = runs.into_iter().map(|tables| Input { level: 0, tables }).collect();
+        // What a window keeps is written a few times at most: as it will stay.
+        self.merge(inputs, (1, whole), reason)
+    }
+
+    /// The runs of a window's lowest full tier, with what is smaller.
+    fn full_tier(&self, window: &Window, view: &View<'_>) -> Option<Vec<Vec<Arc<TableMeta>>>> {
+        let tier_of = |run: &[Arc<TableMeta>]| {
+            tier(bytes_of(run), self.shape.flush_bytes, self.options.ratio)
+        };
+        let is_free = |run: &&Vec<Arc<TableMeta>>| run.iter().all(|table| view.is_free(table));
+        let free: Vec<&Vec<Arc<TableMeta>>> = window.runs.iter().filter(is_free).collect();
+        let mut counts: BTreeMap<usize, usize> = BTreeMap::new();
+        for run in &free {
+            *counts.entry(tier_of(run)).or_default() += 1;
+        }
+        let (full, _) = counts.into_iter().find(|(_, count)| *count >= self.ratio())?;
+        Some(free.into_iter().filter(|run| tier_of(run) <= full).cloned().collect())
+    }
+
+    /// Whether a window that nobody writes to any more should be one run.
+    fn wants_closing(&self, window: &Window) -> bool {
+        let largest = window.runs.iter().map(|run| bytes_of(run)).max().unwrap_or(0);
+        let rest = window.bytes() - largest;
+        window.runs.len() > 1 && rest.saturating_mul(self.ratio() as u64) >= window.bytes()
+    }
+
+    fn pick_window(&self, view: &View<'_>, grouped: &Grouped) -> Option<Compaction> {
+        let timeless = u64::MAX / self.options.window_ms();
+        let mut dated = grouped.windows.iter().rev().filter(|(window, _)| **window != timeless);
+        let newest_begins = dated.next().and_then(|(_, newest)| newest.first_seq());
+        for (&number, window) in grouped.windows.iter().rev() {
+            if let Some(runs) = self.full_tier(window, view) {
+                let whole = runs.len() == window.runs.len();
+                return Some(self.merge_runs(runs, whole, Reason::WindowFull));
+            }
+            let closed = number != timeless && newest_begins > window.last_seq();
+            if closed && self.wants_closing(window) && window.is_free(view) {
+                return Some(self.merge_runs(window.runs.clone(), true, Reason::WindowFull));
+            }
+        }
+        None
+    }
+
+    /// One table that another strategy left.
+    fn pick_unsorted(&self, view: &View<'_>, grouped: &Grouped) -> Option<Compaction> {
+        let one = |level: usize, table: &Arc<TableMeta>| {
+            let inputs = vec![Input { level, tables: vec![Arc::clone(table)] }];
+            self.merge(inputs, (1, false), Reason::Drain)
+        };
+        if let Some(table) = grouped.unsorted.iter().find(|table| view.is_free(table)) {
+            return Some(one(0, table));
+        }
+        let level = (1..LEVELS).find(|&level| !view.version.level(level).is_empty())?;
+        let table = view.version.level(level).tables().iter().find(|table| view.is_free(table))?;
+        Some(one(level, table))
+    }
+
+    /// A window whose tombstones or expired entries pay for its merge.
+    fn pick_reclaim(&self, view: &View<'_>, grouped: &Grouped) -> Option<Compaction> {
+        let plans = grouped.windows.values().filter_map(|window| {
+            let tables: Vec<Arc<TableMeta>> = window.runs.iter().flatten().cloned().collect();
+            let alone = window.runs.len() == 1;
+            let pays = if alone {
+                tables.iter().any(|table| reclaim::pays_at_the_bottom(view, table))
+            } else {
+                // Each table is read once: it is both what hides and what is hidden.
+                reclaim::gain(view, tables.iter(), &[], &tables).pays()
+            };
+            (pays && window.is_free(view))
+                .then(|| self.merge_runs(window.runs.clone(), true, Reason::Tombstones))
+        });
+        // Of one run only the tables that pay.
+        plans.into_iter().next().map(|mut plan| {
+            if let [input] = plan.inputs.as_mut_slice() {
+                input.tables.retain(|table| reclaim::pays_at_the_bottom(view, table));
+                input.tables.truncate(1);
+            }
+            plan
+        })
+    }
+}
+
+impl CompactionPicker for WindowsPicker {
+    fn pick(&self, view: &View<'_>) -> Option<Compaction> {
+        let grouped = self.group(view.version);
+        self.pick_dropped(view)
+            .or_else(|| self.pick_window(view, &grouped))
+            .or_else(|| self.pick_unsorted(view, &grouped))
+            .or_else(|| pick_expired(view))
+            .or_else(|| self.pick_reclaim(view, &grouped))
+    }
+
+    fn pick_manual(&self, view: &View<'_>) -> Option<Compaction> {
+        let grouped = self.group(view.version);
+        if let Some(plan) = self.pick_dropped(view).or_else(|| self.pick_unsorted(view, &grouped)) {
+            return Some(plan);
+        }
+        let mut windows = grouped.windows.values();
+        let window = windows.find(|window| window.runs.len() > 1 && window.is_free(view))?;
+        Some(self.merge_runs(window.runs.clone(), true, Reason::Manual))
+    }
+
+    fn scores(&self, version: &Version) -> [f64; LEVELS] {
+        let grouped = self.group(version);
+        let mut scores = [0.0; LEVELS];
+        let most = grouped.windows.values().map(|window| window.runs.len()).max().unwrap_or(0);
+        scores[0] = most as f64 / self.ratio() as f64;
+        for (level, score) in scores.iter_mut().enumerate().skip(1) {
+            *score = if version.level(level).is_empty() { 0.0 } else { 1.0 };
+        }
+        scores
+    }
+
+    fn debt(&self, version: &Version) -> Debt {
+        let grouped = self.group(version);
+        let allowed = self.ratio();
+        let mut debt = Debt { bytes: bytes_of(&grouped.unsorted), runs: 0 };
+        for window in grouped.windows.values() {
+            let mut tiers: BTreeMap<usize, (usize, u64)> = BTreeMap::new();
+            for run in &window.runs {
+                let bytes = bytes_of(run);
+                let at = tiers.entry(tier(bytes, self.shape.flush_bytes, self.options.ratio));
+                let (count, sum) = at.or_default();
+                *count += 1;
+                *sum += bytes;
+            }
+            let over = tiers.values().map(|(count, _)| count.saturating_sub(allowed - 1)).sum();
+            debt.runs = debt.runs.max(over);
+            let full = tiers.values().filter(|(count, _)| *count >= allowed);
+            debt.bytes = debt.bytes.saturating_add(full.map(|(_, bytes)| bytes).sum());
+        }
+        debt
+    }
+}
