@@ -35,7 +35,7 @@ fn a_store() -> (MemEnv, Db) {
     let db = Db::open_env(env_of(&env), options(0)).unwrap();
     db.create_column_family("a \"name\" \\ with spaces", ColumnFamilyOptions::default()).unwrap();
     // Not in order, which would leave nothing to merge.
-    for key in (0..400_u32).map(|index| index * 163 % 400) {
+    for key in (0..1_200_u32).map(|index| index * 163 % 400) {
         db.put(key.to_be_bytes(), [1; 50]).unwrap();
         db.get(key.to_be_bytes()).unwrap();
     }
