@@ -13,8 +13,8 @@ use crate::base::limits::LEVELS;
 use crate::compaction::leveled::{drop_plan, one_table, pick_expired, whole_run};
 use crate::compaction::strategy::Fifo;
 use crate::compaction::{
-    Action, Compaction, CompactionPicker, Debt, Input, LevelShape, Reason, TablePlace, View,
-    user_key_range,
+    Action, Compaction, CompactionPicker, Debt, Input, KeySpan, LevelShape, Reason, TablePlace,
+    View, user_key_range,
 };
 use crate::version::{Level, Run, TableMeta, Version};
 
@@ -119,7 +119,7 @@ impl CompactionPicker for FifoPicker {
         self.pick_outgrown(view).or_else(|| self.pick_small(view)).or_else(|| pick_expired(view))
     }
 
-    fn pick_manual(&self, view: &View<'_>) -> Option<Compaction> {
+    fn pick_manual(&self, view: &View<'_>, _: &KeySpan) -> Option<Compaction> {
         self.pick(view)
     }
 

@@ -39,8 +39,8 @@ use crate::base::limits::LEVELS;
 use crate::base::planted;
 use crate::compaction::reclaim::{self, Gain};
 use crate::compaction::{
-    Action, Compaction, CompactionPicker, Debt, Input, LevelShape, Reason, TablePlace, View,
-    level0_inputs, order, user_key_range,
+    Action, Compaction, CompactionPicker, Debt, Input, KeySpan, LevelShape, Reason, TablePlace,
+    View, level0_inputs, order, user_key_range,
 };
 use crate::version::{Run, TableMeta, Version};
 
@@ -447,30 +447,27 @@ impl CompactionPicker for LeveledPicker {
         by_size.or_else(|| pick_expired(view)).or_else(|| self.pick_reclaim(view, &targets))
     }
 
-    fn pick_manual(&self, view: &View<'_>) -> Option<Compaction> {
+    fn pick_manual(&self, view: &View<'_>, span: &KeySpan) -> Option<Compaction> {
         let version = view.version;
         let targets = self.targets(version);
         let deepest = version.deepest_level()?.max(targets.base);
-        let level = (0..deepest).find(|&level| !version.level(level).is_empty());
-        match level {
+        let met =
+            |level: usize| version.level(level).tables().iter().filter(|table| span.meets(table));
+        match (0..deepest).find(|&level| met(level).next().is_some()) {
             Some(0) => {
                 let inputs = level0_inputs(version, |_| true);
                 self.plan(view, &targets, Reason::Manual, 0, inputs)
             }
             Some(level) => {
-                let inputs = vec![one_table(level, version.level(level).tables().first()?)];
+                let inputs = vec![one_table(level, met(level).next()?)];
                 self.plan(view, &targets, Reason::Manual, level, inputs)
             }
             None => {
                 // Everything is at the bottom: what garbage it may drop by now is dropped.
-                let tables = version.level(deepest).tables().iter();
-                let droppable = tables.filter(|table| {
-                    let oldest = table.oldest_tombstone.get();
-                    let dead = oldest > 0 && table.oldest_tombstone <= view.ages.droppable;
-                    dead || reclaim::expired_bytes(table, view.now_ms) > 0
+                let mut frees = met(deepest).filter(|table| {
+                    view.is_free(table) && reclaim::frees_at_the_bottom(view, table)
                 });
-                let table = droppable.into_iter().find(|table| view.is_free(table))?;
-                Some(self.in_place(version, &targets, deepest, table, Reason::Manual))
+                Some(self.in_place(version, &targets, deepest, frees.next()?, Reason::Manual))
             }
         }
     }

@@ -22,6 +22,7 @@ mod tiered;
 mod windows;
 
 use std::collections::HashSet;
+use std::ops::{Bound, RangeBounds};
 use std::sync::Arc;
 
 use crate::base::event_time::EventTime;
@@ -252,13 +253,71 @@ pub(crate) struct Debt {
     pub(crate) runs: usize,
 }
 
+/// A stretch of user keys.
+#[derive(Debug, Clone)]
+pub(crate) struct KeySpan {
+    pub(crate) lower: Bound<Vec<u8>>,
+    pub(crate) upper: Bound<Vec<u8>>,
+}
+
+impl KeySpan {
+    /// All keys.
+    pub(crate) const ALL: KeySpan = KeySpan { lower: Bound::Unbounded, upper: Bound::Unbounded };
+
+    /// Whether `table` may hold a key of it.
+    pub(crate) fn meets(&self, table: &TableMeta) -> bool {
+        let ends_before = match &self.lower {
+            Bound::Included(lower) => table.largest_user_key() < lower.as_slice(),
+            Bound::Excluded(lower) => table.largest_user_key() <= lower.as_slice(),
+            Bound::Unbounded => false,
+        };
+        let begins_behind = match &self.upper {
+            Bound::Included(upper) => table.smallest_user_key() > upper.as_slice(),
+            Bound::Excluded(upper) => table.smallest_user_key() >= upper.as_slice(),
+            Bound::Unbounded => false,
+        };
+        !ends_before && !begins_behind
+    }
+
+    /// Whether every key of `table` lies in it.
+    pub(crate) fn holds(&self, table: &TableMeta) -> bool {
+        let bounds = (self.lower.as_ref(), self.upper.as_ref());
+        let bounds = (bounds.0.map(Vec::as_slice), bounds.1.map(Vec::as_slice));
+        RangeBounds::<[u8]>::contains(&bounds, table.smallest_user_key())
+            && RangeBounds::<[u8]>::contains(&bounds, table.largest_user_key())
+    }
+}
+
+/// A plan that takes out the tables all of whose keys lie in `span`. One over an older table that
+/// stays is left, so that nothing older comes to light.
+pub(crate) fn drop_within(view: &View<'_>, span: &KeySpan) -> Option<Compaction> {
+    let levels = view.version.levels().enumerate();
+    let mut chosen: Vec<(usize, &Arc<TableMeta>)> = levels
+        .flat_map(|(level, of)| of.tables().iter().map(move |table| (level, table)))
+        .filter(|(_, table)| span.holds(table) && view.is_free(table))
+        .collect();
+    loop {
+        let numbers: HashSet<FileNumber> = chosen.iter().map(|(_, table)| table.number).collect();
+        let before = chosen.len();
+        chosen.retain(|(level, table)| {
+            let older = reclaim::older_overlapping(view.version, *level, table);
+            older.iter().all(|table| numbers.contains(&table.number))
+        });
+        if chosen.len() == before {
+            break;
+        }
+    }
+    let inputs = chosen.into_iter().map(|(level, table)| leveled::one_table(level, table));
+    leveled::drop_plan(inputs.collect(), Reason::Manual)
+}
+
 /// Decides what to compact next. Pure: same arguments, same plan.
 pub(crate) trait CompactionPicker {
     /// The most useful compaction that does not touch a busy table, or `None`.
     fn pick(&self, view: &View<'_>) -> Option<Compaction>;
-    /// The next step towards the fewest runs that the strategy knows; `None` when it is reached,
-    /// or a busy table is in the way.
-    fn pick_manual(&self, view: &View<'_>) -> Option<Compaction>;
+    /// The next step towards the fewest runs that the strategy knows, for the tables that meet
+    /// `span`; `None` when it is reached, or a busy table is in the way.
+    fn pick_manual(&self, view: &View<'_>, span: &KeySpan) -> Option<Compaction>;
     /// How much each level wants compacting; 1.0 and more is due.
     fn scores(&self, version: &Version) -> [f64; LEVELS];
     /// How far behind compaction is.

@@ -102,15 +102,27 @@ pub(crate) fn is_all_expired(table: &TableMeta, now_ms: u64) -> bool {
         })
 }
 
-/// Whether a rewrite of `table` at the bottom, alone, frees enough: its tombstones hide nothing
-/// there any more and are only kept until a snapshot or their grace has gone.
+/// Whether a rewrite of `table` at the bottom, alone, frees anything: tombstones hide nothing there
+/// and are only kept, as older versions are, until a snapshot or their grace has gone.
+pub(crate) fn frees_at_the_bottom(view: &View<'_>, table: &TableMeta) -> bool {
+    let droppable =
+        table.oldest_tombstone > SeqNo::ZERO && table.oldest_tombstone <= view.ages.droppable;
+    let hidden = table.hidden > 0 && table.largest_seq <= view.ages.droppable;
+    droppable || hidden || expired_bytes(table, view.now_ms) > 0
+}
+
+/// Whether that frees enough.
 pub(crate) fn pays_at_the_bottom(view: &View<'_>, table: &TableMeta) -> bool {
     let droppable =
         table.oldest_tombstone > SeqNo::ZERO && table.oldest_tombstone <= view.ages.droppable;
     let tombstones = table.tombstones + table.range_tombstones;
     let many = tombstones.saturating_mul(COST_PER_FREED) >= table.entries;
     let expired = expired_bytes(table, view.now_ms).saturating_mul(COST_PER_FREED) >= table.bytes;
-    (droppable && (many || is_overdue(view, table))) || (expired && table.expiry.is_some())
+    let hidden = table.largest_seq <= view.ages.droppable
+        && table.hidden.saturating_mul(COST_PER_FREED) >= table.entries;
+    (droppable && (many || is_overdue(view, table)))
+        || (expired && table.expiry.is_some())
+        || (hidden && table.hidden > 0)
 }
 
 /// Everything in `version` that is older than `table` and overlaps it: other runs of level 0 that

@@ -12,7 +12,9 @@ use crate::compaction::fifo::FifoPicker;
 use crate::compaction::leveled::LeveledPicker;
 use crate::compaction::tiered::TieredPicker;
 use crate::compaction::windows::WindowsPicker;
-use crate::compaction::{Compaction, CompactionPicker, Debt, LevelShape, View, WindowSplit};
+use crate::compaction::{
+    Compaction, CompactionPicker, Debt, KeySpan, LevelShape, View, WindowSplit,
+};
 use crate::version::Version;
 
 /// How the tables of a column family are merged. `docs/compaction.md` has what each costs, in
@@ -191,8 +193,8 @@ impl CompactionPicker for Picker {
         self.inner().pick(view)
     }
 
-    fn pick_manual(&self, view: &View<'_>) -> Option<Compaction> {
-        self.inner().pick_manual(view)
+    fn pick_manual(&self, view: &View<'_>, span: &KeySpan) -> Option<Compaction> {
+        self.inner().pick_manual(view, span)
     }
 
     fn scores(&self, version: &Version) -> [f64; LEVELS] {

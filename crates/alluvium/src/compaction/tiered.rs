@@ -29,7 +29,8 @@ use crate::compaction::leveled::{
 };
 use crate::compaction::reclaim;
 use crate::compaction::{
-    Action, Compaction, CompactionPicker, Debt, Input, LevelShape, Reason, TablePlace, View,
+    Action, Compaction, CompactionPicker, Debt, Input, KeySpan, LevelShape, Reason, TablePlace,
+    View,
 };
 use crate::version::{Run, TableMeta, Version};
 
@@ -178,7 +179,11 @@ impl TieredPicker {
                 best = Some((gain.ratio(), runs));
             }
         }
-        let Some((_, runs)) = best else { return self.rewrite_alone(view) };
+        let Some((_, runs)) = best else {
+            return self.rewrite_alone(view, Reason::Tombstones, |table| {
+                reclaim::pays_at_the_bottom(view, table)
+            });
+        };
         if deep.is_empty() {
             let plan = self.merge_runs(version, &runs, TIERS_MAX, Reason::Tombstones);
             return plan.if_free(view.busy);
@@ -187,17 +192,22 @@ impl TieredPicker {
     }
 
     /// A table with nothing older below it whose garbage nothing keeps any more.
-    fn rewrite_alone(&self, view: &View<'_>) -> Option<Compaction> {
+    fn rewrite_alone(
+        &self,
+        view: &View<'_>,
+        reason: Reason,
+        chosen: impl Fn(&TableMeta) -> bool,
+    ) -> Option<Compaction> {
         let version = view.version;
         let levels = [0, BOTTOM].into_iter();
         let placed =
             levels.flat_map(|level| version.level(level).tables().iter().map(move |t| (level, t)));
         let (level, table) = placed
             .filter(|(_, table)| view.is_free(table))
-            .filter(|(_, table)| reclaim::pays_at_the_bottom(view, table))
+            .filter(|(_, table)| chosen(table))
             .find(|(level, table)| reclaim::older_overlapping(version, *level, table).is_empty())?;
         Some(Compaction {
-            reason: Reason::Tombstones,
+            reason,
             action: Action::Merge,
             inputs: vec![one_table(level, table)],
             place: TablePlace { level, depth: TIERS_MAX, bottom: true },
@@ -230,20 +240,25 @@ impl CompactionPicker for TieredPicker {
             .or_else(|| self.pick_reclaim(view))
     }
 
-    fn pick_manual(&self, view: &View<'_>) -> Option<Compaction> {
+    fn pick_manual(&self, view: &View<'_>, span: &KeySpan) -> Option<Compaction> {
         let version = view.version;
         if let Some(drain) = self.pick_drain(view) {
             return Some(drain);
         }
-        let runs: Vec<&Arc<Run>> = version.level(0).runs().iter().collect();
-        if self.lazy || !version.level(BOTTOM).is_empty() {
-            return self.pick_bottom(view, Reason::Manual);
+        let runs = version.level(0).runs();
+        let meets = |run: &Arc<Run>| run.tables().iter().any(|table| span.meets(table));
+        let has_bottom = self.lazy || !version.level(BOTTOM).is_empty();
+        if runs.iter().any(meets) && (has_bottom || runs.len() > 1) {
+            if has_bottom {
+                return self.pick_bottom(view, Reason::Manual);
+            }
+            let runs: Vec<&Arc<Run>> = runs.iter().collect();
+            let plan = self.merge_runs(version, &runs, TIERS_MAX, Reason::Manual);
+            return plan.if_free(view.busy);
         }
-        if runs.len() < 2 {
-            return None;
-        }
-        let plan = self.merge_runs(version, &runs, TIERS_MAX, Reason::Manual);
-        plan.if_free(view.busy)
+        self.rewrite_alone(view, Reason::Manual, |table| {
+            span.meets(table) && reclaim::frees_at_the_bottom(view, table)
+        })
     }
 
     fn scores(&self, version: &Version) -> [f64; LEVELS] {

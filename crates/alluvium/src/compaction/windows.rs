@@ -37,7 +37,8 @@ use crate::compaction::reclaim;
 use crate::compaction::strategy::TimeWindows;
 use crate::compaction::tiered::tier;
 use crate::compaction::{
-    Action, Compaction, CompactionPicker, Debt, Input, LevelShape, Reason, TablePlace, View,
+    Action, Compaction, CompactionPicker, Debt, Input, KeySpan, LevelShape, Reason, TablePlace,
+    View,
 };
 use crate::version::{EventTimes, TableMeta, Version, chain};
 
@@ -258,14 +259,23 @@ impl CompactionPicker for WindowsPicker {
             .or_else(|| self.pick_reclaim(view, &grouped))
     }
 
-    fn pick_manual(&self, view: &View<'_>) -> Option<Compaction> {
+    fn pick_manual(&self, view: &View<'_>, span: &KeySpan) -> Option<Compaction> {
         let grouped = self.group(view.version);
         if let Some(plan) = self.pick_dropped(view).or_else(|| self.pick_unsorted(view, &grouped)) {
             return Some(plan);
         }
-        let mut windows = grouped.windows.values();
-        let window = windows.find(|window| window.runs.len() > 1 && window.is_free(view))?;
-        Some(self.merge_runs(window.runs.clone(), true, Reason::Manual))
+        let met = |window: &&Window| window.runs.iter().flatten().any(|table| span.meets(table));
+        let mut windows = grouped.windows.values().filter(met);
+        let merged = windows.find(|window| window.runs.len() > 1 && window.is_free(view));
+        if let Some(window) = merged {
+            return Some(self.merge_runs(window.runs.clone(), true, Reason::Manual));
+        }
+        let tables = grouped.windows.values().filter(|window| window.runs.len() == 1);
+        let mut tables = tables.flat_map(|window| &window.runs[0]);
+        let table = tables.find(|table| {
+            span.meets(table) && view.is_free(table) && reclaim::frees_at_the_bottom(view, table)
+        })?;
+        Some(self.merge_runs(vec![vec![Arc::clone(table)]], true, Reason::Manual))
     }
 
     fn scores(&self, version: &Version) -> [f64; LEVELS] {

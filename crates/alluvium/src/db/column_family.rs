@@ -9,6 +9,7 @@ use crate::base::file::FileNumber;
 use crate::base::planted;
 use crate::base::sync::atomic::Ordering;
 use crate::batch::ColumnFamilyId;
+use crate::compaction::KeySpan;
 use crate::compaction::strategy::Strategy;
 use crate::db::family::Family;
 use crate::db::handle::Shared;
@@ -153,7 +154,25 @@ impl ColumnFamily {
     /// # Errors
     /// What keeps it from being done.
     pub fn compact(&self) -> Result<()> {
-        jobs::compact_now(&self.shared.core, &self.family)
+        jobs::compact_now(&self.shared.core, &self.family, &KeySpan::ALL)
+    }
+
+    /// See [`crate::Db::compact_range`].
+    ///
+    /// # Errors
+    /// What keeps it from being done.
+    pub fn compact_range(&self, range: impl KeyRange) -> Result<()> {
+        let (lower, upper) = range.bounds();
+        jobs::compact_now(&self.shared.core, &self.family, &KeySpan { lower, upper })
+    }
+
+    /// See [`crate::Db::drop_tables_in`].
+    ///
+    /// # Errors
+    /// What keeps it from being done.
+    pub fn drop_tables_in(&self, range: impl KeyRange) -> Result<u64> {
+        let (lower, upper) = range.bounds();
+        jobs::drop_tables_now(&self.shared.core, &self.family, &KeySpan { lower, upper })
     }
 }
 

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use crate::base::error::{Error, Result};
 use crate::base::planted;
 use crate::batch::ColumnFamilyId;
+use crate::compaction::KeySpan;
 use crate::compaction::strategy::Strategy;
 use crate::db::background;
 use crate::db::column_family::{self, ColumnFamily};
@@ -341,9 +342,43 @@ impl Db {
     /// What keeps it from being done.
     pub fn compact(&self) -> Result<()> {
         for family in self.core().families.all().values() {
-            unless_dropped(family, crate::db::jobs::compact_now(self.core(), family))?;
+            unless_dropped(
+                family,
+                crate::db::jobs::compact_now(self.core(), family, &KeySpan::ALL),
+            )?;
         }
         Ok(())
+    }
+
+    /// Flushes the default column family and compacts what lies in `range`, as far as its strategy
+    /// works by parts: whole tables that meet the range are taken along.
+    ///
+    /// # Errors
+    /// What keeps it from being done.
+    ///
+    /// ```
+    /// # fn main() -> alluvium::Result<()> {
+    /// # use std::sync::Arc;
+    /// # use alluvium::{Db, Options, env::MemEnv};
+    /// # let db = Db::open_env(Arc::new(MemEnv::new()), Options::default())?;
+    /// db.compact_range("user:1".."user:2")?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn compact_range(&self, range: impl KeyRange) -> Result<()> {
+        self.default_column_family().compact_range(range)
+    }
+
+    /// Takes out of the default column family every table all of whose keys lie in `range`, by one
+    /// edit of the manifest, and says how many bytes that freed. What else the range holds stays:
+    /// delete it first, or live with it. A table over older data that stays is not taken.
+    ///
+    /// Not a delete: snapshots and scans made later do not see what went, whatever their age.
+    ///
+    /// # Errors
+    /// What keeps it from being done.
+    pub fn drop_tables_in(&self, range: impl KeyRange) -> Result<u64> {
+        self.default_column_family().drop_tables_in(range)
     }
 
     /// Waits until no flush or compaction is due or running.

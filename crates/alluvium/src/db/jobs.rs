@@ -20,6 +20,7 @@ use crate::base::file::{FileId, FileNumber};
 use crate::base::key::SeqNo;
 use crate::base::planted;
 use crate::base::sync::atomic::Ordering;
+use crate::compaction::KeySpan;
 use crate::compaction::job::{JobContext, JobOutput};
 use crate::compaction::strategy::TimeWindows;
 use crate::compaction::{self, Action, Busy, Compaction, CompactionPicker, Reason, WindowSplit};
@@ -211,6 +212,7 @@ fn table_meta(table: &TableSummary, run: FileNumber) -> Result<TableMeta> {
         entries: table.entries,
         tombstones: table.tombstones,
         run,
+        hidden: table.hidden,
         codec: table.codec,
         times: table.times.map(|(first_ms, last_ms)| EventTimes { first_ms, last_ms }),
         smallest: table.smallest.clone(),
@@ -391,8 +393,8 @@ fn wait_for_job(core: &Arc<Core>) -> Result<()> {
     }
 }
 
-/// Brings everything in `family` into the fewest runs that its strategy knows.
-pub(crate) fn compact_now(core: &Arc<Core>, family: &Arc<Family>) -> Result<()> {
+/// Brings everything in `family` that meets `span` into the fewest runs that its strategy knows.
+pub(crate) fn compact_now(core: &Arc<Core>, family: &Arc<Family>, span: &KeySpan) -> Result<()> {
     flush_now(core, family)?;
     // What is written from here on is not looked at again: it would never end.
     let written_after = core.new_number();
@@ -406,7 +408,8 @@ pub(crate) fn compact_now(core: &Arc<Core>, family: &Arc<Family>) -> Result<()> 
             // Looked at again under the lock: a job may have ended in between.
             let current = family.peek();
             let picker = background::picker(family);
-            let pick = |busy| picker.pick_manual(&background::view(core, &current.version, busy));
+            let view = |busy| background::view(core, &current.version, busy);
+            let pick = |busy| picker.pick_manual(&view(busy), span);
             let plan = pick(busy).filter(|plan| !is_repeated(plan, written_after, &seen));
             waits = plan.is_none() && !busy.is_empty() && pick(&Busy::new()).is_some();
             plan
@@ -432,6 +435,33 @@ fn is_repeated(plan: &Compaction, written_after: FileNumber, seen: &HashSet<File
     plan.action == Action::Merge
         && plan.tables().all(|table| table.number > written_after || seen.contains(&table.number))
         && plan.placed_tables().all(|(level, _)| level == plan.place.level)
+}
+
+/// Takes out every table of `family` all of whose keys lie in `span`, and says how many bytes went.
+pub(crate) fn drop_tables_now(
+    core: &Arc<Core>,
+    family: &Arc<Family>,
+    span: &KeySpan,
+) -> Result<u64> {
+    flush_now(core, family)?;
+    let mut bytes = 0;
+    // Once more for what a job had when it was first looked at.
+    for _ in 0..2 {
+        core.check_open()?;
+        core.health.check()?;
+        family.check()?;
+        let claimed = core.scheduler.claim(|busy| {
+            compaction::drop_within(&background::view(core, &family.peek().version, busy), span)
+        });
+        if let Some(plan) = claimed {
+            let result = compact(core, family, &plan);
+            core.scheduler.release(&plan);
+            result?;
+            bytes += plan.input_bytes();
+        }
+        wait_for_job(core)?;
+    }
+    Ok(bytes)
 }
 
 /// Waits until no job is due or running.

@@ -481,3 +481,25 @@ fn a_cursors_error_stays_until_the_next_seek() {
     cursor.seek(key(7)).unwrap();
     assert_eq!(cursor.key(), key(7));
 }
+
+#[test]
+fn what_only_a_snapshot_kept_goes_once_it_is_released_at_the_bottom_too() {
+    let db = open(&MemEnv::new(), small());
+    fill(&db, 0..200, 0);
+    let snapshot = db.snapshot();
+    fill(&db, 0..200, 1);
+    db.compact().unwrap();
+    let entries =
+        || -> u64 { db.stats().families[0].levels.iter().map(|level| level.entries).sum() };
+    assert_eq!(entries(), 400);
+    assert_eq!(snapshot.get(key(7)).unwrap().unwrap(), value(7, 0));
+    drop(snapshot);
+    db.compact_range(key(0)..key(100)).unwrap();
+    assert!((200..400).contains(&entries()), "{}", entries());
+    db.compact().unwrap();
+    assert_eq!(entries(), 200);
+    let before = db.scan(..).count();
+    assert!(db.drop_tables_in(key(50)..key(150)).unwrap() > 0);
+    assert!(db.scan(..).count() < before && db.get(key(7)).unwrap().is_some());
+    assert_eq!(db.drop_tables_in(key(50)..key(50)).unwrap(), 0);
+}

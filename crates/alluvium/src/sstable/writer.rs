@@ -57,6 +57,8 @@ pub(crate) struct TableSummary {
     pub(crate) smallest_seq: SeqNo,
     /// The largest sequence number.
     pub(crate) largest_seq: SeqNo,
+    /// Entries that have the user key of the one before them.
+    pub(crate) hidden: u64,
     /// The tag of the codec that was asked for.
     pub(crate) codec: u8,
     /// The earliest and the latest event time, where they were looked at; greatest of all where
@@ -79,6 +81,7 @@ pub(crate) struct TableWriter {
     filter: FilterBuilder,
     properties: Properties,
     event_time: Option<EventTime>,
+    hidden: u64,
     /// The earliest and the latest event time so far.
     times: Option<(u64, u64)>,
     /// The encoded internal key added last.
@@ -118,6 +121,7 @@ impl TableWriter {
             filter: FilterBuilder::new(options.filter_bits_per_key),
             properties,
             event_time: options.event_time,
+            hidden: 0,
             times: None,
             last: Vec::new(),
             scratch: Vec::new(),
@@ -150,6 +154,7 @@ impl TableWriter {
                 self.times = Some((first.min(time), last.max(time)));
             }
         }
+        self.hidden += u64::from(!new_user_key);
         self.block.add(common, internal_key, value);
         self.note(kind, internal_key, value, trailer_seq(trailer));
         if self.block.bytes() >= self.block_bytes {
@@ -258,6 +263,7 @@ impl TableWriter {
             self.output.sync()?;
         }
         Ok(TableSummary {
+            hidden: self.hidden,
             times: self.times,
             ..summarize(self.properties, &self.output, footer_checksum)
         })
@@ -289,6 +295,7 @@ fn summarize(properties: Properties, output: &Output, footer_checksum: u64) -> T
         largest: properties.largest,
         smallest_seq: properties.smallest_seq,
         largest_seq: properties.largest_seq,
+        hidden: 0,
         codec: properties.codec.tag(),
         times: None,
         footer_checksum,

@@ -270,6 +270,9 @@ impl fmt::Display for VersionEdit {
 fn describe(table: &TableFacts) -> String {
     let mut text = format!("{} bytes, {} entries", table.bytes, table.entries);
     push(&mut text, format_args!(", {} tombstones", table.tombstones));
+    if table.hidden > 0 {
+        push(&mut text, format_args!(", {} older versions", table.hidden));
+    }
     if table.range_tombstones > 0 {
         push(&mut text, format_args!(", {} range tombstones", table.range_tombstones));
     }
@@ -322,7 +325,10 @@ fn put_varints(out: &mut Vec<u8>, values: &[u64]) {
 
 fn put_facts(out: &mut Vec<u8>, table: &TableFacts) {
     put_varints(out, &[table.number.0, table.bytes, table.entries, table.tombstones]);
-    put_varints(out, &[table.range_tombstones, table.oldest_tombstone.get(), table.run.0]);
+    put_varints(
+        out,
+        &[table.hidden, table.range_tombstones, table.oldest_tombstone.get(), table.run.0],
+    );
     put_varint(out, u64::from(table.codec));
     match table.expiry {
         Some(expiry) => put_varints(out, &[expiry.entries, expiry.first_ms, expiry.last_ms]),
@@ -381,6 +387,7 @@ fn take_facts(input: &mut &[u8]) -> Option<TableFacts> {
         bytes: take_varint(input)?,
         entries: take_varint(input)?,
         tombstones: take_varint(input)?,
+        hidden: take_varint(input)?,
         range_tombstones: take_varint(input)?,
         oldest_tombstone: take_sequence(input)?,
         run: take_number(input)?,

@@ -53,6 +53,8 @@ pub struct TableFacts {
     pub entries: u64,
     /// How many of them are tombstones.
     pub tombstones: u64,
+    /// How many of its entries are older versions of the key before them, kept for snapshots.
+    pub hidden: u64,
     /// How many range tombstones it holds beside its entries.
     pub range_tombstones: u64,
     /// The sequence number of its oldest tombstone; zero where it has none.
@@ -115,6 +117,9 @@ impl TableFacts {
         }
         if self.entries == 0 || self.tombstones > self.entries {
             return wrong("it has no entries, or fewer than tombstones");
+        }
+        if self.hidden >= self.entries.max(1) {
+            return wrong("it has more older versions than keys allow");
         }
         if self.run > FileNumber::MAX {
             return wrong("there is no such run");

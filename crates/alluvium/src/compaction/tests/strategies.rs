@@ -333,7 +333,9 @@ fn manual_compaction_ends_and_leaves_the_fewest_runs() {
         for step in 0.. {
             assert!(step < 1_000, "{strategy:?} finds no end");
             let (version, busy) = (tree.version.clone(), Busy::new());
-            let Some(plan) = picker.pick_manual(&view(&version, &busy)) else { break };
+            let Some(plan) = picker.pick_manual(&view(&version, &busy), &KeySpan::ALL) else {
+                break;
+            };
             tree.carry_out(&plan);
         }
         for (&key, &seq) in &model {
@@ -346,4 +348,29 @@ fn manual_compaction_ends_and_leaves_the_fewest_runs() {
             assert_eq!(tree.bytes(), model.len() as u64, "{strategy:?}");
         }
     }
+}
+
+#[test]
+fn only_whole_tables_go_and_none_from_over_older_data_that_stays() {
+    let strategy = Strategy::Leveled;
+    let mut tree = Tree::new();
+    let keys = |from: u64, to: u64| (from..to).collect::<Vec<u64>>();
+    tree.flush(&keys(0, 100), &strategy);
+    tree.flush(&keys(200, 300), &strategy);
+    tree.flush(&keys(50, 60), &strategy);
+    tree.flush(&keys(210, 220), &strategy);
+    let busy = Busy::new();
+    let within = |tree: &Tree, from: u64, to: u64| {
+        let (lower, upper) = (Bound::Included(key_of(from)), Bound::Excluded(key_of(to)));
+        let plan = drop_within(&view(&tree.version, &busy), &KeySpan { lower, upper });
+        let mut keys: Vec<u64> =
+            plan.iter().flat_map(Compaction::tables).map(|t| t.number.0).collect();
+        keys.sort_unstable();
+        keys
+    };
+    assert_eq!(within(&tree, 0, 100), [1, 3]);
+    assert_eq!(within(&tree, 0, 99), [], "the first reaches over its end, the third lies over it");
+    assert_eq!(within(&tree, 150, 400), [2, 4]);
+    assert_eq!(within(&tree, 0, 400), [1, 2, 3, 4]);
+    assert_eq!(within(&tree, 205, 400), []);
 }
