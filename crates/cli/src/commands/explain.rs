@@ -36,7 +36,7 @@ pub fn run(args: &ExplainArgs, out: &mut dyn Write) -> Result<(), Failure> {
     let told: Vec<&HistoryEntry> = status.history.iter().filter(wanted).collect();
     let left_out = told.len().saturating_sub(args.limit);
     if left_out > 0 {
-        writeln!(out, "({} before these)", counted(left_out as u64, "entry that came"))?;
+        writeln!(out, "(left out: the first {left_out})")?;
     }
     for entry in &told[left_out..] {
         let when = instant(i64::try_from(entry.unix_ms).unwrap_or(i64::MAX));
