@@ -69,6 +69,93 @@ mod enabled {
     }
 }
 
+#[cfg(all(test, feature = "tracing"))]
+mod tests {
+    use std::fmt::Debug;
+    use std::sync::atomic::{AtomicU64, Ordering};
+    use std::sync::{Arc, Mutex};
+
+    use tracing::field::{Field, Visit};
+    use tracing::span::{Attributes, Id, Record};
+    use tracing::{Metadata, Subscriber};
+
+    use crate::db::Db;
+    use crate::env::MemEnv;
+    use crate::options::Options;
+
+    /// Keeps spans and events as lines.
+    #[derive(Clone, Default)]
+    struct Lines(Arc<Mutex<Vec<String>>>, Arc<AtomicU64>);
+
+    struct Line(String);
+
+    impl Visit for Line {
+        fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
+            self.0.push_str(&format!(" {field}={value:?}"));
+        }
+    }
+
+    impl Subscriber for Lines {
+        fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+            metadata.target() == "alluvium"
+        }
+
+        fn new_span(&self, span: &Attributes<'_>) -> Id {
+            let mut line = Line(format!("span {}", span.metadata().name()));
+            span.record(&mut line);
+            self.0.lock().unwrap().push(line.0);
+            Id::from_u64(self.1.fetch_add(1, Ordering::Relaxed) + 1)
+        }
+
+        fn record(&self, _span: &Id, _values: &Record<'_>) {}
+
+        fn record_follows_from(&self, _span: &Id, _follows: &Id) {}
+
+        fn event(&self, event: &tracing::Event<'_>) {
+            let mut line = Line(format!("{}", event.metadata().level()));
+            event.record(&mut line);
+            self.0.lock().unwrap().push(line.0);
+        }
+
+        fn enter(&self, _span: &Id) {}
+
+        fn exit(&self, _span: &Id) {}
+    }
+
+    #[test]
+    fn spans_and_events_are_handed_on() {
+        let lines = Lines::default();
+        tracing::subscriber::with_default(lines.clone(), || {
+            let options = Options { background_threads: 0, ..Options::default() };
+            let db = Db::open_env(Arc::new(MemEnv::new()), options).unwrap();
+            db.put("key", "value").unwrap();
+            db.compact().unwrap();
+            db.close().unwrap();
+        });
+        let lines = lines.0.lock().unwrap();
+        for wanted in [
+            "span open directory=\"memory\"",
+            "span recovery directory=\"memory\"",
+            "INFO kind=\"opened\" message=the store was opened in ",
+            "DEBUG kind=\"file\" message=",
+            "span flush family=\"default\"",
+            "INFO kind=\"flush\" message=flush of default because somebody asked for it: ",
+            "span compaction family=\"default\"",
+            "INFO kind=\"compaction\" message=compaction of default level 0 -> 1 because ",
+            "INFO kind=\"closed\" message=the store was closed",
+        ] {
+            let sorted = |line: &String| {
+                line.starts_with(wanted) || {
+                    // The order of a message and its fields is the subscriber's.
+                    let parts: Vec<&str> = wanted.splitn(3, ' ').collect();
+                    parts.iter().all(|part| line.contains(part))
+                }
+            };
+            assert!(lines.iter().any(sorted), "{wanted} in {lines:#?}");
+        }
+    }
+}
+
 #[cfg(not(feature = "tracing"))]
 mod disabled {
     use super::{Event, Of};
