@@ -13,6 +13,7 @@ use std::process::{Command, ExitCode};
 
 const USAGE: &str = "\
 usage: cargo xtask tidy [--verbose]
+       cargo xtask simulate [ARGUMENTS]
        cargo xtask torture [--minutes N] [--only NAME,NAME] [--seed N] [--threads N]
        cargo xtask planted [--only NAME] [--seconds N] [--threads N]
        cargo xtask schedules [--iterations N] [--seed N] [--only NAME] [--planted]
@@ -20,6 +21,8 @@ usage: cargo xtask tidy [--verbose]
   tidy    checks what the compiler does not: the floors of the engine, lengths, banned calls,
           the unsafe ledger, dead files, manifests, links and examples in the documents
           --verbose also lists the files that are longer than they should get
+  simulate runs the compaction pickers over stores of any size made of metadata alone, and
+          prints what they cost (`cargo xtask simulate --help`)
   torture runs every harness for its share of the minutes, in release mode
   planted builds the harnesses with bugs in the engine, and tells which harness finds which;
           --seconds is what each harness has for each bug (60)
@@ -32,7 +35,8 @@ fn main() -> ExitCode {
     match arguments.as_slice() {
         ["tidy"] => tidy::command(&workspace_root(), false),
         ["tidy", "--verbose" | "-v"] => tidy::command(&workspace_root(), true),
-        ["torture", rest @ ..] => torture(rest),
+        ["simulate", rest @ ..] => release("alluvium-simulator", "alluvium-simulator", rest),
+        ["torture", rest @ ..] => release("alluvium-testkit", "alluvium-torture", rest),
         ["planted", rest @ ..] => planted::command(&workspace_root(), rest),
         ["schedules", rest @ ..] => {
             schedules::command(&workspace_root(), rest).unwrap_or_else(refuse)
@@ -50,11 +54,11 @@ fn refuse() -> ExitCode {
     ExitCode::from(2)
 }
 
-/// Builds the harnesses in release mode and runs them; the exit code is theirs.
-fn torture(arguments: &[&str]) -> ExitCode {
+/// Builds a program of the workspace in release mode and runs it; the exit code is its own.
+fn release(package: &str, program: &str, arguments: &[&str]) -> ExitCode {
     let status = Command::new("cargo")
-        .args(["run", "--release", "--quiet", "--package", "alluvium-testkit"])
-        .args(["--bin", "alluvium-torture", "--"])
+        .args(["run", "--release", "--quiet", "--package", package])
+        .args(["--bin", program, "--"])
         .args(arguments)
         .current_dir(workspace_root())
         .status();

@@ -35,6 +35,9 @@ pub mod env;
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]
 pub mod fuzzing;
+#[cfg(feature = "simulation")]
+#[doc(hidden)]
+pub mod simulation;
 
 mod base;
 mod batch;

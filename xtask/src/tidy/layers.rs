@@ -28,7 +28,7 @@ const FLOORS: &[&[&str]] = &[
     &["compaction"],
     &["options"],
     &["db"],
-    &["fuzzing"],
+    &["fuzzing", "simulation"],
 ];
 
 /// Checks the engine's modules.

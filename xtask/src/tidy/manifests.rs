@@ -59,7 +59,7 @@ const FLOORS: &[&[&str]] = &[
     &["crates/alluvium"],
     &["crates/events"],
     &["crates/testkit"],
-    &["crates/cli", "crates/bench", "xtask"],
+    &["crates/cli", "crates/bench", "crates/simulator", "xtask"],
 ];
 
 /// How a manifest names a dependency.

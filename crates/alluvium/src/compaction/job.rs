@@ -239,10 +239,11 @@ fn survives(pass: &mut Pass, user_key: &[u8], trailer: u64) -> Result<bool> {
 /// What may hold versions of a key that are older than a plan's: every sorted run below its output,
 /// and those beside it where it goes to level 0. Each with the first table that does not end before
 /// the current key: keys come ascending, so each run is walked once over the whole job.
-struct OlderRuns(Vec<(Vec<Arc<TableMeta>>, usize)>);
+#[derive(Debug)]
+pub(crate) struct OlderRuns(Vec<(Vec<Arc<TableMeta>>, usize)>);
 
 impl OlderRuns {
-    fn beside(version: &Version, plan: &Compaction) -> OlderRuns {
+    pub(crate) fn beside(version: &Version, plan: &Compaction) -> OlderRuns {
         let output = plan.place.level;
         let chosen: HashSet<FileNumber> = plan.tables().map(|table| table.number).collect();
         let beside = if output == 0 { version.level(0).runs() } else { &[] };
@@ -255,7 +256,7 @@ impl OlderRuns {
     }
 
     /// Whether any table can hold a version of `user_key` that is older than `seq`.
-    fn may_hold(&mut self, user_key: &[u8], seq: SeqNo) -> bool {
+    pub(crate) fn may_hold(&mut self, user_key: &[u8], seq: SeqNo) -> bool {
         self.0.iter_mut().any(|(tables, at)| {
             while tables.get(*at).is_some_and(|table| table.largest_user_key() < user_key) {
                 *at += 1;

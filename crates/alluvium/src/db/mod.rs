@@ -32,7 +32,7 @@ mod repair;
 mod scan;
 mod snapshot;
 mod snapshot_list;
-mod stall;
+pub(crate) mod stall;
 mod stats;
 mod status;
 mod super_version;

@@ -54,8 +54,8 @@ pub use level::{Level, Run, chain};
 pub use numbers::FileNumbers;
 pub use presence::{StoreState, store_exists};
 pub(crate) use survey::{Survey, SurveyedState, is_plausible};
-#[cfg(test)]
-use table_meta::Expiry;
+#[cfg(any(test, feature = "simulation"))]
+pub(crate) use table_meta::Expiry;
 pub use table_meta::{EventTimes, ObsoleteTables, TableFacts, TableMeta};
 pub use version_set::VersionSet;
 
@@ -226,6 +226,19 @@ impl Version {
             }
         }
         Ok(())
+    }
+
+    /// This version without `deleted` and with `added`, as the version set makes it.
+    ///
+    /// # Errors
+    /// `InvalidArgument` when a deleted table is not there, or tables of a run would overlap.
+    #[cfg(feature = "simulation")]
+    pub(crate) fn with_edit(
+        &self,
+        added: &[(usize, Arc<TableMeta>)],
+        deleted: &[(usize, FileNumber)],
+    ) -> crate::base::error::Result<Version> {
+        self.rebuild(added, deleted).map_err(Breach::invalid)
     }
 
     /// As `apply`, where the caller knows that no added number is elsewhere in the version.
