@@ -1,6 +1,6 @@
 //! `alluvium-simulator`: the engine's own compaction pickers over stores that exist as metadata.
 //!
-//! A terabyte is 16,000 tables, and a table here is a range of keys and a few numbers. Everything
+//! A terabyte is 8,000 tables, and a table here is a range of keys and a few numbers. Everything
 //! that decides is the engine's (`alluvium::simulation`): which tables are merged, where an output
 //! ends, what may be dropped, how long a writer waits. What is modelled is what the bytes would
 //! have said: how many entries of a merge survive, and how long a job takes.

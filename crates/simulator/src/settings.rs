@@ -38,7 +38,7 @@ pub struct Command {
     #[arg(long)]
     pub from_empty: bool,
 
-    /// One memtable [default: 64 MiB, or as much as keeps a store at 16,384 tables]
+    /// One memtable [default: 64 MiB, or as much as keeps a store at 8,192 tables]
     #[arg(long, value_parser = bytes, value_name = "BYTES")]
     pub memtable: Option<u64>,
 
@@ -210,7 +210,7 @@ pub struct Settings {
 }
 
 /// Tables of a store at most, where nothing else is asked for.
-const TABLES_MAX: u64 = 16_384;
+const TABLES_MAX: u64 = 8_192;
 
 /// Megabytes on the command line.
 const MB: f64 = 1e6;
