@@ -169,7 +169,8 @@ fn run_counted(
     memory: &MemEnv,
     behind_each: &mut dyn FnMut(&MemEnv),
 ) -> Result<Reached, String> {
-    let mut session = Session::new(env, workload.options.clone(), Model::default());
+    let model = Model::with_clock(memory);
+    let mut session = Session::new(env, workload.options.clone(), model);
     let (mut made, mut sequence) = (false, 0);
     let mut body = |session: &mut Session| -> Result<(), (String, Failure)> {
         session.open().map_err(|failure| ("opening".to_owned(), failure))?;

@@ -8,7 +8,7 @@ use std::ops::Bound;
 
 use alluvium::Durability;
 
-use crate::operation::{Change, DEFAULT_FAMILY, Direction, KeyRange, Move, Operation};
+use crate::operation::{Change, ClockStep, DEFAULT_FAMILY, Direction, KeyRange, Move, Operation};
 use crate::random::Random;
 
 /// Families that runs create and drop, and use whether they exist or not.
@@ -16,6 +16,9 @@ pub const FAMILIES: [&str; 3] = [DEFAULT_FAMILY, "beta", "gamma"];
 
 /// Snapshots held at a time.
 pub const SNAPSHOT_SLOTS: usize = 3;
+
+const HOUR_MS: u64 = 3_600_000;
+const DAY_MS: u64 = 24 * HOUR_MS;
 
 /// What a generated run is made of.
 #[derive(Debug, Clone, Copy)]
@@ -46,7 +49,8 @@ impl Generator {
 
     fn operation(&mut self) -> Operation {
         match self.random.below(if self.mix.reads { 1000 } else { 480 }) {
-            0..400 => self.write(),
+            0..390 => self.write(),
+            390..400 => Operation::Clock(self.clock_step()),
             400..425 => Operation::Flush { family: self.family_or_all() },
             425..440 => Operation::Compact { family: self.family_or_all() },
             440..446 => Operation::Sync,
@@ -102,6 +106,15 @@ impl Generator {
         Change { family, key, value }
     }
 
+    fn clock_step(&mut self) -> ClockStep {
+        let ms = *self.random.pick(&[0, 1, 1_000, HOUR_MS, DAY_MS, DAY_MS, 4_000 * DAY_MS]);
+        match self.random.below(4) {
+            0 => ClockStep::Ahead(ms),
+            1 => ClockStep::Back(ms),
+            _ => ClockStep::Pass(ms),
+        }
+    }
+
     fn family(&mut self) -> String {
         match self.random.below(4) {
             0 => FAMILIES[1].to_owned(),
@@ -147,7 +160,14 @@ impl Generator {
             _ => self.random.below(self.mix.value_bytes_max + 1),
         };
         let length = length.min(self.mix.value_bytes_max);
-        let mut value = format!("w{}.", self.writes).into_bytes();
+        // One value in six is to expire (`model/clock.rs`).
+        let ttl = if self.random.one_in(6) {
+            let ms = *self.random.pick(&[0, 1, 1_000, HOUR_MS, DAY_MS, u64::MAX]);
+            format!("ttl {ms}.")
+        } else {
+            String::new()
+        };
+        let mut value = format!("{ttl}w{}.", self.writes).into_bytes();
         if self.random.one_in(2) {
             value.resize(length.max(value.len()), b'x');
         }

@@ -94,6 +94,10 @@ impl Env for LyingEnv {
         self.inner.now()
     }
 
+    fn unix_time(&self) -> Duration {
+        self.inner.unix_time()
+    }
+
     fn sleep(&self, duration: Duration) {
         self.inner.sleep(duration);
     }

@@ -8,10 +8,13 @@
 //! A family that is dropped and created again under its name is another family, so writes name
 //! families by `Incarnation`.
 
+mod clock;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use alluvium::Durability;
+use alluvium::env::MemEnv;
 
 use crate::operation::{Change, DEFAULT_FAMILY, Short};
 
@@ -56,6 +59,10 @@ pub struct Model {
     catalogs_on_disk: usize,
     next_incarnation: u32,
     under_way: Option<UnderWay>,
+    /// The clock of a run that has one.
+    clock: Option<MemEnv>,
+    /// The latest time that the store has seen, in milliseconds since 1970.
+    now_ms: u64,
 }
 
 #[derive(Debug, Clone)]
@@ -119,6 +126,8 @@ impl Default for Model {
             catalogs_on_disk: 0,
             next_incarnation: 1,
             under_way: None,
+            clock: None,
+            now_ms: 0,
         }
     }
 }
@@ -127,14 +136,30 @@ impl Model {
     /// What readers see.
     #[must_use]
     pub fn state(&self) -> State {
+        self.visible(&self.catalog, &self.data)
+    }
+
+    /// What readers would see if nothing had expired.
+    #[must_use]
+    pub fn unexpired_state(&self) -> State {
         visible(&self.catalog, &self.data)
+    }
+
+    fn visible(&self, catalog: &Catalog, data: &Data) -> State {
+        let state = visible(catalog, data).into_iter();
+        state.map(|(name, pairs)| (name, self.alive(&pairs))).collect()
+    }
+
+    /// Whether `actual` is what readers see of `data`.
+    fn same(&self, catalog: &Catalog, data: &Data, actual: &State) -> bool {
+        same(catalog, data, actual, &|pairs| self.alive(pairs))
     }
 
     /// The contents of a family, or `None` where there is none of this name.
     #[must_use]
     pub fn family(&self, name: &str) -> Option<Arc<Pairs>> {
         let incarnation = self.catalog.get(name)?;
-        Some(self.data.get(incarnation).cloned().unwrap_or_default())
+        Some(self.data.get(incarnation).map(|pairs| self.alive(pairs)).unwrap_or_default())
     }
 
     /// How many writes were begun since the last recovery.
@@ -242,7 +267,7 @@ impl Model {
                 continue;
             }
             let allowed = self.histories[first..].iter().rev().flatten();
-            if let Some(data) = { allowed }.find(|data| same(catalog, data, actual)) {
+            if let Some(data) = { allowed }.find(|data| self.same(catalog, data, actual)) {
                 let (catalog, data) = (catalog.clone(), data.clone());
                 self.rebase(catalog, data);
                 return Ok(());
@@ -262,6 +287,8 @@ impl Model {
             catalogs_on_disk: 0,
             next_incarnation: self.next_incarnation,
             under_way: None,
+            clock: self.clock.take(),
+            now_ms: self.now_ms,
         };
     }
 
@@ -270,14 +297,14 @@ impl Model {
         let mut text = format!("the store is at no write from {first} (acknowledged) to {last}");
         let catalog = &self.catalogs[self.catalogs.len() - 1][0];
         for (label, write) in [("acknowledged", first), ("last", last)] {
-            let allowed = visible(catalog, &self.histories[write][0]);
+            let allowed = self.visible(catalog, &self.histories[write][0]);
             text += &format!("\n  against the state behind the {label} write, {write}:");
             text += &differences(&allowed, actual);
         }
         // Where an earlier state matches, say so: that is lost data, not mixed-up data.
-        let lost = (0..first)
-            .rev()
-            .find(|write| self.histories[*write].iter().any(|data| same(catalog, data, actual)));
+        let lost = (0..first).rev().find(|write| {
+            self.histories[*write].iter().any(|data| self.same(catalog, data, actual))
+        });
         if let Some(write) = lost {
             text += &format!("\n  it is the state behind write {write}: acknowledged writes lost");
         }
@@ -300,11 +327,16 @@ fn visible(catalog: &Catalog, data: &Data) -> State {
     catalog.iter().map(|(name, incarnation)| (name.clone(), contents(incarnation))).collect()
 }
 
-fn same(catalog: &Catalog, data: &Data, actual: &State) -> bool {
+fn same(
+    catalog: &Catalog,
+    data: &Data,
+    actual: &State,
+    alive: &dyn Fn(&Arc<Pairs>) -> Arc<Pairs>,
+) -> bool {
     catalog.len() == actual.len()
         && catalog.iter().all(|(name, incarnation)| {
             actual.get(name).is_some_and(|pairs| match data.get(incarnation) {
-                Some(expected) => expected == pairs,
+                Some(expected) => alive(expected) == *pairs,
                 None => pairs.is_empty(),
             })
         })

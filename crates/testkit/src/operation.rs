@@ -50,6 +50,17 @@ pub enum Move {
     Prev,
 }
 
+/// What happens to the clock, in milliseconds. A run without a clock of its own passes over it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ClockStep {
+    /// Time passes.
+    Pass(u64),
+    /// Somebody sets it ahead.
+    Ahead(u64),
+    /// Somebody sets it back.
+    Back(u64),
+}
+
 /// One thing done to a store.
 #[derive(Clone, PartialEq, Eq)]
 pub enum Operation {
@@ -139,6 +150,8 @@ pub enum Operation {
     Reopen,
     /// Drops the store without closing it, and opens it again.
     DropAndReopen,
+    /// Moves the clock.
+    Clock(ClockStep),
     /// Reads everything in every way and compares.
     CheckAll,
 }
@@ -197,6 +210,7 @@ impl fmt::Debug for Operation {
             Operation::DropFamily { name } => write!(f, "drop family {name}"),
             Operation::Reopen => f.write_str("reopen"),
             Operation::DropAndReopen => f.write_str("drop and reopen"),
+            Operation::Clock(step) => write!(f, "clock {step:?}"),
             Operation::CheckAll => f.write_str("check all"),
         }
     }

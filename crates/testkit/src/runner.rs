@@ -23,8 +23,26 @@ const SHRINK_TRIES: usize = 2_000;
 ///
 /// The first answer that differs from the model's, any error of the store, or a panic.
 pub fn run_model(env: Arc<dyn Env>, config: &Config, run: &[Operation]) -> Result<(), String> {
+    run_from(Model::default(), env, config, run)
+}
+
+/// Does `run` to a new store whose clock it moves.
+///
+/// # Errors
+///
+/// As [`run_model`].
+pub fn run_with_clock(env: &MemEnv, config: &Config, run: &[Operation]) -> Result<(), String> {
+    run_from(Model::with_clock(env), Arc::new(env.clone()), config, run)
+}
+
+fn run_from(
+    model: Model,
+    env: Arc<dyn Env>,
+    config: &Config,
+    run: &[Operation],
+) -> Result<(), String> {
     let body = || -> Result<(), String> {
-        let mut session = Session::new(env, config.options.clone(), Model::default());
+        let mut session = Session::new(env, config.options.clone(), model);
         session.open().map_err(|failure| format!("opening: {failure}"))?;
         for (index, operation) in run.iter().enumerate() {
             session
@@ -55,7 +73,7 @@ pub fn check_seed(config: &Config, seed: u64, mix: Mix) {
 
 fn try_seed(config: &Config, seed: u64, mix: Mix) -> Result<(), String> {
     let run = Generator::run(seed, mix);
-    let attempt = |run: &[Operation]| run_model(Arc::new(MemEnv::new()), config, run);
+    let attempt = |run: &[Operation]| run_with_clock(&MemEnv::new(), config, run);
     let Err(first) = attempt(&run) else { return Ok(()) };
     let small = shrink(&run, SHRINK_TRIES, |run| attempt(run).is_err());
     let message = attempt(&small).err().unwrap_or_else(|| "does not fail again".to_owned());

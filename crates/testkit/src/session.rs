@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::ops::Bound;
 use std::sync::Arc;
+use std::time::Duration;
 
 use alluvium::env::Env;
 use alluvium::{
@@ -83,6 +84,7 @@ impl Session {
     ///
     /// As the store's.
     pub fn open(&mut self) -> Outcome {
+        self.model.wind_clock();
         let db = Db::open_env(Arc::clone(&self.env), self.options.clone())?;
         self.handles.clear();
         for name in db.column_families() {
@@ -169,7 +171,7 @@ impl Session {
             }
             Operation::Cursor { family, moves } => self.cursor(family, moves),
             Operation::Snapshot { slot } => {
-                let (snapshot, state) = (self.db().snapshot(), self.model.state());
+                let (snapshot, state) = (self.db().snapshot(), self.model.unexpired_state());
                 let families = self.handles.keys().cloned().collect();
                 self.snapshots.insert(*slot, Held { snapshot, state, families });
                 Ok(())
@@ -197,20 +199,31 @@ impl Session {
                 // Handles were dropped in good order, but nothing was promised of buffered writes.
                 self.open_again(Survival::Process)
             }
+            Operation::Clock(step) => {
+                if self.model.move_clock(*step) {
+                    // The store looks at it: from here on it is no earlier for it.
+                    drop(self.db().cursor()?);
+                }
+                Ok(())
+            }
             Operation::CheckAll => self.check_all(),
         }
     }
 
     fn write(&mut self, changes: &[Change], durability: Durability) -> Outcome {
-        let known: Vec<Change> =
-            changes.iter().filter(|c| self.handles.contains_key(&c.family)).cloned().collect();
+        let known = changes.iter().filter(|c| self.handles.contains_key(&c.family)).cloned();
+        let settled = |change: Change| Change {
+            value: change.value.map(|value| self.model.settled(value)),
+            ..change
+        };
+        let known: Vec<Change> = known.map(settled).collect();
         if known.is_empty() {
             // Writes nothing, and so says nothing of the writes before it.
             return Ok(self.db().write_with(WriteBatch::new(), &WriteOptions { durability })?);
         }
         self.model.begin_write(&known);
         let result = match (&known[..], durability == self.options.durability) {
-            ([Change { family, key, value }], true) => {
+            ([Change { family, key, value }], true) if self.expiry_of(value).is_none() => {
                 let family = &self.handles[family];
                 match value {
                     Some(value) => family.put(key, value),
@@ -222,7 +235,11 @@ impl Session {
                 for Change { family, key, value } in &known {
                     let in_default = family == DEFAULT_FAMILY;
                     let family = &self.handles[family];
+                    let expiry = self.expiry_of(value);
                     match value {
+                        Some(value) if expiry.is_some() => {
+                            put_expiring(&mut batch, family, key, value, expiry);
+                        }
                         Some(value) if in_default => batch.put(key, value),
                         Some(value) => batch.put_in(family, key, value),
                         None if in_default => batch.delete(key),
@@ -237,6 +254,10 @@ impl Session {
             Err(error) => return Err(self.failed(error)),
         }
         Ok(())
+    }
+
+    fn expiry_of(&self, value: &Option<Vec<u8>>) -> Option<(Duration, Duration)> {
+        value.as_ref().and_then(|value| self.model.expiry_of(value))
     }
 
     fn flush(&mut self, name: Option<&str>) -> Outcome {
@@ -330,7 +351,7 @@ impl Session {
         let Some(held) = held else { return Ok(self.model.family(name)) };
         // A family made behind the snapshot is empty in it, whatever an older one of its name had.
         let there = held.families.contains(name);
-        let pairs = held.state.get(name).filter(|_| there).cloned();
+        let pairs = held.state.get(name).filter(|_| there).map(|pairs| self.model.alive(pairs));
         Ok(Some(pairs.unwrap_or_default()))
     }
 
@@ -467,6 +488,24 @@ impl Session {
             }
         }
         Ok(())
+    }
+}
+
+/// Puts a value that expires, in one of the ways that there are.
+fn put_expiring(
+    batch: &mut WriteBatch,
+    family: &ColumnFamily,
+    key: &[u8],
+    value: &[u8],
+    expiry: Option<(Duration, Duration)>,
+) {
+    let Some((time, ttl)) = expiry else { return };
+    let in_default = family.name() == DEFAULT_FAMILY;
+    match (in_default, key.len().is_multiple_of(2)) {
+        (true, true) => batch.put_until(key, value, time),
+        (true, false) => batch.put_with_ttl(key, value, ttl),
+        (false, true) => batch.put_until_in(family, key, value, time),
+        (false, false) => batch.put_with_ttl_in(family, key, value, ttl),
     }
 }
 

@@ -18,6 +18,7 @@ const CRASH: &[&str] = &["crash"];
 const FAULT: &[&str] = &["fault"];
 const DAMAGE: &[&str] = &["damage"];
 const OPTIONS: &[&str] = &["metamorphic"];
+const MODEL: &[&str] = &["model"];
 const HEALING: &[&str] = &["healing"];
 
 /// All of them.
@@ -71,5 +72,7 @@ pub static BUGS: &[Bug] = &[
     bug("older-value-wins-backwards", "backwards, an older version wins", OPTIONS),
     bug("excluded-bound-included", "a scan gives its excluded end", OPTIONS),
     bug("prefix-of-ff-is-empty", "a prefix that ends in 0xff finds nothing", OPTIONS),
+    bug("expired-entry-is-read", "a lookup gives a value whose time has passed", MODEL),
+    bug("expired-entry-uncovers-older", "what has expired goes while it hides something", MODEL),
     bug("scan-misses-a-full-memtable", "a scan leaves out the newest full memtable", OPTIONS),
 ];

@@ -69,7 +69,7 @@ pub enum ValueKind {
     SingleDelete = 4,
     /// Reserved: a value kept in a blob file.
     BlobIndex = 5,
-    /// Reserved: a value with an expiry time.
+    /// A value with an expiry time before it (`base/expiry.rs`).
     PutExpiring = 6,
 }
 
@@ -81,7 +81,25 @@ impl ValueKind {
         match byte {
             0 => Some(ValueKind::Delete),
             1 => Some(ValueKind::Put),
+            6 => Some(ValueKind::PutExpiring),
             _ => None,
+        }
+    }
+
+    /// Whether a value stands behind the key in a batch.
+    #[must_use]
+    pub fn has_value(self) -> bool {
+        matches!(self, ValueKind::Put | ValueKind::PutExpiring)
+    }
+
+    /// The kind in a word or two, for people.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            ValueKind::Put => "put",
+            ValueKind::Delete => "delete",
+            ValueKind::PutExpiring => "put expiring",
+            _ => "reserved",
         }
     }
 }

@@ -7,6 +7,7 @@ pub mod checksum;
 pub mod coding;
 pub mod error;
 pub mod event_time;
+pub mod expiry;
 pub mod file;
 pub mod iterator;
 pub mod key;

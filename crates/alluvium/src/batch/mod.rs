@@ -12,15 +12,18 @@
 //!                 1       kind (ValueKind)
 //!                 varint  column family
 //!                 varint  key length, then the key
-//!                 varint  value length, then the value    only for kinds that have one (Put)
+//!                 varint  value length, then the value    only for kinds that have one
 //! ```
 //!
 //! Integers are little-endian. The decoder trusts nothing: the bytes come from disk.
+
+mod expiring;
 
 use crate::base::coding::{
     put_prefixed, put_varint, take_prefixed, take_u32, take_u64, take_varint32,
 };
 use crate::base::error::{Error, Result};
+use crate::base::expiry::EXPIRY_BYTES;
 use crate::base::key::{SeqNo, ValueKind};
 use crate::base::limits::{BATCH_BYTES_MAX, BATCH_OPERATIONS_MAX, KEY_BYTES_MAX, VALUE_BYTES_MAX};
 
@@ -49,6 +52,8 @@ pub(crate) struct BatchBuffer {
     user_bytes: u64,
     /// Each family that an operation names, once.
     families: Vec<ColumnFamilyId>,
+    /// Puts that expire some time after they are written.
+    unset: Vec<expiring::Unset>,
     error: Option<Error>,
 }
 
@@ -65,6 +70,7 @@ impl BatchBuffer {
             count: 0,
             user_bytes: 0,
             families: Vec::new(),
+            unset: Vec::new(),
             error: None,
         }
     }
@@ -111,6 +117,7 @@ impl BatchBuffer {
         self.count = 0;
         self.user_bytes = 0;
         self.families.clear();
+        self.unset.clear();
         self.error = None;
     }
 
@@ -248,10 +255,10 @@ fn take_operation<'a>(input: &mut &'a [u8]) -> Option<Operation<'a>> {
     let kind = ValueKind::from_byte(kind)?;
     let family = ColumnFamilyId(take_varint32(input)?);
     let key = take_prefixed(input)?;
-    let value = match kind {
-        ValueKind::Put => take_prefixed(input)?,
-        _ => &[],
-    };
+    let value = if kind.has_value() { take_prefixed(input)? } else { &[] };
+    if kind == ValueKind::PutExpiring && value.len() < EXPIRY_BYTES {
+        return None;
+    }
     (key.len() <= KEY_BYTES_MAX && value.len() <= VALUE_BYTES_MAX).then_some(Operation {
         kind,
         family,

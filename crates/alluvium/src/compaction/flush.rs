@@ -2,19 +2,19 @@
 //!
 //! Several memtables are merged into one table in a single pass, or into one table a time window.
 //! Versions that no snapshot can see are dropped on the way (a key overwritten a thousand times a
-//! second leaves one entry); tombstones stay, because older data may lie below.
+//! second leaves one entry); tombstones stay, because older data may lie below, and entries that
+//! have expired become such.
 
 use std::sync::Arc;
 
 use crate::base::error::Result;
 use crate::base::iterator::InternalIterator;
 use crate::base::key;
-use crate::base::key::SeqNo;
 use crate::base::planted;
 use crate::compaction::WindowSplit;
 use crate::compaction::job::{JobContext, JobOutput};
 use crate::compaction::outputs::Outputs;
-use crate::compaction::retain::Retain;
+use crate::compaction::retain::{Retain, Verdict};
 use crate::iter::merging::MergingIterator;
 use crate::memtable::Memtable;
 use crate::sstable::TableOptions;
@@ -24,13 +24,13 @@ use crate::sstable::TableOptions;
 pub(crate) fn run(
     context: &JobContext<'_>,
     memtables: &[Arc<Memtable>],
-    snapshots: Vec<SeqNo>,
+    retain: Retain,
     table_options: &TableOptions,
     windows: Option<WindowSplit>,
 ) -> Result<JobOutput> {
     let mut output = JobOutput::default();
     let mut outputs = Outputs::new(context, table_options, windows);
-    match write(memtables, &snapshots, &mut outputs, &mut output) {
+    match write(memtables, &retain, &mut outputs, &mut output) {
         Ok(()) => Ok(output),
         Err(error) => {
             context.discard(&output);
@@ -41,7 +41,7 @@ pub(crate) fn run(
 
 fn write(
     memtables: &[Arc<Memtable>],
-    snapshots: &[SeqNo],
+    retain: &Retain,
     outputs: &mut Outputs<'_>,
     output: &mut JobOutput,
 ) -> Result<()> {
@@ -52,7 +52,7 @@ fn write(
     let mut source = MergingIterator::new(sources);
     let mut is_first = true;
     loop {
-        let mut retain = Retain::new(snapshots.to_vec());
+        let mut retain = retain.clone();
         source.seek_to_first()?;
         while source.valid() {
             output.entries_read += u64::from(is_first);
@@ -61,14 +61,14 @@ fn write(
             if outputs.takes(window) {
                 let seq = key::trailer_seq(trailer);
                 // Memtables hold only kinds that this build wrote or that recovery has checked.
-                let kind = key::trailer_kind(trailer);
-                if kind.is_none_or(|kind| {
-                    retain.keep(user_key, seq, kind, || planted::is("flush-drops-tombstones"))
-                }) {
-                    outputs.add(window, source.key(), source.value(), output)?;
-                } else {
-                    output.entries_dropped += 1;
-                }
+                let verdict = match key::trailer_kind(trailer) {
+                    Some(kind) => {
+                        let is_base = || planted::is("flush-drops-tombstones");
+                        retain.judge(user_key, seq, kind, source.value(), is_base)
+                    }
+                    None => Verdict::Keep,
+                };
+                outputs.add(window, verdict, source.key(), source.value(), output)?;
             }
             source.next()?;
         }

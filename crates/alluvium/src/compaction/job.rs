@@ -14,7 +14,7 @@ use crate::base::key::SeqNo;
 use crate::base::planted;
 use crate::base::sync::atomic::{AtomicBool, Ordering};
 use crate::compaction::outputs::Outputs;
-use crate::compaction::retain::Retain;
+use crate::compaction::retain::{Retain, Verdict};
 use crate::compaction::split::Split;
 use crate::compaction::{Compaction, RunTables};
 use crate::env::Env;
@@ -46,6 +46,19 @@ pub(crate) struct JobOutput {
     /// Entries looked at, more than once where a job takes several passes.
     steps: u64,
     pub(crate) entries_dropped: u64,
+    /// Entries, dropped or made into tombstones, whose time had come.
+    pub(crate) entries_expired: u64,
+}
+
+impl JobOutput {
+    /// Counts what becomes of an entry; returns whether anything of it is written.
+    pub(crate) fn count(&mut self, verdict: Verdict) -> bool {
+        let expired = matches!(verdict, Verdict::Expire | Verdict::Bury);
+        let written = matches!(verdict, Verdict::Keep | Verdict::Bury);
+        self.entries_expired += u64::from(expired);
+        self.entries_dropped += u64::from(!written);
+        written
+    }
 }
 
 impl JobContext<'_> {
@@ -74,16 +87,16 @@ impl JobContext<'_> {
 
 /// Runs `plan`. On an error every output is removed.
 ///
-/// `snapshots` are the live snapshots, ascending, read after the plan was made.
+/// `retain` knows the live snapshots, read after the plan was made.
 pub(crate) fn run(
     context: &JobContext<'_>,
     plan: &Compaction,
     version: &Arc<Version>,
-    snapshots: Vec<SeqNo>,
+    retain: Retain,
     table_options: &TableOptions,
 ) -> Result<JobOutput> {
     let mut output = JobOutput::default();
-    let merge = Merge { context, plan, version, snapshots, table_options };
+    let merge = Merge { context, plan, version, retain, table_options };
     let result = merge.run(&mut output).and_then(|()| check_counts(plan, &output));
     match result {
         Ok(()) => Ok(output),
@@ -136,7 +149,8 @@ struct Merge<'a> {
     context: &'a JobContext<'a>,
     plan: &'a Compaction,
     version: &'a Arc<Version>,
-    snapshots: Vec<SeqNo>,
+    /// As each pass begins with it.
+    retain: Retain,
     table_options: &'a TableOptions,
 }
 
@@ -155,7 +169,7 @@ impl Merge<'_> {
         let mut is_first = true;
         loop {
             let mut pass = Pass {
-                retain: Retain::new(self.snapshots.clone()),
+                retain: self.retain.clone(),
                 split: Split::new(self.plan.table_bytes, self.plan.grandparents.clone()),
                 older: OlderRuns::beside(self.version, self.plan),
                 is_first,
@@ -201,12 +215,8 @@ impl Merge<'_> {
                 return Ok(());
             }
         }
-        if survives(pass, user_key, trailer)? {
-            outputs.add(window, source.key(), source.value(), output)
-        } else {
-            output.entries_dropped += 1;
-            Ok(())
-        }
+        let verdict = judge(pass, user_key, trailer, source.value())?;
+        outputs.add(window, verdict, source.key(), source.value(), output)
     }
 
     /// The inputs as one iterator.
@@ -227,13 +237,13 @@ impl Merge<'_> {
     }
 }
 
-fn survives(pass: &mut Pass, user_key: &[u8], trailer: u64) -> Result<bool> {
+fn judge(pass: &mut Pass, user_key: &[u8], trailer: u64, value: &[u8]) -> Result<Verdict> {
     let seq = key::trailer_seq(trailer);
     let kind = key::trailer_kind(trailer).ok_or_else(|| {
         Error::invalid(format!("entry of unknown kind {} in a compaction", trailer & 0xff))
     })?;
     let older = &mut pass.older;
-    Ok(pass.retain.keep(user_key, seq, kind, || !older.may_hold(user_key, seq)))
+    Ok(pass.retain.judge(user_key, seq, kind, value, || !older.may_hold(user_key, seq)))
 }
 
 /// What may hold versions of a key that are older than a plan's: every sorted run below its output,

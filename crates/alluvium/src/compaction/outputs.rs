@@ -8,8 +8,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::base::error::Result;
+use crate::base::key::{self, ValueKind};
 use crate::compaction::WindowSplit;
 use crate::compaction::job::{JobContext, JobOutput};
+use crate::compaction::retain::Verdict;
 use crate::sstable::{TableOptions, TableWriter};
 
 /// Windows written in one pass.
@@ -96,9 +98,27 @@ impl<'a> Outputs<'a> {
         Ok(())
     }
 
-    /// Writes an entry of a window that this pass takes.
+    /// Writes what becomes of an entry of a window that this pass takes.
     #[inline]
     pub(crate) fn add(
+        &mut self,
+        window: Option<u64>,
+        verdict: Verdict,
+        internal_key: &[u8],
+        value: &[u8],
+        output: &mut JobOutput,
+    ) -> Result<()> {
+        if !output.count(verdict) {
+            return Ok(());
+        }
+        if verdict == Verdict::Bury {
+            return self.write(window, &tombstone_of(internal_key), &[], output);
+        }
+        self.write(window, internal_key, value, output)
+    }
+
+    #[inline]
+    fn write(
         &mut self,
         window: Option<u64>,
         internal_key: &[u8],
@@ -131,4 +151,13 @@ impl<'a> Outputs<'a> {
         self.done.append(&mut self.taken);
         Ok(std::mem::take(&mut self.more))
     }
+}
+
+/// The internal key of a tombstone in the place of an entry.
+fn tombstone_of(internal_key: &[u8]) -> Vec<u8> {
+    let (user_key, trailer) = key::split(internal_key);
+    let trailer = key::pack_trailer(key::trailer_seq(trailer), ValueKind::Delete);
+    let mut tombstone = Vec::with_capacity(internal_key.len());
+    key::encode_into(&mut tombstone, user_key, trailer);
+    tombstone
 }

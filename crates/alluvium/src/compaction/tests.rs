@@ -5,7 +5,7 @@ use std::sync::Arc;
 use proptest::prelude::*;
 
 use super::leveled::LeveledPicker;
-use super::retain::Retain;
+use super::retain::{Now, Retain, Verdict};
 use super::split::Split;
 use super::*;
 use crate::base::key::{SeqNo, ValueKind, encode, pack_trailer};
@@ -169,6 +169,11 @@ fn seen(entries: &[(u64, ValueKind)], seq: u64) -> Option<u64> {
     (newest.1 == ValueKind::Put).then_some(newest.0)
 }
 
+/// Whether version `seq` of the key `k` survives.
+fn keeps(retain: &mut Retain, seq: u64, kind: ValueKind, base: bool) -> bool {
+    retain.judge(b"k", SeqNo::new(seq), kind, b"", || base) == Verdict::Keep
+}
+
 proptest! {
     /// Every snapshot, and every reader from now on, sees the same before and after.
     #[test]
@@ -182,11 +187,12 @@ proptest! {
             .rev()
             .map(|(seq, put)| (seq, if put { ValueKind::Put } else { ValueKind::Delete }))
             .collect();
-        let mut retain = Retain::new(snapshots.iter().map(|&seq| SeqNo::new(seq)).collect());
+        let list = snapshots.iter().map(|&seq| SeqNo::new(seq)).collect();
+        let mut retain = Retain::new(list, Now::UNKNOWN);
         let kept: Vec<_> = entries
             .iter()
             .copied()
-            .filter(|&(seq, kind)| retain.keep(b"k", SeqNo::new(seq), kind, || !older_below))
+            .filter(|&(seq, kind)| keeps(&mut retain, seq, kind, !older_below))
             .collect();
         for seq in snapshots.iter().copied().chain([1_000]) {
             let before = entries.iter().find(|(entry, _)| *entry <= seq);
@@ -206,12 +212,47 @@ proptest! {
 fn a_tombstone_goes_only_at_the_bottom_and_below_every_snapshot() {
     let keep = |snapshots: &[u64], base: bool| {
         let list = snapshots.iter().map(|&seq| SeqNo::new(seq)).collect();
-        Retain::new(list).keep(b"k", SeqNo::new(10), ValueKind::Delete, || base)
+        keeps(&mut Retain::new(list, Now::UNKNOWN), 10, ValueKind::Delete, base)
     };
     assert!(!keep(&[], true));
     assert!(keep(&[], false));
     assert!(keep(&[9], true), "the snapshot may see an older version");
     assert!(!keep(&[10], true));
+}
+
+#[test]
+fn what_has_expired_goes_like_a_tombstone() {
+    let judge = |now: Now, snapshots: &[u64], expiry_ms: u64, base: bool| {
+        let list = snapshots.iter().map(|&seq| SeqNo::new(seq)).collect();
+        let (kind, value) = (ValueKind::PutExpiring, expiry_ms.to_le_bytes());
+        Retain::new(list, now).judge(b"k", SeqNo::new(10), kind, &value, || base)
+    };
+    let at = |ms| Now { expired_ms: Some(ms), ..Now::UNKNOWN };
+    assert_eq!(judge(at(99), &[], 100, true), Verdict::Keep);
+    assert_eq!(judge(at(100), &[], 100, true), Verdict::Expire);
+    assert_eq!(judge(at(100), &[], 100, false), Verdict::Bury, "older below");
+    assert_eq!(judge(at(100), &[9], 100, true), Verdict::Bury, "older that a snapshot may see");
+    assert_eq!(judge(at(u64::MAX), &[], u64::MAX, true), Verdict::Keep, "never");
+    assert_eq!(judge(Now::UNKNOWN, &[], 0, true), Verdict::Keep, "without a clock");
+    let young = Now { expired_ms: Some(100), old_seq: SeqNo::new(9) };
+    assert_eq!(judge(young, &[], 100, true), Verdict::Bury, "too young to go");
+    let mut retain = Retain::new(Vec::new(), young);
+    assert!(keeps(&mut retain, 10, ValueKind::Delete, true), "too young to go");
+    let mut retain = Retain::new(Vec::new(), young);
+    assert!(!keeps(&mut retain, 9, ValueKind::Delete, true));
+}
+
+#[test]
+fn what_has_expired_hides_what_is_older() {
+    let now = Now { expired_ms: Some(100), ..Now::UNKNOWN };
+    let mut retain = Retain::new(vec![SeqNo::new(5)], now);
+    let mut judge =
+        |seq, kind, value: &[u8]| retain.judge(b"k", SeqNo::new(seq), kind, value, || true);
+    let expired = 7u64.to_le_bytes();
+    assert_eq!(judge(9, ValueKind::PutExpiring, &expired), Verdict::Bury);
+    assert_eq!(judge(8, ValueKind::Put, b"v"), Verdict::Drop);
+    assert_eq!(judge(4, ValueKind::PutExpiring, &expired), Verdict::Expire);
+    assert_eq!(judge(3, ValueKind::Put, b"v"), Verdict::Drop);
 }
 
 #[test]
@@ -233,12 +274,13 @@ fn outputs_end_at_their_size_and_sooner_where_a_grandparent_ends() {
 /// google/leveldb#320: two versions of a key in two tables of one level.
 #[test]
 fn reg_c01_a_key_is_never_split_over_two_outputs() {
-    let mut retain = Retain::new(vec![SeqNo::new(1), SeqNo::new(2), SeqNo::new(3)]);
+    let snapshots = vec![SeqNo::new(1), SeqNo::new(2), SeqNo::new(3)];
+    let mut retain = Retain::new(snapshots, Now::UNKNOWN);
     assert!(retain.is_new_key(b"k"));
-    assert!(retain.keep(b"k", SeqNo::new(3), ValueKind::Put, || true));
+    assert!(keeps(&mut retain, 3, ValueKind::Put, true));
     // The job asks `Split` only when the key is new.
     assert!(!retain.is_new_key(b"k"));
-    assert!(retain.keep(b"k", SeqNo::new(2), ValueKind::Put, || true));
+    assert!(keeps(&mut retain, 2, ValueKind::Put, true));
     assert!(retain.is_new_key(b"k\0"));
 }
 

@@ -1,6 +1,7 @@
 //! Handles to column families, and their creation and end.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 
@@ -60,6 +61,22 @@ impl ColumnFamily {
         write::write(&self.shared.core, batch.into_buffer(), self.shared.core.options.durability)
     }
 
+    /// Sets `key` to `value` for as long as `ttl`, counted from now: see
+    /// [`crate::Db::put_with_ttl`].
+    ///
+    /// # Errors
+    /// See [`crate::Db::write_with`].
+    pub fn put_with_ttl(
+        &self,
+        key: impl AsRef<[u8]>,
+        value: impl AsRef<[u8]>,
+        ttl: Duration,
+    ) -> Result<()> {
+        let mut batch = WriteBatch::new();
+        batch.put_with_ttl_in(self, key, value, ttl);
+        write::write(&self.shared.core, batch.into_buffer(), self.shared.core.options.durability)
+    }
+
     /// Removes `key`.
     ///
     /// # Errors
@@ -96,7 +113,9 @@ impl ColumnFamily {
         let seq = core.visible();
         core.counters.gets.add(keys.len() as u64);
         let options = ReadOptions::default();
-        keys.iter().map(|key| read::get_at(core, &current, key.as_ref(), seq, &options)).collect()
+        let now_ms = core.clock.now_ms();
+        let get = |key: &K| read::get_at(core, &current, key.as_ref(), seq, &|| now_ms, &options);
+        keys.iter().map(get).collect()
     }
 
     /// The entries whose keys lie in `range`, ascending; `.rev()` gives them descending.

@@ -12,14 +12,16 @@
 //! loaded by readers after they took the super version (acquire).
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::base::error::{Error, Result};
 use crate::base::file::FileNumber;
 use crate::base::key::SeqNo;
 use crate::base::planted;
-use crate::base::sync::Mutex;
 use crate::base::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use crate::base::sync::{ArcSwap, Mutex};
 use crate::db::background::{Scheduler, debt};
+use crate::db::clock::WallClock;
 use crate::db::commit::CommitQueue;
 use crate::db::events::Events;
 use crate::db::family::Families;
@@ -31,7 +33,7 @@ use crate::env::Env;
 use crate::metrics::{Counters, Latencies};
 use crate::options::Options;
 use crate::sstable::TableCache;
-use crate::version::{FileNumbers, ObsoleteTables, VersionSet};
+use crate::version::{FileNumbers, ObsoleteTables, TimeMarks, VersionSet};
 
 /// The sequence number up to which everything may be seen.
 #[derive(Debug)]
@@ -82,6 +84,10 @@ pub(crate) struct Core {
     /// look closely.
     pub(crate) pressed: AtomicBool,
     visible: Visible,
+    /// The time of day.
+    pub(crate) clock: WallClock,
+    /// When sequence numbers were written; follows the version set.
+    time_marks: ArcSwap<TimeMarks>,
     pub(crate) opened_at_ns: u64,
 }
 
@@ -96,6 +102,7 @@ pub(crate) struct CoreParts {
     pub(crate) obsolete: Arc<ObsoleteTables>,
     pub(crate) wal: WalSet,
     pub(crate) events: Arc<Events>,
+    pub(crate) clock: WallClock,
 }
 
 impl Core {
@@ -104,6 +111,8 @@ impl Core {
         let current_log = parts.wal.number();
         let core = Core {
             opened_at_ns: nanoseconds(parts.env.as_ref()),
+            clock: parts.clock,
+            time_marks: ArcSwap::from_pointee(TimeMarks::clone(&parts.versions.time_marks())),
             env: parts.env,
             options: parts.options,
             counters: parts.counters,
@@ -138,6 +147,18 @@ impl Core {
     /// Publishes everything up to `seq`. Only the commit leader calls this, holding the log lock.
     pub(crate) fn publish(&self, seq: SeqNo) {
         self.visible.publish(seq);
+    }
+
+    /// Takes over the time marks of the version set.
+    pub(crate) fn note_time_marks(&self, versions: &VersionSet) {
+        self.time_marks.store(versions.time_marks());
+    }
+
+    /// The newest sequence number that is known to have been written `age` ago or earlier; zero
+    /// where none is.
+    pub(crate) fn written_before(&self, age: Duration) -> SeqNo {
+        let before = self.clock.before_ms(age);
+        before.map_or(SeqNo::ZERO, |before_ms| self.time_marks.load().written_by(before_ms))
     }
 
     /// Notes the failure of a new manifest that the last edit did without.

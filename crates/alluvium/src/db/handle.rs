@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 
@@ -157,6 +158,37 @@ impl Db {
     pub fn put(&self, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>) -> Result<()> {
         let mut batch = WriteBatch::new();
         batch.put(key, value);
+        self.write(batch)
+    }
+
+    /// Sets `key` to `value` for as long as `ttl`, counted from now. When that has passed every
+    /// read answers as if the key had been deleted, at once; a time to live too long to be counted
+    /// is for ever. What a clock that is set does to it is said in docs/expiry.md.
+    ///
+    /// ```
+    /// # fn main() -> alluvium::Result<()> {
+    /// # use std::{sync::Arc, time::Duration};
+    /// # use alluvium::{Db, Options, env::MemEnv};
+    /// # let env = MemEnv::new();
+    /// # let db = Db::open_env(Arc::new(env.clone()), Options::default())?;
+    /// db.put_with_ttl("session", "7", Duration::from_secs(60))?;
+    /// assert!(db.get("session")?.is_some());
+    /// env.pass_time(Duration::from_secs(60));
+    /// assert!(db.get("session")?.is_none());
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// See [`Db::write_with`].
+    pub fn put_with_ttl(
+        &self,
+        key: impl AsRef<[u8]>,
+        value: impl AsRef<[u8]>,
+        ttl: Duration,
+    ) -> Result<()> {
+        let mut batch = WriteBatch::new();
+        batch.put_with_ttl(key, value, ttl);
         self.write(batch)
     }
 

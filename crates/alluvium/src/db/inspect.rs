@@ -7,6 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::base::error::{Error, Result};
+use crate::base::expiry;
 use crate::base::file::FileId;
 use crate::base::iterator::InternalIterator;
 use crate::base::key::{self, ValueKind};
@@ -23,12 +24,15 @@ use crate::wal::{FrameKind, LogKind, LogOpen, LogReader, ReadFrame};
 pub struct Entry {
     /// Its sequence number.
     pub sequence_number: u64,
-    /// `"put"` or `"delete"`.
+    /// `"put"`, `"put expiring"` or `"delete"`.
     pub kind: &'static str,
     /// The number of its column family.
     pub column_family: u32,
     /// The user key.
     pub key: Vec<u8>,
+    /// When it expires, in milliseconds since 1970 (the greatest number: never); `None` where it
+    /// has no such time.
+    pub expires_ms: Option<u64>,
     /// The value; empty for a delete.
     pub value: Vec<u8>,
 }
@@ -147,22 +151,33 @@ fn batch_item(name: &str, offset: u64, payload: &[u8]) -> Result<LogItem> {
     let mut operations = Vec::new();
     for (index, operation) in view.operations().enumerate() {
         let operation = operation.map_err(|_| damaged())?;
-        operations.push(Entry {
-            sequence_number: view.first.get() + index as u64,
-            kind: kind_name(operation.kind),
-            column_family: operation.family.0,
-            key: operation.key.to_vec(),
-            value: operation.value.to_vec(),
-        });
+        let (seq, kind) = (view.first.get() + index as u64, Some(operation.kind));
+        let family = operation.family.0;
+        operations.push(entry(seq, kind, family, operation.key, operation.value));
     }
     Ok(LogItem::Batch { offset, durable: view.durable.get(), operations })
 }
 
-fn kind_name(kind: ValueKind) -> &'static str {
-    match kind {
-        ValueKind::Put => "put",
-        ValueKind::Delete => "delete",
-        _ => "reserved",
+/// The entry that `stored` is the value of.
+fn entry(
+    sequence_number: u64,
+    kind: Option<ValueKind>,
+    column_family: u32,
+    key: &[u8],
+    stored: &[u8],
+) -> Entry {
+    let expiring = kind.filter(|&kind| kind == ValueKind::PutExpiring);
+    let (expires_ms, value) = match expiring.and_then(|_| expiry::split(stored)) {
+        Some((expiry_ms, value)) => (Some(expiry_ms), value),
+        None => (None, stored),
+    };
+    Entry {
+        sequence_number,
+        kind: kind.map_or("reserved", ValueKind::name),
+        column_family,
+        key: key.to_vec(),
+        expires_ms,
+        value: value.to_vec(),
     }
 }
 
@@ -188,14 +203,8 @@ pub fn table(
     iterator.seek_to_first()?;
     while iterator.valid() {
         let (user_key, trailer) = key::split(iterator.key());
-        let entry = Entry {
-            sequence_number: key::trailer_seq(trailer).get(),
-            kind: key::trailer_kind(trailer).map_or("reserved", kind_name),
-            column_family,
-            key: user_key.to_vec(),
-            value: iterator.value().to_vec(),
-        };
-        if visit(entry).is_break() {
+        let (seq, kind) = (key::trailer_seq(trailer).get(), key::trailer_kind(trailer));
+        if visit(entry(seq, kind, column_family, user_key, iterator.value())).is_break() {
             break;
         }
         iterator.next()?;
@@ -214,5 +223,9 @@ fn property_fields(properties: &Properties) -> Vec<(&'static str, String)> {
         ("largest sequence number", properties.largest_seq.get().to_string()),
         ("codec", format!("{:?}", properties.codec)),
         ("column family", properties.column_family.0.to_string()),
+        ("oldest tombstone", properties.ages.oldest_tombstone.get().to_string()),
+        ("entries that expire", properties.ages.expiring.to_string()),
+        ("first expiry time", format!("{} ms", properties.ages.first_expiry_ms)),
+        ("last expiry time", format!("{} ms", properties.ages.last_expiry_ms)),
     ]
 }

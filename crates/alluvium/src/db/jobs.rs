@@ -22,6 +22,7 @@ use crate::base::planted;
 use crate::base::sync::atomic::Ordering;
 use crate::compaction::KeySpan;
 use crate::compaction::job::{JobContext, JobOutput};
+use crate::compaction::retain::{Now, Retain};
 use crate::compaction::strategy::TimeWindows;
 use crate::compaction::{self, Action, Busy, Compaction, CompactionPicker, Reason, WindowSplit};
 use crate::db::background;
@@ -32,8 +33,8 @@ use crate::db::super_version::{FlushReason, Immutable};
 use crate::db::wal_set::Failure;
 use crate::memtable::Memtable;
 use crate::options::ColumnFamilyOptions;
-use crate::sstable::{TableCache, TableSummary};
-use crate::version::{EventTimes, TableFacts, TableMeta, VersionEdit};
+use crate::sstable::{Ages, TableCache, TableSummary};
+use crate::version::{EventTimes, Expiry, TableFacts, TableMeta, VersionEdit};
 
 /// Flushes every immutable memtable of `family` into one table of level 0.
 pub(crate) fn flush(core: &Arc<Core>, family: &Arc<Family>) -> Result<()> {
@@ -58,7 +59,7 @@ fn run_flush(
         .table_options(place, family.id)
         .with_event_time(windows.map(|windows| windows.time));
     let output = with_context(core, |context| {
-        compaction::flush::run(context, &memtables, live_snapshots(core), &options, windows)
+        compaction::flush::run(context, &memtables, retain(core, family), &options, windows)
     })?;
     let checked = check_tables(&core.tables, &output, windows.as_ref());
     let checked = checked.and_then(|tables| sync_shared_segments(core).map(|()| tables));
@@ -75,6 +76,7 @@ fn run_flush(
     let written = output.tables.iter().map(|table| table.bytes).sum();
     core.counters.flushes.add(1);
     core.counters.flush_bytes.add(written);
+    core.counters.expired_entries.add(output.entries_expired);
     family.traffic[0].written.add(written);
     core.note_pressure();
     remove_old_segments(core);
@@ -101,6 +103,7 @@ fn install_flush(
     }
     edit.logs.push((family.id, newest.next_log));
     edit.last_sequence = Some(newest.last_seq);
+    edit.mark(newest.last_seq, core.clock.mark_ms());
     // A family without data in memory needs no segment before the current one. The number is read
     // first: what is written between the two looks makes the family unclean.
     let current_log = FileNumber(core.current_log.load(Ordering::Acquire));
@@ -112,6 +115,7 @@ fn install_flush(
     let applied = versions.apply(edit);
     core.note_put_off(&mut versions);
     applied?;
+    core.note_time_marks(&versions);
     let version = Arc::clone(&versions.families()[&family.id].version);
     family.install(version, immutables);
     Ok(())
@@ -136,6 +140,14 @@ fn sync_shared_segments(core: &Core) -> Result<()> {
 /// The snapshots that a job must spare.
 fn live_snapshots(core: &Core) -> Vec<SeqNo> {
     if planted::is("snapshots-ignored") { Vec::new() } else { core.snapshots.sequences() }
+}
+
+/// What says which entries survive a job of `family` that begins now.
+fn retain(core: &Core, family: &Family) -> Retain {
+    let grace = family.options.gc_grace;
+    let expired_ms = core.clock.before_ms(grace);
+    let old_seq = if grace.is_zero() { SeqNo::MAX } else { core.written_before(grace) };
+    Retain::new(live_snapshots(core), Now { expired_ms, old_seq })
 }
 
 /// Removes the segments that no family needs.
@@ -179,8 +191,8 @@ fn check_table(
     let meta = Arc::new(table_meta(summary, run)?);
     let opened = cache.open(&meta.handle).and_then(|table| {
         let found = table.properties();
-        let same = (table.bytes(), found.entries, found.tombstones)
-            == (summary.bytes, summary.entries, summary.tombstones);
+        let same = (table.bytes(), found.entries, found.tombstones, found.ages)
+            == (summary.bytes, summary.entries, summary.tombstones, summary.ages);
         if same {
             return Ok(());
         }
@@ -211,6 +223,8 @@ fn table_meta(table: &TableSummary, run: FileNumber) -> Result<TableMeta> {
         bytes: table.bytes,
         entries: table.entries,
         tombstones: table.tombstones,
+        oldest_tombstone: table.ages.oldest_tombstone,
+        expiry: expiry_of(&table.ages),
         run,
         hidden: table.hidden,
         codec: table.codec,
@@ -224,6 +238,15 @@ fn table_meta(table: &TableSummary, run: FileNumber) -> Result<TableMeta> {
     })
 }
 
+/// When the entries of a table expire, as the manifest has it.
+pub(crate) fn expiry_of(ages: &Ages) -> Option<Expiry> {
+    (ages.expiring > 0).then_some(Expiry {
+        entries: ages.expiring,
+        first_ms: ages.first_expiry_ms,
+        last_ms: ages.last_expiry_ms,
+    })
+}
+
 /// Runs a compaction and installs it.
 pub(crate) fn compact(core: &Arc<Core>, family: &Arc<Family>, plan: &Compaction) -> Result<()> {
     events::jobs::compaction(core, family, plan, || run_compaction(core, family, plan))
@@ -232,11 +255,11 @@ pub(crate) fn compact(core: &Arc<Core>, family: &Arc<Family>, plan: &Compaction)
 fn run_compaction(core: &Core, family: &Arc<Family>, plan: &Compaction) -> Result<JobOutput> {
     let output = if plan.action == Action::Merge {
         let version = family.load().version.clone();
-        let snapshots = live_snapshots(core);
+        let retain = retain(core, family);
         let options = family.options.table_options(plan.place, family.id);
         let options = options.with_event_time(plan.windows.map(|windows| windows.time));
         with_context(core, |context| {
-            compaction::job::run(context, plan, &version, snapshots, &options)
+            compaction::job::run(context, plan, &version, retain, &options)
         })?
     } else {
         JobOutput::default()
@@ -317,6 +340,7 @@ fn count_compaction(core: &Core, family: &Family, plan: &Compaction, output: &Jo
     core.counters.compaction_read_bytes.add(plan.input_bytes());
     core.counters.compaction_write_bytes.add(written);
     core.counters.compaction_dropped_entries.add(output.entries_dropped);
+    core.counters.expired_entries.add(output.entries_expired);
 }
 
 /// Removes the files of tables that no version and no reader names any more.

@@ -10,12 +10,14 @@
 //! | `read`, `scan`, `snapshot`, `snapshot_list` | lookups, cursors and scans, snapshots |
 //! | `super_version`, `family` | what a reader takes, the state of a column family |
 //! | `background`, `jobs` | workers, what they run next, how it is installed |
+//! | `clock` | the time of day that entries expire by |
 //! | `health` | whether writes are possible |
 //! | `events`, `status` | listeners, the history and its reasons; the file for those outside |
 //! | `stats`, `verify`, `inspect` | figures, damage, looking at files by hand |
 //! | `repair` | what a damaged store still holds, in a new one |
 
 mod background;
+mod clock;
 mod column_family;
 mod commit;
 mod core;

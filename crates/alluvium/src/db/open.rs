@@ -20,6 +20,7 @@ use crate::base::file::{FileId, FileNumber};
 use crate::base::planted;
 use crate::cache::BlockCache;
 use crate::db::background;
+use crate::db::clock::WallClock;
 use crate::db::core::{Core, CoreParts};
 use crate::db::events::observed_env::ObservedEnv;
 use crate::db::events::{Events, trace};
@@ -71,6 +72,7 @@ pub(crate) fn open(env: Arc<dyn Env>, options: Options) -> Result<Opened> {
     };
     check_files(env.as_ref(), &versions)?;
     let numbers = versions.file_numbers();
+    let clock = begin_clock(&env, &versions);
 
     let replay = Replay {
         env: &env,
@@ -85,7 +87,7 @@ pub(crate) fn open(env: Arc<dyn Env>, options: Options) -> Result<Opened> {
     };
     let log = numbers.take();
     let wal = WalSet::begin(Arc::clone(&env), Arc::clone(&counters), log, recovered.last_seq)
-        .and_then(|wal| install(&mut versions, &recovered, log).map(|()| wal))
+        .and_then(|wal| install(&mut versions, &recovered, log, &clock).map(|()| wal))
         .inspect_err(|_| {
             if !versions.failed_edit_may_count() {
                 discard(env.as_ref(), &recovered, log);
@@ -104,6 +106,7 @@ pub(crate) fn open(env: Arc<dyn Env>, options: Options) -> Result<Opened> {
         obsolete,
         wal,
         events,
+        clock,
     }));
     begin_life(&core, &recovered, began)?;
     Ok(Opened { core, lock })
@@ -196,8 +199,19 @@ fn live_tables(versions: &VersionSet) -> HashSet<FileNumber> {
     tables.map(|table| table.number).collect()
 }
 
+/// The clock of the store; what its manifest noted last has passed.
+fn begin_clock(env: &Arc<dyn Env>, versions: &VersionSet) -> WallClock {
+    let noted_ms = versions.time_marks().last().map_or(0, |mark| mark.ms);
+    WallClock::new(Arc::clone(env), noted_ms)
+}
+
 /// Puts everything that was recovered, and the new segment, into a fresh manifest.
-fn install(versions: &mut VersionSet, recovered: &Recovered, log: FileNumber) -> Result<()> {
+fn install(
+    versions: &mut VersionSet,
+    recovered: &Recovered,
+    log: FileNumber,
+    clock: &WallClock,
+) -> Result<()> {
     let mut edit = VersionEdit::default();
     for (family, table) in &recovered.tables {
         edit.add(*family, 0, Arc::clone(table));
@@ -206,6 +220,7 @@ fn install(versions: &mut VersionSet, recovered: &Recovered, log: FileNumber) ->
         edit.logs.push((family, log));
     }
     edit.last_sequence = Some(recovered.last_seq);
+    edit.mark(recovered.last_seq, clock.mark_ms());
     versions.apply(edit)
 }
 

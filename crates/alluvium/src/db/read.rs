@@ -7,7 +7,8 @@
 //!       one table of each deeper level, by binary search
 //! ```
 //!
-//! The first entry at or below the sequence number decides, value or tombstone. An error on the way
+//! The first entry at or below the sequence number decides, value or tombstone; an entry that has
+//! expired counts as a tombstone. An error on the way
 //! is the answer: going on to older data could return a value that was overwritten.
 
 use std::sync::Arc;
@@ -16,6 +17,7 @@ use bytes::Bytes;
 
 use crate::base::checksum::key_hash;
 use crate::base::error::{Error, Result};
+use crate::base::expiry::{self, EXPIRY_BYTES};
 use crate::base::key::{self, SeqNo, TRAILER_BYTES, ValueKind};
 use crate::base::limits::LEVELS;
 use crate::base::planted;
@@ -43,7 +45,8 @@ pub(crate) fn get(
     let begun = if timed { crate::db::core::nanoseconds(core.env.as_ref()) } else { 0 };
     let current = family.peek();
     let seq = seq.unwrap_or_else(|| core.visible());
-    let result = get_at(core, &current, user_key, seq, options);
+    let now = || core.clock.now_ms();
+    let result = get_at(core, &current, user_key, seq, &now, options);
     if timed {
         let ended = crate::db::core::nanoseconds(core.env.as_ref());
         core.latencies.get.record(ended.saturating_sub(begun));
@@ -55,12 +58,14 @@ pub(crate) fn get(
     result
 }
 
-/// The value of `user_key` at `seq` in one super version.
+/// The value of `user_key` at `seq` in one super version. `now` gives the time in milliseconds
+/// since 1970; it is asked only where an entry may have expired.
 pub(crate) fn get_at(
     core: &Core,
     current: &SuperVersion,
     user_key: &[u8],
     seq: SeqNo,
+    now: &dyn Fn() -> u64,
     options: &ReadOptions,
 ) -> Result<Option<Bytes>> {
     let trailer = key::seek_trailer(seq).to_le_bytes();
@@ -68,10 +73,10 @@ pub(crate) fn get_at(
         let mut lookup = [0u8; INLINE_KEY_BYTES + TRAILER_BYTES];
         lookup[..user_key.len()].copy_from_slice(user_key);
         lookup[user_key.len()..user_key.len() + TRAILER_BYTES].copy_from_slice(&trailer);
-        search(core, current, &lookup[..user_key.len() + TRAILER_BYTES], options)
+        search(core, current, &lookup[..user_key.len() + TRAILER_BYTES], now, options)
     } else {
         let lookup = [user_key, &trailer].concat();
-        search(core, current, &lookup, options)
+        search(core, current, &lookup, now, options)
     }
 }
 
@@ -79,12 +84,13 @@ fn search(
     core: &Core,
     current: &SuperVersion,
     lookup: &[u8],
+    now: &dyn Fn() -> u64,
     options: &ReadOptions,
 ) -> Result<Option<Bytes>> {
     let immutables = current.immutables.iter().map(|immutable| &immutable.memtable);
     for memtable in std::iter::once(&current.active).chain(immutables) {
         if let Some((trailer, value)) = memtable.get(lookup) {
-            return decide(trailer, || Bytes::copy_from_slice(value));
+            return decide(trailer, now, || Bytes::copy_from_slice(value));
         }
     }
     let user_key = key::user_key(lookup);
@@ -120,16 +126,29 @@ fn search(
         }
     }
     match found {
-        Some((trailer, value)) => decide(trailer, || value),
+        Some((trailer, value)) => decide(trailer, now, || value),
         None => Ok(None),
     }
 }
 
 /// A value or its absence, by the kind of the newest visible entry.
-fn decide(trailer: u64, value: impl FnOnce() -> Bytes) -> Result<Option<Bytes>> {
+fn decide(
+    trailer: u64,
+    now: &dyn Fn() -> u64,
+    value: impl FnOnce() -> Bytes,
+) -> Result<Option<Bytes>> {
     match key::trailer_kind(trailer) {
         Some(ValueKind::Put) => Ok(Some(value())),
         Some(ValueKind::Delete) => Ok(None),
+        Some(ValueKind::PutExpiring) => {
+            let stored = value();
+            let (expiry_ms, _) = expiry::split(&stored)
+                .ok_or_else(|| Error::invalid("an entry that expires, and says not when"))?;
+            if expiry::has_come(expiry_ms, now()) && !planted::is("expired-entry-is-read") {
+                return Ok(None);
+            }
+            Ok(Some(stored.slice(EXPIRY_BYTES..)))
+        }
         _ => Err(Error::invalid(format!("entry of unknown kind {}", trailer & 0xff))),
     }
 }

@@ -27,6 +27,7 @@ use crate::base::sync::atomic::AtomicBool;
 use crate::batch::{BatchView, ColumnFamilyId};
 use crate::compaction;
 use crate::compaction::job::JobContext;
+use crate::compaction::retain::{Now, Retain};
 use crate::compaction::strategy::TimeWindows;
 use crate::db::jobs::check_tables;
 use crate::env::Env;
@@ -391,7 +392,8 @@ impl State<'_> {
         let windows = family.strategy.windows().map(TimeWindows::split);
         let options = family.table_options(place, id);
         let options = options.with_event_time(windows.map(|windows| windows.time));
-        let output = compaction::flush::run(&context, &[memtable], Vec::new(), &options, windows)?;
+        let retain = Retain::new(Vec::new(), Now::UNKNOWN);
+        let output = compaction::flush::run(&context, &[memtable], retain, &options, windows)?;
         let tables = check_tables(self.replay.tables, &output, windows.as_ref());
         let tables = tables.inspect_err(|_| context.discard(&output))?;
         self.tables.extend(tables.into_iter().map(|table| (id, table)));

@@ -6,6 +6,7 @@
 
 use std::ops::{Bound, Range, RangeFrom, RangeFull, RangeInclusive, RangeTo, RangeToInclusive};
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 
@@ -104,6 +105,14 @@ fn is_empty(bounds: &Bounds) -> bool {
     }
 }
 
+/// What a cursor or a scan sees: writes up to a sequence number, and what has not expired at a time
+/// (milliseconds since 1970). Taken once, so that nothing expires under it.
+#[derive(Debug, Clone, Copy)]
+struct Moment {
+    seq: SeqNo,
+    now_ms: u64,
+}
+
 /// A position among the keys of a column family, as of the moment it was made. It keeps the store
 /// open, and can be sent to another thread.
 ///
@@ -144,14 +153,15 @@ impl Cursor {
     ) -> Result<Cursor> {
         let current = family.load();
         let seq = seq.unwrap_or_else(|| shared.core.visible());
-        Cursor::over(shared, current, bounds, seq, options)
+        let now_ms = shared.core.clock.now_ms();
+        Cursor::over(shared, current, bounds, Moment { seq, now_ms }, options)
     }
 
     fn over(
         shared: &Arc<Shared>,
         current: Arc<SuperVersion>,
         bounds: Bounds,
-        seq: SeqNo,
+        moment: Moment,
         options: ReadOptions,
     ) -> Result<Cursor> {
         shared.core.counters.cursors.add(1);
@@ -159,7 +169,7 @@ impl Cursor {
         let empty = is_empty(&bounds);
         let merging = MergingIterator::new(sources);
         Ok(Cursor {
-            iterator: VisibleIterator::new(merging, seq, bounds.0, bounds.1),
+            iterator: VisibleIterator::new(merging, moment.seq, moment.now_ms, bounds.0, bounds.1),
             empty,
             _current: current,
             shared: Arc::clone(shared),
@@ -201,6 +211,16 @@ impl Cursor {
     pub fn value_handle(&self) -> Bytes {
         assert!(self.valid(), "value_handle() of a cursor that stands on no entry");
         self.iterator.value_handle()
+    }
+
+    /// When the entry expires, as time since the beginning of 1970; `None` where it does not.
+    ///
+    /// # Panics
+    /// When the cursor is not [`Cursor::valid`].
+    #[must_use]
+    pub fn expires(&self) -> Option<Duration> {
+        assert!(self.valid(), "expires() of a cursor that stands on no entry");
+        self.iterator.expiry_ms().map(Duration::from_millis)
     }
 
     fn count(&self) {
@@ -307,11 +327,13 @@ pub struct Scan {
     shared: Arc<Shared>,
     current: Arc<SuperVersion>,
     bounds: Bounds,
-    seq: SeqNo,
+    moment: Moment,
     options: ReadOptions,
     front: End,
     back: End,
     finished: bool,
+    /// When the entry that was handed out last expires.
+    expires: Option<Duration>,
 }
 
 /// One end of a scan: its cursor is made when that end is first used.
@@ -331,17 +353,26 @@ impl Scan {
     ) -> Scan {
         let current = family.load();
         let seq = seq.unwrap_or_else(|| shared.core.visible());
+        let moment = Moment { seq, now_ms: shared.core.clock.now_ms() };
         let finished = is_empty(&bounds);
         Scan {
             shared: Arc::clone(shared),
             current,
             bounds,
-            seq,
+            moment,
             options,
             front: End::Fresh,
             back: End::Fresh,
             finished,
+            expires: None,
         }
+    }
+
+    /// When the entry that was handed out last expires, as time since the beginning of 1970; `None`
+    /// where it does not, and before the first.
+    #[must_use]
+    pub fn expires(&self) -> Option<Duration> {
+        self.expires
     }
 
     fn cursor(&self) -> Result<Box<Cursor>> {
@@ -349,7 +380,7 @@ impl Scan {
             &self.shared,
             Arc::clone(&self.current),
             self.bounds.clone(),
-            self.seq,
+            self.moment,
             self.options,
         )
         .map(Box::new)
@@ -388,6 +419,7 @@ impl Scan {
                 return Ok(None);
             }
         }
+        self.expires = own.expires();
         Ok(Some((Bytes::copy_from_slice(own.key()), own.value_handle())))
     }
 

@@ -10,7 +10,7 @@ use crate::base::iterator::InternalIterator;
 use crate::base::key::{self, SeqNo, ValueKind, encode, pack_trailer};
 use crate::base::sync::{Mutex, explore, thread};
 use crate::batch::{BatchBuffer, ColumnFamilyId};
-use crate::compaction::retain::Retain;
+use crate::compaction::retain::{Now, Retain, Verdict};
 use crate::db::commit::{CommitQueue, Request};
 use crate::db::core::Visible;
 use crate::db::family::Family;
@@ -210,9 +210,9 @@ fn loom_reg_c_a_snapshot_never_loses_what_it_sees() {
                     let last = store.log.lock();
                     entries(&store.memtable, *last)
                 };
-                let mut retain = Retain::new(list.sequences());
+                let mut retain = Retain::new(list.sequences(), Now::UNKNOWN);
                 let goes = |(key, seq): &&(Vec<u8>, SeqNo)| {
-                    !retain.keep(key, *seq, ValueKind::Put, || false)
+                    retain.judge(key, *seq, ValueKind::Put, b"", || false) == Verdict::Drop
                 };
                 inputs.iter().filter(goes).map(|(_, seq)| *seq).collect::<Vec<_>>()
             }

@@ -9,6 +9,7 @@ use crate::base::error::{Error, Result};
 use crate::base::file::{FileId, FileNumber};
 use crate::batch::BatchView;
 use crate::cache::BlockCache;
+use crate::db::jobs::expiry_of;
 use crate::db::open::{look, take_lock};
 use crate::db::recovery::list_segments;
 use crate::db::status::status_env;
@@ -117,6 +118,8 @@ fn verify_tables(env: &Arc<dyn Env>, versions: &VersionSet, report: &mut VerifyR
         let found = opened.properties();
         if (found.entries, found.tombstones) != (table.entries, table.tombstones)
             || opened.bytes() != table.bytes
+            || expiry_of(&found.ages) != table.expiry
+            || found.ages.oldest_tombstone != table.oldest_tombstone
         {
             let name = env.display(FileId::Table(table.number));
             let detail = "the table is not as the manifest describes it";

@@ -1,7 +1,7 @@
 //! The write path: stall check, log, memtables, publish.
 //!
 //! ```text
-//! write            limits, families alive
+//! write            limits, families alive, expiry times
 //!   commit queue   join or lead a group
 //!     throttle     wait while background work is behind          (no lock held)
 //!     rotate       close full memtables, begin a segment         (log lock from here)
@@ -17,6 +17,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::base::error::{Error, Result};
+use crate::base::expiry;
 use crate::base::key::SeqNo;
 use crate::base::planted;
 use crate::base::sync::atomic::Ordering;
@@ -46,9 +47,7 @@ pub(crate) fn write(core: &Arc<Core>, batch: BatchBuffer, durability: Durability
     if batch.count() == 0 && durability != Durability::Disk {
         return Ok(());
     }
-    if let Some(id) = batch.families().iter().find(|id| core.families.get(**id).is_none()) {
-        return Err(Error::ColumnFamilyMissing { name: format!("number {}", id.0) });
-    }
+    let batch = with_times(core, batch)?;
     let begun = nanoseconds(core.env.as_ref());
     let request = Request { batch, durability };
     let result = core.queue.commit(request, |group| run_group(core, group));
@@ -58,6 +57,34 @@ pub(crate) fn write(core: &Arc<Core>, batch: BatchBuffer, durability: Durability
         background::run_inline(core);
     }
     result
+}
+
+/// The batch with every expiry time in it: of puts with a time to live, and of plain puts into
+/// families that have one. Fails when a family is not there.
+fn with_times(core: &Core, mut batch: BatchBuffer) -> Result<BatchBuffer> {
+    let mut ttls = Vec::new();
+    for &id in batch.families() {
+        let family = core.families.get(id).ok_or_else(|| {
+            let name = format!("number {}", id.0);
+            Error::ColumnFamilyMissing { name }
+        })?;
+        ttls.extend(family.options.ttl.map(|ttl| (id, ttl)));
+    }
+    if ttls.is_empty() && !batch.has_unset_times() {
+        return Ok(batch);
+    }
+    let now_ms = core.clock.now_ms();
+    batch.set_times(now_ms);
+    if ttls.is_empty() {
+        return Ok(batch);
+    }
+    let expiry_of = |id| {
+        let ttl = ttls.iter().find(|(family, _)| *family == id);
+        ttl.map(|(_, ttl)| expiry::after(now_ms, *ttl))
+    };
+    let batch = batch.expiring(expiry_of);
+    batch.check()?;
+    Ok(batch)
 }
 
 /// Stops the store when the leader of a group panics: its batches may be in the log, and in the

@@ -1,5 +1,8 @@
 //! Operations that are written all together or not at all.
 
+use std::time::Duration;
+
+use crate::base::expiry;
 use crate::batch::{BatchBuffer, ColumnFamilyId};
 use crate::db::column_family::ColumnFamily;
 
@@ -60,6 +63,44 @@ impl WriteBatch {
         value: impl AsRef<[u8]>,
     ) {
         self.buffer.put(family.id(), key.as_ref(), value.as_ref());
+    }
+
+    /// Sets `key` to `value` in the default column family for as long as `ttl`, counted from the
+    /// moment at which the batch is handed to the store. See [`crate::Db::put_with_ttl`].
+    pub fn put_with_ttl(&mut self, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>, ttl: Duration) {
+        self.buffer.put_for(ColumnFamilyId::DEFAULT, key.as_ref(), value.as_ref(), ttl);
+    }
+
+    /// Sets `key` to `value` in `family` for as long as `ttl`, counted from the moment at which the
+    /// batch is handed to the store.
+    pub fn put_with_ttl_in(
+        &mut self,
+        family: &ColumnFamily,
+        key: impl AsRef<[u8]>,
+        value: impl AsRef<[u8]>,
+        ttl: Duration,
+    ) {
+        self.buffer.put_for(family.id(), key.as_ref(), value.as_ref(), ttl);
+    }
+
+    /// Sets `key` to `value` in the default column family until `time`, which counts from the
+    /// beginning of 1970; a part of a millisecond counts as a whole one. A time that has passed is
+    /// allowed: the write then hides what was there before, as a delete would.
+    pub fn put_until(&mut self, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>, time: Duration) {
+        let expiry_ms = expiry::milliseconds(time);
+        self.buffer.put_until(ColumnFamilyId::DEFAULT, key.as_ref(), value.as_ref(), expiry_ms);
+    }
+
+    /// Sets `key` to `value` in `family` until `time`: see [`WriteBatch::put_until`].
+    pub fn put_until_in(
+        &mut self,
+        family: &ColumnFamily,
+        key: impl AsRef<[u8]>,
+        value: impl AsRef<[u8]>,
+        time: Duration,
+    ) {
+        let expiry_ms = expiry::milliseconds(time);
+        self.buffer.put_until(family.id(), key.as_ref(), value.as_ref(), expiry_ms);
     }
 
     /// Removes `key` from `family`.

@@ -21,6 +21,7 @@
 //! Not taken: recording every operation and replaying prefixes of the log. Keeping only what is
 //! pending is smaller, and images share the bytes of files with their original.
 
+mod clock;
 mod image;
 #[cfg(any(loom, shuttle))]
 mod scheduled;
@@ -37,10 +38,11 @@ use crate::base::file::FileId;
 use crate::base::sync::atomic::{AtomicBool, Ordering};
 use crate::base::sync::{Mutex, MutexGuard};
 #[cfg(not(any(loom, shuttle)))]
-use crate::env::posix::{monotonic_now, sleep, spawn_thread};
+use crate::env::posix::{sleep, spawn_thread};
 use crate::env::{Env, ReadableFile, StoreLock, WorkerThread, WritableFile};
+use clock::MemClock;
 #[cfg(any(loom, shuttle))]
-use scheduled::{monotonic_now, sleep, spawn_thread};
+use scheduled::{sleep, spawn_thread};
 use state::{Inode, World};
 
 /// What a crash leaves of that which was not synced. What was synced is always there, whole,
@@ -81,23 +83,38 @@ struct Shared {
     /// Set under the world's lock, read without it by readers of files.
     crashed: AtomicBool,
     locked: AtomicBool,
+    /// One for an environment and all images of it.
+    clock: Arc<MemClock>,
 }
 
 impl MemEnv {
     /// An environment whose directory does not exist yet.
     #[must_use]
     pub fn new() -> MemEnv {
-        MemEnv::from_world(World::default())
+        MemEnv::from_world(World::default(), Arc::default())
     }
 
-    fn from_world(world: World) -> MemEnv {
+    fn from_world(world: World, clock: Arc<MemClock>) -> MemEnv {
         MemEnv {
             shared: Arc::new(Shared {
                 world: Mutex::new(world),
                 crashed: AtomicBool::new(false),
                 locked: AtomicBool::new(false),
+                clock,
             }),
         }
+    }
+
+    /// Sets the time of day (since 1970), as an operator or a time server would: [`Env::now`] does
+    /// not feel it. From then on it stands still but for [`MemEnv::pass_time`]; before, it is the
+    /// system's. Images share the clock.
+    pub fn set_unix_time(&self, time: Duration) {
+        self.shared.clock.set(time);
+    }
+
+    /// Lets time pass: [`Env::now`] and the time of day both go forward by `time`.
+    pub fn pass_time(&self, time: Duration) {
+        self.shared.clock.pass(time);
     }
 
     /// Crashes the environment at the mutating operation with this number (see the module): it
@@ -131,7 +148,8 @@ impl MemEnv {
     /// give the same image.
     #[must_use]
     pub fn crash_image(&self, policy: CrashPolicy, seed: u64) -> MemEnv {
-        MemEnv::from_world(image::build(&self.shared.world.lock(), policy, seed))
+        let world = image::build(&self.shared.world.lock(), policy, seed);
+        MemEnv::from_world(world, Arc::clone(&self.shared.clock))
     }
 
     /// All bytes of a file, synced or not; `None` where there is none of that name.
@@ -299,7 +317,11 @@ impl Env for MemEnv {
     }
 
     fn now(&self) -> Duration {
-        monotonic_now()
+        self.shared.clock.now()
+    }
+
+    fn unix_time(&self) -> Duration {
+        self.shared.clock.unix_time()
     }
 
     fn sleep(&self, duration: Duration) {

@@ -94,10 +94,9 @@ pub trait Env: Send + Sync + Debug + 'static {
     }
     /// Time since some fixed moment; never goes back.
     fn now(&self) -> Duration;
-    /// The time of day: since the beginning of 1970, UTC. It may jump, to either side.
-    fn unix_time(&self) -> Duration {
-        posix::unix_time()
-    }
+    /// The time of day, as time since the beginning of 1970; zero before that. It may jump, forward
+    /// and back, whenever somebody sets the clock. Only expiry times are held against it.
+    fn unix_time(&self) -> Duration;
     /// Lets the calling thread wait.
     fn sleep(&self, duration: Duration);
     /// Starts a thread.

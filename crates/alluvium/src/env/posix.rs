@@ -121,6 +121,10 @@ impl Env for PosixEnv {
         monotonic_now()
     }
 
+    fn unix_time(&self) -> Duration {
+        unix_time()
+    }
+
     fn sleep(&self, duration: Duration) {
         sleep(duration);
     }

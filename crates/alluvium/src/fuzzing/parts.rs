@@ -6,6 +6,7 @@ use crate::base::coding::{
     VARINT64_BYTES_MAX, put_prefixed, put_varint, take_prefixed, take_u32, take_u64, take_varint,
     take_varint32,
 };
+use crate::base::expiry;
 use crate::base::key::ValueKind;
 use crate::base::key::{self, TRAILER_BYTES};
 use crate::batch::{BatchBuffer, BatchView};
@@ -26,6 +27,12 @@ pub fn batch(bytes: &[u8]) {
         };
         match operation.kind {
             ValueKind::Put => again.put(operation.family, operation.key, operation.value),
+            ValueKind::PutExpiring => {
+                let Some((expiry_ms, value)) = expiry::split(operation.value) else {
+                    panic!("a put that expires has no time");
+                };
+                again.put_until(operation.family, operation.key, value, expiry_ms);
+            }
             _ => again.delete(operation.family, operation.key),
         }
     }

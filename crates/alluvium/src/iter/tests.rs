@@ -88,12 +88,22 @@ fn writes() -> impl Strategy<Value = Vec<Write>> {
     prop::collection::vec((0usize..4, user_key(), value), 0..60)
 }
 
+/// When an entry with this value expires: one in three does.
+fn expiry_of(value: u8) -> Option<u64> {
+    value.is_multiple_of(3).then_some(u64::from(value))
+}
+
 fn sources(writes: &[Write]) -> Vec<ListIterator> {
     let mut lists = vec![Vec::new(); 4];
     for (index, (source, user_key, value)) in writes.iter().enumerate() {
-        let kind = if value.is_some() { ValueKind::Put } else { ValueKind::Delete };
+        let (kind, bytes) = match value.map(|value| (value, expiry_of(value))) {
+            None => (ValueKind::Delete, Vec::new()),
+            Some((value, None)) => (ValueKind::Put, vec![value]),
+            Some((value, Some(expiry))) => {
+                (ValueKind::PutExpiring, [&expiry.to_le_bytes()[..], &[value]].concat())
+            }
+        };
         let trailer = key::pack_trailer(SeqNo::new(index as u64 + 1), kind);
-        let bytes = value.map(|value| vec![value]).unwrap_or_default();
         lists[*source].push((key::encode(user_key, trailer), bytes));
     }
     lists.into_iter().map(ListIterator::new).collect()
@@ -105,12 +115,13 @@ fn merged(sources: Vec<ListIterator>) -> MergingIterator {
     )
 }
 
-/// What a user sees at `seq`.
-fn model(writes: &[Write], seq: usize) -> BTreeMap<Vec<u8>, u8> {
+/// What a user sees at `seq`, when it is `now`.
+fn model(writes: &[Write], seq: usize, now: u64) -> BTreeMap<Vec<u8>, u8> {
     let mut map = BTreeMap::new();
     for (_, user_key, value) in &writes[..seq.min(writes.len())] {
-        match value {
-            Some(value) => map.insert(user_key.clone(), *value),
+        let expired = |&value: &u8| expiry_of(value).is_some_and(|expiry| expiry <= now);
+        match value.filter(|value| !expired(value)) {
+            Some(value) => map.insert(user_key.clone(), value),
             None => map.remove(user_key),
         };
     }
@@ -148,15 +159,16 @@ proptest! {
     fn what_is_visible_is_what_the_model_says(
         writes in writes(),
         seq in 0usize..60,
+        now in 0u64..300,
         lower in bound(),
         upper in bound(),
         targets in prop::collection::vec((0u8..6, user_key()), 0..30),
     ) {
         let bounds = (lower.clone(), upper.clone());
         let expected: Vec<(Vec<u8>, u8)> =
-            model(&writes, seq).into_iter().filter(|(key, _)| bounds.contains(key)).collect();
+            model(&writes, seq, now).into_iter().filter(|(key, _)| bounds.contains(key)).collect();
         let mut iterator = VisibleIterator::new(
-            merged(sources(&writes)), SeqNo::new(seq as u64), lower, upper);
+            merged(sources(&writes)), SeqNo::new(seq as u64), now, lower, upper);
         let mut at: Option<usize> = None;
         for (movement, target) in targets {
             match movement {
@@ -190,6 +202,7 @@ proptest! {
                 prop_assert_eq!(iterator.key(), expected[at].0.as_slice());
                 prop_assert_eq!(iterator.value(), &[expected[at].1][..]);
                 prop_assert_eq!(&iterator.value_handle()[..], &[expected[at].1][..]);
+                prop_assert_eq!(iterator.expiry_ms(), expiry_of(expected[at].1));
             }
         }
     }
@@ -205,10 +218,11 @@ fn very_many_versions_of_one_key_hide_nothing_else() {
         let mut iterator = VisibleIterator::new(
             merged(sources(&writes)),
             SeqNo::new(seq),
+            100,
             Bound::Unbounded,
             Bound::Unbounded,
         );
-        let expected: Vec<_> = model(&writes, seq as usize).into_iter().collect();
+        let expected: Vec<_> = model(&writes, seq as usize, 100).into_iter().collect();
         let mut forwards = Vec::new();
         iterator.seek_to_first().unwrap();
         while iterator.valid() {

@@ -3,8 +3,8 @@
 //! # The rules
 //!
 //! - An entry newer than the snapshot is not there.
-//! - Of what is left of a user key only the newest entry counts; if it is a tombstone, the key is
-//!   not there.
+//! - Of what is left of a user key only the newest entry counts; if it is a tombstone, or has
+//!   expired, the key is not there.
 //! - Keys outside the bounds are not there.
 //!
 //! # Two directions
@@ -18,9 +18,10 @@
 
 use std::ops::Bound;
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 
 use crate::base::error::{Error, Result};
+use crate::base::expiry::{self, EXPIRY_BYTES};
 use crate::base::iterator::InternalIterator;
 use crate::base::key::{self, SeqNo, ValueKind};
 use crate::base::planted;
@@ -43,11 +44,16 @@ enum Position {
 pub(crate) struct VisibleIterator<I> {
     source: I,
     seq: SeqNo,
+    /// What expires at or before this moment (milliseconds since 1970) is not there.
+    now_ms: u64,
     lower: Bound<Vec<u8>>,
     upper: Bound<Vec<u8>>,
     position: Position,
     saved_key: Vec<u8>,
+    /// As it is stored.
     saved_value: Bytes,
+    /// Where the user's value begins in the stored one of the current entry.
+    value_start: usize,
     target: Vec<u8>,
     /// What the last move failed with; it stays until the next seek.
     error: Option<Error>,
@@ -57,17 +63,20 @@ impl<I: InternalIterator> VisibleIterator<I> {
     pub(crate) fn new(
         source: I,
         seq: SeqNo,
+        now_ms: u64,
         lower: Bound<Vec<u8>>,
         upper: Bound<Vec<u8>>,
     ) -> VisibleIterator<I> {
         VisibleIterator {
             source,
             seq,
+            now_ms,
             lower,
             upper,
             position: Position::Off,
             saved_key: Vec::new(),
             saved_value: Bytes::new(),
+            value_start: 0,
             target: Vec::new(),
             error: None,
         }
@@ -89,6 +98,22 @@ impl<I: InternalIterator> VisibleIterator<I> {
     /// The value. Must be `valid`.
     #[inline]
     pub(crate) fn value(&self) -> &[u8] {
+        self.stored_value().get(self.value_start..).unwrap_or_default()
+    }
+
+    /// When the entry expires, in milliseconds since 1970; `None` where it does not. Must be
+    /// `valid`.
+    pub(crate) fn expiry_ms(&self) -> Option<u64> {
+        if self.value_start == 0 {
+            return None;
+        }
+        expiry::split(self.stored_value())
+            .map(|(expiry_ms, _)| expiry_ms)
+            .filter(|&expiry_ms| expiry_ms != expiry::NEVER_MS)
+    }
+
+    #[inline]
+    fn stored_value(&self) -> &[u8] {
         match self.position {
             Position::Saved => &self.saved_value,
             _ => self.source.value(),
@@ -97,10 +122,29 @@ impl<I: InternalIterator> VisibleIterator<I> {
 
     /// The value as a handle that outlives the position. Must be `valid`.
     pub(crate) fn value_handle(&self) -> Bytes {
-        match self.position {
+        let mut value = match self.position {
             Position::Saved => self.saved_value.clone(),
             _ => self.source.value_handle(),
+        };
+        value.advance(self.value_start.min(value.len()));
+        value
+    }
+
+    /// Where the user's value begins in the entry that the source stands on; `None` where the entry
+    /// says that its key is not there.
+    #[inline]
+    fn live_value_start(&self, trailer: u64) -> Result<Option<usize>> {
+        match kind_of(trailer)? {
+            ValueKind::Put => Ok(Some(0)),
+            ValueKind::PutExpiring => self.unexpired_value_start(),
+            _ => Ok(None),
         }
+    }
+
+    fn unexpired_value_start(&self) -> Result<Option<usize>> {
+        let (expiry_ms, _) = expiry::split(self.source.value())
+            .ok_or_else(|| Error::invalid("an entry that expires, and says not when"))?;
+        Ok((!expiry::has_come(expiry_ms, self.now_ms)).then_some(EXPIRY_BYTES))
     }
 
     pub(crate) fn seek_to_first(&mut self) -> Result<()> {
@@ -282,12 +326,13 @@ impl<I: InternalIterator> VisibleIterator<I> {
                     continue;
                 }
             } else {
-                match kind_of(trailer)? {
-                    ValueKind::Put => {
+                match self.live_value_start(trailer)? {
+                    Some(start) => {
+                        self.value_start = start;
                         self.position = Position::OnSource;
                         return Ok(());
                     }
-                    _ => {
+                    None => {
                         self.saved_key.clear();
                         self.saved_key.extend_from_slice(user_key);
                         skipping = true;
@@ -338,10 +383,7 @@ impl<I: InternalIterator> VisibleIterator<I> {
             let trailer = key::trailer(self.source.key());
             let older_stays = found && planted::is("older-value-wins-backwards");
             if key::trailer_seq(trailer) <= self.seq && !older_stays {
-                found = kind_of(trailer)? == ValueKind::Put;
-                if found {
-                    self.saved_value = self.source.value_handle();
-                }
+                found = self.save_live_value(trailer)?;
             }
             self.source.prev()?;
             if !self.source.valid() || key::user_key(self.source.key()) != self.saved_key.as_slice()
@@ -353,14 +395,19 @@ impl<I: InternalIterator> VisibleIterator<I> {
         set_target(&mut self.target, &self.saved_key, key::seek_trailer(self.seq));
         self.source.seek(&self.target)?;
         if self.source.valid() && key::user_key(self.source.key()) == self.saved_key.as_slice() {
-            found = kind_of(key::trailer(self.source.key()))? == ValueKind::Put;
-            if found {
-                self.saved_value = self.source.value_handle();
-            }
+            found = self.save_live_value(key::trailer(self.source.key()))?;
         }
         set_target(&mut self.target, &self.saved_key, u64::MAX);
         self.source.seek_for_prev(&self.target)?;
         Ok(found)
+    }
+
+    /// Keeps the value of the entry that the source stands on, and says whether it has one.
+    fn save_live_value(&mut self, trailer: u64) -> Result<bool> {
+        let Some(start) = self.live_value_start(trailer)? else { return Ok(false) };
+        self.saved_value = self.source.value_handle();
+        self.value_start = start;
+        Ok(true)
     }
 
     #[inline]

@@ -147,6 +147,9 @@ counters! {
     compaction_write_bytes,
     /// Entries that compactions dropped because newer ones hide them.
     compaction_dropped_entries,
+    /// Entries that flushes and compactions removed, or made into tombstones, because their time
+    /// had come.
+    expired_entries,
     /// Microseconds that writers were slowed because level 0 holds many tables.
     stall_level0_slowdown_us,
     /// Microseconds that writers waited because level 0 was full.

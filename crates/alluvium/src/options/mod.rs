@@ -120,6 +120,15 @@ pub struct ColumnFamilyOptions {
     /// Each deeper level is this many times larger. Larger: fewer levels, more rewriting within
     /// each. Default: 10.
     pub level_ratio: u32,
+    /// How long an entry lives that is put without a time of its own; reads hide it from then on,
+    /// and compactions give its space back. It is fixed when the entry is written: what is there
+    /// already keeps its own. Default: none, entries live for ever.
+    pub ttl: Option<Duration>,
+    /// A tombstone younger than this is not dropped, even where nothing is left that it could hide;
+    /// nor is an entry that expired within it. For stores whose contents are copied elsewhere bit
+    /// by bit: set it above the longest time that a copy may lag behind, or what was deleted here
+    /// comes back from there. Larger: deleted data takes space for longer. Default: zero.
+    pub gc_grace: Duration,
 }
 
 impl Default for ColumnFamilyOptions {
@@ -147,6 +156,8 @@ impl Default for ColumnFamilyOptions {
             level0_tables_stop: 36,
             level1_bytes: 256 << 20,
             level_ratio: 10,
+            ttl: None,
+            gc_grace: Duration::ZERO,
         }
     }
 }

@@ -21,7 +21,8 @@ use std::ops::Range;
 use bytes::{Buf, Bytes};
 
 use crate::base::coding::{take_varint, take_varint32};
-use crate::base::key::{TRAILER_BYTES, trailer_kind};
+use crate::base::expiry::EXPIRY_BYTES;
+use crate::base::key::{TRAILER_BYTES, ValueKind, trailer_kind};
 use crate::sstable::format::Malformed;
 use crate::sstable::separator::common_prefix;
 
@@ -96,10 +97,13 @@ impl Entry {
     pub(super) fn trailer(self, entries: &[u8]) -> Result<u64, Malformed> {
         let bytes = entries[..self.end].last_chunk::<TRAILER_BYTES>();
         let trailer = u64::from_le_bytes(*bytes.ok_or(NO_ENTRY)?);
-        if trailer_kind(trailer).is_none() {
-            return Err(Malformed("an entry of a kind that this version does not know"));
+        match trailer_kind(trailer) {
+            None => Err(Malformed("an entry of a kind that this version does not know")),
+            Some(ValueKind::PutExpiring) if self.value_bytes < EXPIRY_BYTES => {
+                Err(Malformed("an entry that expires, and says not when"))
+            }
+            Some(_) => Ok(trailer),
         }
-        Ok(trailer)
     }
 }
 

@@ -23,6 +23,7 @@
 //! its entries as they are decoded. Damage is [`crate::base::error::Error::Corruption`] with the
 //! file and the block's offset.
 
+mod ages;
 mod block;
 mod block_builder;
 mod block_iter;
@@ -46,6 +47,7 @@ mod writer;
 use crate::base::event_time::EventTime;
 use crate::batch::ColumnFamilyId;
 
+pub(crate) use ages::Ages;
 pub use compression::Codec;
 pub(crate) use iter::{ReadPurpose, TableIterator};
 pub(crate) use properties::Properties;

@@ -10,6 +10,7 @@ use crate::base::coding::{put_prefixed, put_varint, take_prefixed, take_varint};
 use crate::base::key::{self, SeqNo};
 use crate::base::limits::KEY_BYTES_MAX;
 use crate::batch::ColumnFamilyId;
+use crate::sstable::ages::Ages;
 use crate::sstable::compression::Codec;
 use crate::sstable::format::Malformed;
 
@@ -24,6 +25,8 @@ const SMALLEST: u64 = 8;
 const LARGEST: u64 = 9;
 const CODEC: u64 = 10;
 const COLUMN_FAMILY: u64 = 11;
+/// The first of four.
+const AGES: u64 = 12;
 
 /// What a table holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,6 +53,8 @@ pub(crate) struct Properties {
     pub(crate) codec: Codec,
     /// The column family that the table was written for.
     pub(crate) column_family: ColumnFamilyId,
+    /// How old its tombstones are, and when its entries expire.
+    pub(crate) ages: Ages,
 }
 
 impl Properties {
@@ -75,6 +80,7 @@ impl Properties {
         put_varint(&mut out, u64::from(self.codec.tag()));
         put_varint(&mut out, COLUMN_FAMILY);
         put_varint(&mut out, u64::from(self.column_family.0));
+        self.ages.encode_into(&mut out, AGES);
         out
     }
 
@@ -102,6 +108,7 @@ impl Properties {
             largest: take_key(input, LARGEST)?,
             codec: Codec::from_tag(u8::try_from(take_field(input, CODEC)?).ok()?)?,
             column_family: ColumnFamilyId(u32::try_from(take_field(input, COLUMN_FAMILY)?).ok()?),
+            ages: Ages::take(AGES, |tag| take_field(input, tag))?,
         })
     }
 
@@ -111,6 +118,7 @@ impl Properties {
             && (1..=self.entries).contains(&self.data_blocks)
             && self.smallest_seq <= self.largest_seq
             && key::compare(&self.smallest, &self.largest) != Ordering::Greater
+            && self.ages.is_consistent(self.entries, self.tombstones)
     }
 }
 

@@ -193,7 +193,7 @@ impl Salvage {
             let in_order = walked.last.is_empty() || compare(&walked.last, key) == Ordering::Less;
             let fits = user_key.len() <= KEY_BYTES_MAX
                 && value.len() <= VALUE_BYTES_MAX
-                && (kind == ValueKind::Put || value.is_empty());
+                && (kind != ValueKind::Delete || value.is_empty());
             if !in_order || !fits {
                 return Err(NOT_SO_WRITTEN);
             }

@@ -10,6 +10,7 @@ use crate::base::checksum::key_hash;
 use crate::base::error::Error;
 use crate::base::key::{SeqNo, ValueKind, compare, split, trailer_kind, trailer_seq, user_key};
 use crate::base::limits::{KEY_BYTES_MAX, VALUE_BYTES_MAX};
+use crate::sstable::ages::Ages;
 use crate::sstable::block::{Block, Entry, Restart};
 use crate::sstable::format::{BlockHandle, Malformed};
 use crate::sstable::properties::Properties;
@@ -102,6 +103,7 @@ struct Walk<'a> {
     value_bytes: u64,
     smallest_seq: SeqNo,
     largest_seq: SeqNo,
+    ages: Ages,
 }
 
 impl Walk<'_> {
@@ -117,6 +119,7 @@ impl Walk<'_> {
             value_bytes: 0,
             smallest_seq: SeqNo::MAX,
             largest_seq: SeqNo::ZERO,
+            ages: Ages::default(),
         }
     }
 
@@ -131,9 +134,11 @@ impl Walk<'_> {
                 restart < block.restarts() && block.restart(restart) == Restart { at, value_start };
             restart += usize::from(is_restart);
             self.rebuild_key(entries, entry, is_restart)?;
-            self.entry(entry.trailer(entries)?, entry.value_bytes)?;
+            let trailer = entry.trailer(entries)?;
+            let value_end = block.value_end(value_start, entry.value_bytes)?;
+            self.entry(trailer, &block.values()[value_start..value_end])?;
             at = entry.end;
-            value_start = block.value_end(value_start, entry.value_bytes)?;
+            value_start = value_end;
         }
         if restart != block.restarts() || value_start != block.values().len() {
             return Err(Malformed("a restart point names no entry, or a value has none"));
@@ -178,18 +183,21 @@ impl Walk<'_> {
     }
 
     /// Takes in the entry whose key is put together.
-    fn entry(&mut self, trailer: u64, value_bytes: usize) -> Result<(), Malformed> {
+    fn entry(&mut self, trailer: u64, value: &[u8]) -> Result<(), Malformed> {
         let (user_key, _) = split(&self.key);
+        let value_bytes = value.len();
         if user_key.len() > KEY_BYTES_MAX || value_bytes > VALUE_BYTES_MAX {
             return Err(Malformed("a key or value over its limit"));
         }
-        if trailer_kind(trailer) == Some(ValueKind::Delete) {
+        let seq = trailer_seq(trailer);
+        let kind = trailer_kind(trailer).ok_or(Malformed("an entry of an unknown kind"))?;
+        if kind == ValueKind::Delete {
             self.tombstones += 1;
             if value_bytes > 0 {
                 return Err(Malformed("a tombstone with a value"));
             }
         }
-        let seq = trailer_seq(trailer);
+        self.ages.note(kind, seq, value);
         self.entries += 1;
         self.key_bytes += user_key.len() as u64;
         self.value_bytes += value_bytes as u64;
@@ -218,5 +226,6 @@ impl Walk<'_> {
             && self.largest_seq == properties.largest_seq
             && self.first == properties.smallest
             && self.last == properties.largest
+            && self.ages == properties.ages
     }
 }

@@ -18,6 +18,7 @@ use std::sync::Arc;
 use crate::base::checksum::{checksum, key_hash};
 use crate::base::error::{Error, Result};
 use crate::base::event_time::EventTime;
+use crate::base::expiry::EXPIRY_BYTES;
 use crate::base::file::FileNumber;
 use crate::base::key::{SeqNo, TRAILER_BYTES, ValueKind, trailer_kind, trailer_seq, try_split};
 use crate::base::limits::{BLOCK_BYTES_MAX, KEY_BYTES_MAX, VALUE_BYTES_MAX};
@@ -25,6 +26,7 @@ use crate::base::planted;
 use crate::env::WritableFile;
 use crate::filter::FilterBuilder;
 use crate::sstable::TableOptions;
+use crate::sstable::ages::Ages;
 use crate::sstable::block_builder::BlockBuilder;
 use crate::sstable::compression::{Codec, Compressor};
 use crate::sstable::format::{BLOCK_TRAILER_BYTES, BlockHandle, FOOTER_BYTES, Footer};
@@ -66,6 +68,8 @@ pub(crate) struct TableSummary {
     pub(crate) times: Option<(u64, u64)>,
     /// The checksum in the footer, by which this table is told from any other of its number.
     pub(crate) footer_checksum: u64,
+    /// How old its tombstones are, and when its entries expire.
+    pub(crate) ages: Ages,
 }
 
 /// Writes one table.
@@ -110,6 +114,7 @@ impl TableWriter {
             largest: Vec::new(),
             codec: options.codec,
             column_family: options.column_family,
+            ages: Ages::default(),
         };
         TableWriter {
             output: Output::new(file, number, name),
@@ -190,6 +195,7 @@ impl TableWriter {
         properties.value_bytes += value.len() as u64;
         properties.smallest_seq = properties.smallest_seq.min(seq);
         properties.largest_seq = properties.largest_seq.max(seq);
+        properties.ages.note(kind, seq, value);
         self.last.clear();
         self.last.extend_from_slice(internal_key);
     }
@@ -280,6 +286,9 @@ fn check_entry(user_key: &[u8], trailer: u64, value: &[u8]) -> Result<ValueKind>
     if kind == ValueKind::Delete && !value.is_empty() {
         return Err(Error::invalid("a tombstone with a value"));
     }
+    if kind == ValueKind::PutExpiring && value.len() < EXPIRY_BYTES {
+        return Err(Error::invalid("a value that expires, and says not when"));
+    }
     Ok(kind)
 }
 
@@ -299,6 +308,7 @@ fn summarize(properties: Properties, output: &Output, footer_checksum: u64) -> T
         codec: properties.codec.tag(),
         times: None,
         footer_checksum,
+        ages: properties.ages,
     }
 }
 

@@ -17,6 +17,7 @@ use crate::base::limits::{COLUMN_FAMILIES_MAX, COLUMN_FAMILY_NAME_BYTES_MAX, LEV
 use crate::batch::ColumnFamilyId;
 use crate::version::edit::VersionEdit;
 use crate::version::table_meta::TableMeta;
+use crate::version::time_marks::TimeMarks;
 use crate::version::{Breach, Checked, Version};
 
 /// The name of the family that every store has.
@@ -53,6 +54,7 @@ pub(super) struct Catalog {
     pub(super) next_file_number: FileNumber,
     pub(super) last_sequence: SeqNo,
     pub(super) next_family: ColumnFamilyId,
+    pub(super) time_marks: Arc<TimeMarks>,
     /// Whether the state that a manifest begins with has been read to its end.
     pub(super) complete: bool,
 }
@@ -80,6 +82,7 @@ impl Catalog {
             return Err(Breach::new("more follows on an edit that stands alone"));
         }
         let counters = self.check_counters(edit)?;
+        self.check_time_marks(edit, &counters)?;
         let dropped = self.check_dropped(edit)?;
         let created = self.check_created(edit, &dropped, &counters)?;
         let lives = |id: &ColumnFamilyId| {
@@ -122,6 +125,17 @@ impl Catalog {
             return Err(Breach::new("the next column family id goes back"));
         }
         Ok(after)
+    }
+
+    /// Marks follow those that are there, and speak of numbers that were given out.
+    fn check_time_marks(&self, edit: &VersionEdit, after: &Counters) -> Checked<()> {
+        let Some(last) = edit.time_marks.last() else { return Ok(()) };
+        let ascending = edit.time_marks.is_sorted_by(|a, b| a.seq < b.seq && a.ms <= b.ms);
+        let follows = edit.time_marks.first().is_none_or(|&mark| self.time_marks.may_follow(mark));
+        if !ascending || !follows || last.seq > after.last_sequence {
+            return Err(Breach::new("a time mark goes back, or is ahead of the last number"));
+        }
+        Ok(())
     }
 
     fn check_dropped(&self, edit: &VersionEdit) -> Checked<HashSet<ColumnFamilyId>> {
@@ -243,6 +257,9 @@ impl Catalog {
         self.next_file_number = edit.next_file_number.unwrap_or(self.next_file_number);
         self.last_sequence = edit.last_sequence.unwrap_or(self.last_sequence);
         self.next_family = edit.next_family.unwrap_or(self.next_family);
+        for &mark in &edit.time_marks {
+            Arc::make_mut(&mut self.time_marks).push(mark);
+        }
         self.complete |= !edit.more_follows;
         let mut gone = HashMap::new();
         for deleted in &edit.deleted {
@@ -283,6 +300,7 @@ impl Catalog {
             next_file_number: Some(self.next_file_number),
             last_sequence: Some(self.last_sequence),
             next_family: Some(self.next_family),
+            time_marks: self.time_marks.all().to_vec(),
             ..VersionEdit::default()
         };
         for family in self.families.values() {

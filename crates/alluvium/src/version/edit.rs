@@ -19,6 +19,7 @@ use crate::base::key::{self, SeqNo, ValueKind};
 use crate::base::limits::{COLUMN_FAMILY_NAME_BYTES_MAX, LEVELS};
 use crate::batch::ColumnFamilyId;
 use crate::version::table_meta::{EventTimes, Expiry, TableFacts, TableMeta};
+use crate::version::time_marks::TimeMark;
 
 const TAG_NEXT_FILE_NUMBER: u64 = 1;
 const TAG_LAST_SEQUENCE: u64 = 2;
@@ -29,6 +30,7 @@ const TAG_ADD_TABLE: u64 = 6;
 const TAG_DELETE_TABLE: u64 = 7;
 const TAG_NEXT_FAMILY: u64 = 8;
 const TAG_MORE_FOLLOWS: u64 = 9;
+const TAG_TIME_MARK: u64 = 10;
 
 /// The greatest "next file number" that a file may hold: counting on from it one by one cannot
 /// reach
@@ -76,6 +78,8 @@ pub struct VersionEdit {
     pub deleted: Vec<DeletedTable>,
     /// Tables put in.
     pub added: Vec<AddedTable>,
+    /// When sequence numbers were written, ascending.
+    pub time_marks: Vec<TimeMark>,
     /// The next edit belongs to this one. Only in the state that a manifest begins with.
     pub(super) more_follows: bool,
 }
@@ -90,6 +94,12 @@ impl VersionEdit {
     /// Deletes a table.
     pub fn delete(&mut self, family: ColumnFamilyId, level: usize, number: FileNumber) {
         self.deleted.push(DeletedTable { family, level, number });
+    }
+
+    /// Notes that everything up to `seq` had been written at `ms`, where that is known.
+    pub fn mark(&mut self, seq: SeqNo, ms: Option<u64>) {
+        let marked = seq > SeqNo::ZERO;
+        self.time_marks.extend(ms.filter(|_| marked).map(|ms| TimeMark { seq, ms }));
     }
 
     /// The edit's bytes.
@@ -129,6 +139,10 @@ impl VersionEdit {
                 put_varints(out, &[tag, number]);
                 after_field(out);
             }
+        }
+        for TimeMark { seq, ms } in &self.time_marks {
+            put_varints(out, &[TAG_TIME_MARK, seq.get(), *ms]);
+            after_field(out);
         }
         for (id, name) in &self.created {
             put_varints(out, &[TAG_CREATE_FAMILY, u64::from(id.0)]);
@@ -187,6 +201,10 @@ impl VersionEdit {
             TAG_NEXT_FAMILY => {
                 take_family(input).map(|id| set_once(&mut self.next_family, id, tag))
             }
+            TAG_TIME_MARK => take_sequence(input).zip(take_varint(input)).map(|(seq, ms)| {
+                self.time_marks.push(TimeMark { seq, ms });
+                Ok(())
+            }),
             TAG_CREATE_FAMILY => take_created(input).map(|created| {
                 self.created.push(created);
                 Ok(())
@@ -232,6 +250,9 @@ impl VersionEdit {
         }
         if let Some(id) = self.next_family {
             fields.push(("next column family", id.0.to_string()));
+        }
+        for TimeMark { seq, ms } in &self.time_marks {
+            fields.push(("time mark", format!("{} written by {ms} ms", seq.get())));
         }
         for (id, name) in &self.created {
             fields.push(("create column family", format!("{} {name:?}", id.0)));
@@ -309,11 +330,7 @@ fn describe_key(encoded: &[u8]) -> String {
         0 => String::new(),
         more => format!("+{more} bytes"),
     };
-    let kind = match key::trailer_kind(trailer) {
-        Some(ValueKind::Put) => "put",
-        Some(ValueKind::Delete) => "delete",
-        _ => "unknown kind",
-    };
+    let kind = key::trailer_kind(trailer).map_or("unknown kind", ValueKind::name);
     format!("\"{}\"{more}@{} {kind}", shown.escape_ascii(), key::trailer_seq(trailer).get())
 }
 

@@ -37,6 +37,7 @@ mod presence;
 mod recovery;
 mod survey;
 mod table_meta;
+mod time_marks;
 mod version_set;
 
 use std::collections::HashSet;
@@ -54,9 +55,10 @@ pub use level::{Level, Run, chain};
 pub use numbers::FileNumbers;
 pub use presence::{StoreState, store_exists};
 pub(crate) use survey::{Survey, SurveyedState, is_plausible};
-#[cfg(any(test, feature = "simulation"))]
-pub(crate) use table_meta::Expiry;
-pub use table_meta::{EventTimes, ObsoleteTables, TableFacts, TableMeta};
+pub use table_meta::{EventTimes, Expiry, ObsoleteTables, TableFacts, TableMeta};
+#[cfg(test)]
+use time_marks::TimeMark;
+pub use time_marks::TimeMarks;
 pub use version_set::VersionSet;
 
 /// A rule that an edit, or a set of tables, breaks. It is damage when the edit came from disk and a

@@ -41,6 +41,7 @@ use crate::version::numbers::FileNumbers;
 use crate::version::presence::{self, StoreState};
 use crate::version::recovery::{self, RecoveryReport};
 use crate::version::table_meta::{ObsoleteTables, TableFacts, TableMeta};
+use crate::version::time_marks::TimeMarks;
 use crate::version::{Breach, Version};
 
 /// The current version of every column family, and the manifest.
@@ -156,7 +157,8 @@ impl VersionSet {
         })
     }
 
-    /// Makes `edit` true: durably, then in memory. The three counters of the edit are filled in.
+    /// Makes `edit` true: durably, then in memory. The three counters of the edit are filled in; of
+    /// its time marks the last is taken, if it says anything new.
     ///
     /// The files of new tables must be synced before; their names are made durable here.
     ///
@@ -191,6 +193,9 @@ impl VersionSet {
         edit.last_sequence = in_tables.chain(known).max();
         let created = edit.created.iter().map(|(id, _)| ColumnFamilyId(id.0.saturating_add(1)));
         edit.next_family = created.chain([self.catalog.next_family]).max();
+        let last = edit.time_marks.drain(..).max_by_key(|mark| mark.seq);
+        let following = last.and_then(|mark| self.catalog.time_marks.following(mark));
+        edit.time_marks = following.into_iter().collect();
     }
 
     /// Brings an edit that was checked to disk.
@@ -376,6 +381,7 @@ impl VersionSet {
             || disk.logs != memory.logs
             || disk.last_sequence != memory.last_sequence
             || disk.next_family != memory.next_family
+            || disk.time_marks != memory.time_marks
             || !disk.added.iter().map(describe_place).eq(memory.added.iter().map(describe_place));
         if differ {
             let name = self.env.display(FileId::Manifest(on_disk.report.manifest));
@@ -420,6 +426,12 @@ impl VersionSet {
     #[must_use]
     pub fn last_sequence(&self) -> SeqNo {
         self.catalog.last_sequence
+    }
+
+    /// When sequence numbers were written.
+    #[must_use]
+    pub fn time_marks(&self) -> Arc<TimeMarks> {
+        Arc::clone(&self.catalog.time_marks)
     }
 
     /// The manifest that `CURRENT` named when that was last certain.

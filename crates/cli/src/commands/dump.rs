@@ -140,10 +140,12 @@ impl Dump<'_> {
         self.go_on()
     }
 
-    /// Sequence number, kind, column family, key, value, a tab between.
+    /// Sequence number, kind, column family, key, value, a tab between; the kind with the expiry
+    /// time where there is one.
     fn entry(&mut self, entry: &Entry) {
-        let Entry { sequence_number, kind, column_family, key, value } = entry;
-        let mut line = format!("  {sequence_number}\t{kind}\tcf {column_family}\t");
+        let Entry { sequence_number, kind, column_family, key, expires_ms, value } = entry;
+        let expires = expires_ms.map_or(String::new(), |ms| format!(" until {ms} ms"));
+        let mut line = format!("  {sequence_number}\t{kind}{expires}\tcf {column_family}\t");
         self.form.print(&mut line, key);
         if !value.is_empty() {
             line.push('\t');

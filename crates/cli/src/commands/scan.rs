@@ -30,6 +30,9 @@ pub struct ScanArgs {
     /// Print from the greatest key down
     #[arg(long)]
     reverse: bool,
+    /// Print behind each value when it expires, in milliseconds since 1970, or a dash
+    #[arg(long)]
+    expiry: bool,
     /// Print this many entries at most
     #[arg(long, value_name = "N")]
     limit: Option<u64>,
@@ -55,6 +58,11 @@ pub fn run(args: &ScanArgs, out: &mut dyn Write) -> Result<(), Failure> {
             form.print(&mut line, &key);
             line.push('\t');
             form.print(&mut line, &value);
+            if args.expiry {
+                let expires = scan.expires().map(|time| time.as_millis().to_string());
+                line.push('\t');
+                line.push_str(expires.as_deref().unwrap_or("-"));
+            }
             line.push('\n');
             out.write_all(line.as_bytes())?;
         }

@@ -64,6 +64,22 @@ fn text_is_stored_byte_for_byte_and_escapes_only_on_request() {
 }
 
 #[test]
+fn a_time_to_live_is_kept_and_shown() {
+    let dir = store();
+    run(dir.path(), ["put", "--ttl", "30d", "long", "v"]).ok();
+    run(dir.path(), ["put", "--ttl", "0s", "none", "v"]).ok();
+    run(dir.path(), ["put", "plain", "v"]).ok();
+    assert_eq!(run(dir.path(), ["scan"]).ok(), "long\tv\nplain\tv\n");
+    assert_eq!(run(dir.path(), ["get", "none"]).code, 1);
+    let listed = run(dir.path(), ["scan", "--expiry"]).ok();
+    let (long, plain) = listed.split_once('\n').expect("two lines");
+    let expires: u64 = long.rsplit('\t').next().and_then(|ms| ms.parse().ok()).expect("a time");
+    assert!(expires > 1_700_000_000_000, "{long}");
+    assert_eq!(plain, "plain\tv\t-\n");
+    assert_eq!(run(dir.path(), ["put", "--ttl", "soon", "k", "v"]).code, 2);
+}
+
+#[test]
 fn a_deleted_key_is_gone_and_a_missing_one_is_exit_code_1() {
     let dir = store();
     run(dir.path(), ["put", "k\t1", "v"]).ok();

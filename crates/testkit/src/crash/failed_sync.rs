@@ -129,7 +129,7 @@ impl Case<'_> {
             session: Session::new(
                 Arc::new(env.clone()),
                 self.workload.options.clone(),
-                Model::default(),
+                Model::with_clock(&memory),
             ),
             memory: memory.clone(),
             env,

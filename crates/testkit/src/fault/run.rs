@@ -45,7 +45,9 @@ impl<'a> Stage<'a> {
     pub(super) fn run(&mut self, plan: Plan, nth: u64) -> Result<Outcome, String> {
         match plan.phase {
             Phase::Work => {
-                let mut run = Run::new(self.workload, plan, nth, MemEnv::new(), Model::default());
+                let memory = MemEnv::new();
+                let model = Model::with_clock(&memory);
+                let mut run = Run::new(self.workload, plan, nth, memory, model);
                 run.work()?;
                 run.finish(nth)
             }
@@ -68,7 +70,8 @@ impl<'a> Stage<'a> {
         if self.left.is_none() {
             let memory = MemEnv::new();
             let options = self.workload.options.clone();
-            let mut session = Session::new(Arc::new(memory.clone()), options, Model::default());
+            let mut session =
+                Session::new(Arc::new(memory.clone()), options, Model::with_clock(&memory));
             let mut work = || -> Result<(), Failure> {
                 session.open()?;
                 self.workload.run.iter().try_for_each(|operation| session.step(operation))

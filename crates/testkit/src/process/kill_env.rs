@@ -198,6 +198,10 @@ impl Env for KillEnv {
         self.inner.now()
     }
 
+    fn unix_time(&self) -> Duration {
+        self.inner.unix_time()
+    }
+
     fn sleep(&self, duration: Duration) {
         self.inner.sleep(duration);
     }

@@ -15,6 +15,7 @@ use crate::base::error::{Error, Result};
 use crate::base::file::{FileId, FileNumber};
 use crate::base::key::SeqNo;
 use crate::batch::{BatchView, ColumnFamilyId};
+use crate::compaction::retain::{Now, Retain};
 use crate::compaction::{self, TablePlace};
 use crate::db::jobs::check_tables;
 use crate::db::recovery::list_segments;
@@ -228,7 +229,8 @@ impl Replay<'_> {
         for (id, memtable) in std::mem::take(&mut self.memtables) {
             let options = self.work.options.column_family.table_options(TablePlace::FLUSHED, id);
             let output = self.work.with_context(|context| {
-                compaction::flush::run(context, &[memtable], Vec::new(), &options, None)
+                let retain = Retain::new(Vec::new(), Now::UNKNOWN);
+                compaction::flush::run(context, &[memtable], retain, &options, None)
             })?;
             let written = check_tables(&self.work.tables, &output, None)?;
             self.tables.extend(written.into_iter().map(|table| (id, table)));

@@ -14,7 +14,7 @@ use crate::batch::ColumnFamilyId;
 use crate::cache::BlockCache;
 use crate::compaction::TablePlace;
 use crate::compaction::job::{JobContext, JobOutput};
-use crate::compaction::retain::Retain;
+use crate::compaction::retain::{Now, Retain, Verdict};
 use crate::db::jobs::check_tables;
 use crate::db::repair::report::TableLoss;
 use crate::db::repair::source::Source;
@@ -420,7 +420,7 @@ fn merge(
 ) -> Result<(JobOutput, SeqNo)> {
     let mut output = JobOutput::default();
     let mut last = SeqNo::ZERO;
-    let mut retain = Retain::new(Vec::new());
+    let mut retain = Retain::new(Vec::new(), Now::UNKNOWN);
     let mut writer: Option<TableWriter> = None;
     source.seek_to_first()?;
     while source.valid() {
@@ -434,7 +434,8 @@ fn merge(
         let seq = key::trailer_seq(trailer);
         last = last.max(seq);
         let kind = key::trailer_kind(trailer);
-        if kind.is_some_and(|kind| retain.keep(user_key, seq, kind, || true)) {
+        let verdict = kind.map(|kind| retain.judge(user_key, seq, kind, source.value(), || true));
+        if verdict == Some(Verdict::Keep) {
             let writer = match &mut writer {
                 Some(writer) => writer,
                 None => writer.insert(context.begin_table(&mut output, options)?),

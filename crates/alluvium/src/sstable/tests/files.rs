@@ -150,6 +150,10 @@ impl Env for TablesEnv {
         Duration::ZERO
     }
 
+    fn unix_time(&self) -> Duration {
+        Duration::ZERO
+    }
+
     fn sleep(&self, _duration: Duration) {}
 
     fn spawn(

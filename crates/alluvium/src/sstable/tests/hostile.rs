@@ -9,7 +9,6 @@ use crate::base::checksum::checksum;
 use crate::base::coding::put_varint;
 use crate::base::key::seek_trailer;
 use crate::base::limits::BLOCK_BYTES_MAX;
-use crate::sstable::Properties;
 use crate::sstable::block::Block;
 use crate::sstable::block_builder::BlockBuilder;
 use crate::sstable::block_iter::BlockIter;
@@ -17,6 +16,7 @@ use crate::sstable::compression::decompress;
 use crate::sstable::format::{BlockHandle, FORMAT_VERSION, Footer};
 use crate::sstable::index::Index;
 use crate::sstable::table_file::open_stored;
+use crate::sstable::{Ages, Properties};
 
 /// Appends a block of these bytes to a file being made up.
 fn push_block(file: &mut Vec<u8>, stored: &[u8], codec: u8) -> BlockHandle {
@@ -52,6 +52,7 @@ fn table_around(blocks: &[(Vec<u8>, u8)], filter: Option<&[u8]>) -> Vec<u8> {
         largest: put(b"\xff", 1, b"").0,
         codec: Codec::None,
         column_family: crate::batch::ColumnFamilyId::DEFAULT,
+        ages: Ages::default(),
     };
     let properties = push_block(&mut file, &properties.encode(), 0);
     let index = push_block(&mut file, index.finish(), 0);
@@ -248,7 +249,7 @@ fn a_declared_length_is_refused_before_it_is_believed() {
 
 #[test]
 fn a_kind_of_write_that_is_not_known_is_refused() {
-    for kind in [2u8, 6, 0xff] {
+    for kind in [2u8, 5, 0xff] {
         let mut internal_key = put(b"k", 1, b"").0;
         internal_key[1] = kind;
         let mut builder = BlockBuilder::new(1);

@@ -50,6 +50,7 @@ fn any_edit() -> impl Strategy<Value = VersionEdit> {
             prop::option::of((0..1u64 << 56).prop_map(SeqNo::new)),
             prop::option::of(id()),
             any::<bool>(),
+            prop::collection::vec((0..1u64 << 56, any::<u64>()), 0..3),
         ),
         prop::collection::vec((id(), "\\PC{0,20}"), 0..3),
         prop::collection::vec(id(), 0..3),
@@ -62,6 +63,11 @@ fn any_edit() -> impl Strategy<Value = VersionEdit> {
             last_sequence: numbers.1,
             next_family: numbers.2,
             more_follows: numbers.3,
+            time_marks: numbers
+                .4
+                .into_iter()
+                .map(|(seq, ms)| TimeMark { seq: SeqNo::new(seq), ms })
+                .collect(),
             created,
             dropped,
             logs,
@@ -101,6 +107,7 @@ proptest! {
             whole.next_file_number = whole.next_file_number.or(part.next_file_number);
             whole.last_sequence = whole.last_sequence.or(part.last_sequence);
             whole.next_family = whole.next_family.or(part.next_family);
+            whole.time_marks.extend(part.time_marks);
             whole.created.extend(part.created);
             whole.dropped.extend(part.dropped);
             whole.logs.extend(part.logs);
@@ -214,12 +221,16 @@ fn an_edit_reads_well() {
         logs: vec![(ColumnFamilyId(2), FileNumber(7))],
         ..VersionEdit::default()
     };
+    edit.mark(SeqNo::ZERO, Some(1));
+    edit.mark(SeqNo::new(98), None);
+    edit.mark(SeqNo::new(98), Some(1_700_000_000_000));
     edit.delete(DEFAULT, 0, FileNumber(5));
     edit.add(DEFAULT, 1, table(5, "a\n", &"long".repeat(40)));
     expect![[r#"
         next file number: 12
         last sequence number: 99
         next column family: 3
+        time mark: 98 written by 1700000000000 ms
         create column family: 2 "a \"name\""
         drop column family: 1
         log of column family: 2: 000007

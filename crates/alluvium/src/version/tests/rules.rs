@@ -30,6 +30,11 @@ fn busy_store() -> (MemEnv, VersionSet, Tables) {
     (env, set, Tables { newest, left, right })
 }
 
+fn marking(marks: &[(u64, u64)]) -> VersionEdit {
+    let mark = |&(seq, ms): &(u64, u64)| TimeMark { seq: SeqNo::new(seq), ms };
+    VersionEdit { time_marks: marks.iter().map(mark).collect(), ..VersionEdit::default() }
+}
+
 fn deleting(family: ColumnFamilyId, level: usize, number: u64) -> VersionEdit {
     let mut edit = VersionEdit::default();
     edit.delete(family, level, FileNumber(number));
@@ -151,6 +156,30 @@ fn an_edit_that_does_not_fit_is_refused_and_changes_nothing() {
 }
 
 #[test]
+fn time_marks_are_kept_over_edits_and_manifests_and_never_go_back() {
+    let (env, mut set, _) = busy_store();
+    let marks = |set: &VersionSet| -> Vec<(u64, u64)> {
+        set.time_marks().all().iter().map(|mark| (mark.seq.get(), mark.ms)).collect()
+    };
+    for (seq, ms) in [(3, 500), (5, 400), (5, 900), (7, 1_000), (9, 2_000)] {
+        set.apply(marking(&[(seq, ms)])).unwrap();
+    }
+    let kept = [(5, 500), (7, 1_000), (9, 2_000)];
+    assert_eq!(marks(&set), kept, "a clock that goes back makes nothing older");
+    set.verify().unwrap();
+    assert_eq!(marks(&recover(&env).unwrap()), kept);
+    set.roll().unwrap();
+    set.verify().unwrap();
+    let mut recovered = recover(&env).unwrap();
+    assert_eq!(marks(&recovered), kept);
+    recovered.apply(marking(&[(8, 3_000)])).unwrap();
+    assert_eq!(marks(&recovered), kept, "nothing new");
+    let manifest = manifest_of(&recovered);
+    let at = forge(&env, manifest, &marking(&[(10, 1_999)]));
+    expect_damage(recover(&env), manifest, at, "time mark goes back");
+}
+
+#[test]
 fn an_edit_that_does_not_fit_is_damage_when_it_is_read() {
     let (env, set, tables) = busy_store();
     let manifest = manifest_of(&set);
@@ -168,6 +197,9 @@ fn an_edit_that_does_not_fit_is_damage_when_it_is_read() {
             "family id goes back",
             VersionEdit { next_family: Some(ColumnFamilyId(1)), ..VersionEdit::default() },
         ),
+        ("time mark goes back", marking(&[(5, 9), (4, 9)])),
+        ("time mark goes back", marking(&[(4, 9), (5, 8)])),
+        ("ahead of the last number", marking(&[(900, 9)])),
         ("stands alone", VersionEdit { more_follows: true, ..VersionEdit::default() }),
         ("behind the last", adding_to(DEFAULT, 0, &table(29, "a", "b"))),
     ];
