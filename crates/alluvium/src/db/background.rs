@@ -242,7 +242,7 @@ fn next_job(core: &Core, state: &mut State) -> Option<Job> {
     due.sort_by(|a, b| b.0.total_cmp(&a.0));
     due.into_iter().find_map(|(_, family)| {
         let current = family.peek();
-        let plan = picker(family).pick(&view(core, &current.version, &blocked))?;
+        let plan = picker(family).pick(&view(core, family, &current.version, &blocked))?;
         state.busy.extend(plan.tables().map(|table| table.number));
         state.compactions += 1;
         Some(Job::Compact(Arc::clone(family), Box::new(plan)))
@@ -255,7 +255,7 @@ pub(crate) fn is_idle(core: &Core) -> bool {
     let running = !state.flushing.is_empty() || state.compactions > 0;
     let due = core.families.all().values().any(|family| {
         let current = family.peek();
-        let plan = || picker(family).pick(&view(core, &current.version, &state.set_aside));
+        let plan = || picker(family).pick(&view(core, family, &current.version, &state.set_aside));
         !current.immutables.is_empty() || plan().is_some()
     });
     !running && !due && !core.obsolete.has_any()
@@ -266,10 +266,17 @@ pub(crate) fn picker(family: &Family) -> Picker {
     family.options.picker(&family.strategy())
 }
 
-/// What a picker sees of `version` now.
-pub(crate) fn view<'a>(core: &Core, version: &'a Version, busy: &'a Busy) -> View<'a> {
+/// What a picker sees of `version`, one of `family`, now. What a job would keep for its grace
+/// period is no garbage: it would be rewritten again and again.
+pub(crate) fn view<'a>(
+    core: &Core,
+    family: &Family,
+    version: &'a Version,
+    busy: &'a Busy,
+) -> View<'a> {
     let oldest_snapshot = core.snapshots.oldest();
     let droppable = oldest_snapshot.unwrap_or_else(|| core.visible());
+    let droppable = droppable.min(jobs::old_enough(core, family));
     View { version, busy, now_ms: 0, ages: Ages { droppable, ..Ages::default() } }
 }
 

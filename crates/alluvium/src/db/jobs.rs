@@ -14,6 +14,7 @@
 use std::collections::{BTreeMap, HashSet};
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::base::error::{Error, Result};
 use crate::base::file::{FileId, FileNumber};
@@ -144,10 +145,17 @@ fn live_snapshots(core: &Core) -> Vec<SeqNo> {
 
 /// What says which entries survive a job of `family` that begins now.
 fn retain(core: &Core, family: &Family) -> Retain {
-    let grace = family.options.gc_grace;
-    let expired_ms = core.clock.before_ms(grace);
-    let old_seq = if grace.is_zero() { SeqNo::MAX } else { core.written_before(grace) };
+    let expired_ms = core.clock.before_ms(family.options.gc_grace);
+    let old_seq = old_enough(core, family);
     Retain::new(live_snapshots(core), Now { expired_ms, old_seq })
+}
+
+/// The newest sequence number of a tombstone that has been kept for the grace period of `family`.
+pub(crate) fn old_enough(core: &Core, family: &Family) -> SeqNo {
+    match family.options.gc_grace {
+        Duration::ZERO => SeqNo::MAX,
+        grace => core.written_before(grace),
+    }
 }
 
 /// Removes the segments that no family needs.
@@ -409,7 +417,7 @@ fn wait_for_job(core: &Arc<Core>) -> Result<()> {
         background::run_inline(core);
     } else {
         core.scheduler.notify_work();
-        core.scheduler.wait_progress(std::time::Duration::from_millis(5));
+        core.scheduler.wait_progress(Duration::from_millis(5));
     }
     match core.scheduler.background_error() {
         Some(error) => Err(error),
@@ -432,7 +440,7 @@ pub(crate) fn compact_now(core: &Arc<Core>, family: &Arc<Family>, span: &KeySpan
             // Looked at again under the lock: a job may have ended in between.
             let current = family.peek();
             let picker = background::picker(family);
-            let view = |busy| background::view(core, &current.version, busy);
+            let view = |busy| background::view(core, family, &current.version, busy);
             let pick = |busy| picker.pick_manual(&view(busy), span);
             let plan = pick(busy).filter(|plan| !is_repeated(plan, written_after, &seen));
             waits = plan.is_none() && !busy.is_empty() && pick(&Busy::new()).is_some();
@@ -475,7 +483,10 @@ pub(crate) fn drop_tables_now(
         core.health.check()?;
         family.check()?;
         let claimed = core.scheduler.claim(|busy| {
-            compaction::drop_within(&background::view(core, &family.peek().version, busy), span)
+            compaction::drop_within(
+                &background::view(core, family, &family.peek().version, busy),
+                span,
+            )
         });
         if let Some(plan) = claimed {
             let result = compact(core, family, &plan);
