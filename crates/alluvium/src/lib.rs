@@ -58,15 +58,17 @@ pub use base::event_time::EventTime;
 pub use bytes::Bytes;
 pub use compaction::strategy::{Fifo, Strategy, TimeWindows};
 pub use db::{
-    ColumnFamily, Cursor, Db, FamilyStats, HistoryEntry, KeyRange, LevelStats, LogLoss,
-    RepairReport, RepairedFamily, Scan, Snapshot, Stats, Status, TableLoss, VerifyReport,
+    BackgroundPause, ColumnFamily, Cursor, Db, FamilyStats, HistoryEntry, KeyRange, LevelStats,
+    LogLoss, RepairReport, RepairedFamily, Scan, Snapshot, Stats, Status, TableLoss, VerifyReport,
     WriteBatch, inspect, repair, repair_env, status, status_env, verify, verify_env,
 };
 pub use metrics::{
     CompactionBegun, CompactionEnded, Event, EventListener, FlushBegun, FlushEnded,
     HistogramSnapshot, Listeners, StallCause, StallStats, Stalled, TableInfo, TablesMoved,
 };
-pub use options::{ColumnFamilyOptions, Durability, Options, PerLevel, ReadOptions, WriteOptions};
+pub use options::{
+    ColumnFamilyOptions, Durability, Options, PerLevel, RateLimit, ReadOptions, WriteOptions,
+};
 pub use sstable::Codec;
 
 /// The examples of the README, compiled.

@@ -11,11 +11,14 @@
 //!   └── report/ ◄── record.rs (a line of JSON) ◄──┘
 //! ```
 //!
+//! Long runs (`long/`) stand apart: one engine, in the process that was started, second by second.
+//!
 //! How to run it, and what is made equal on all sides: `docs/benchmarks.md`.
 
 mod child;
 mod engines;
 mod keys;
+mod long;
 mod measure;
 mod parent;
 mod record;
@@ -30,8 +33,11 @@ type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>
 
 fn main() -> ExitCode {
     let mut arguments = std::env::args().skip(1);
-    let outcome = if arguments.next().as_deref() == Some(child::SUBCOMMAND) {
+    let first = arguments.next().unwrap_or_default();
+    let outcome = if first == child::SUBCOMMAND {
         child::main(arguments.next().as_deref().unwrap_or_default())
+    } else if long::NAMES.contains(&first.as_str()) {
+        long::main()
     } else {
         parent::main()
     };

@@ -84,7 +84,7 @@ fn selected_engines(command: &settings::Command) -> Result<Vec<String>> {
 
 /// Where stores are made unless the command line says otherwise: beside the executable, which is on
 /// a disk. `/tmp` may be memory, where nothing is ever written.
-fn default_dir() -> Result<PathBuf> {
+pub fn default_dir() -> Result<PathBuf> {
     let executable = std::env::current_exe()?;
     Ok(executable.parent().ok_or("the executable has no directory")?.join("bench-stores"))
 }

@@ -9,7 +9,8 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Parser)]
 #[command(name = "alluvium-bench", about = "Measures Alluvium, and other engines beside it")]
 pub struct Command {
-    /// A workload, `all`, `versus` (the four that are held against the peers), or `list`
+    /// A workload, `all`, `versus` (the four that are held against the peers), `list`;
+    /// or `sustained`, `memory`, `plot`, which have a command line of their own
     pub name: String,
 
     /// The engines, interleaved in this order [default: every engine that was built in]
@@ -87,6 +88,10 @@ pub struct Settings {
     /// Let each child print its engine's own statistics to standard error
     #[arg(long)]
     pub stats: bool,
+
+    /// All memory that the engine may take, where it has such a limit, MiB
+    #[arg(long, value_name = "MIB")]
+    pub memory_limit_mib: Option<u64>,
 }
 
 /// What a write has survived when it returns.
@@ -143,6 +148,7 @@ impl Settings {
             touch_mib: Some(0),
             seed: 1,
             stats: false,
+            memory_limit_mib: None,
         }
     }
 }

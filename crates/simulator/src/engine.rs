@@ -11,6 +11,7 @@
 //! The outputs of a compaction are worked out when it begins, and are in the tree when it ends.
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use alluvium::simulation::Pause;
 
@@ -188,11 +189,12 @@ impl Engine<'_> {
 
     fn pace(&mut self) -> Pace {
         let offered = self.settings.write_bytes_per_second;
-        let full = self.active + 0.5 >= self.memtable_writes;
+        let filled = (self.active + 0.5) / self.memtable_writes;
         let immutables = self.waiting.len() + self.flushing;
         let mut rate = offered;
         let mut stopped = false;
-        match self.store.tree().pause(full, immutables, BATCH_BYTES) {
+        let now = Duration::from_secs_f64(self.clock.max(0.0));
+        match self.store.tree_mut().pause(now, filled, immutables, BATCH_BYTES) {
             Pause::None => {}
             Pause::Slow(delay) => {
                 let seconds = delay.as_secs_f64();

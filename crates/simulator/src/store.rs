@@ -224,6 +224,11 @@ impl Store {
         &self.tree
     }
 
+    /// The tree, to be asked what writers do.
+    pub fn tree_mut(&mut self) -> &mut Tree {
+        &mut self.tree
+    }
+
     /// Its sorted runs, the newest first.
     pub fn runs(&self) -> Vec<RunShape> {
         self.tree.runs()

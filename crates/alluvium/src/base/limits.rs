@@ -28,3 +28,6 @@ const _: () = assert!(KEY_BYTES_MAX + VALUE_BYTES_MAX < BATCH_BYTES_MAX);
 const _: () = assert!(FRAME_PAYLOAD_BYTES_MAX < u32::MAX as usize);
 const _: () = assert!(EDIT_BYTES_MAX <= FRAME_PAYLOAD_BYTES_MAX);
 const _: () = assert!(BLOCK_BYTES_MAX < u32::MAX as usize);
+
+/// The least limit on all memory that is accepted: below it nothing has room to work.
+pub const MEMORY_LIMIT_BYTES_MIN: usize = 16 << 20;

@@ -79,6 +79,14 @@ impl BlockCache {
         }
     }
 
+    /// Holds at most `capacity_bytes` from now on. A cache that was made with 0 stays without
+    /// blocks.
+    pub(crate) fn set_capacity(&self, capacity_bytes: usize) {
+        if let Some(blocks) = &self.blocks {
+            blocks.set_capacity(capacity_bytes as u64);
+        }
+    }
+
     /// The memory held, in bytes.
     pub(crate) fn bytes(&self) -> u64 {
         self.blocks.as_ref().map_or(0, Cache::weight)

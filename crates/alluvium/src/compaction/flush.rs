@@ -14,6 +14,7 @@ use crate::base::planted;
 use crate::compaction::WindowSplit;
 use crate::compaction::job::{JobContext, JobOutput};
 use crate::compaction::outputs::Outputs;
+use crate::compaction::pace::Meter;
 use crate::compaction::retain::{Retain, Verdict};
 use crate::iter::merging::MergingIterator;
 use crate::memtable::Memtable;
@@ -30,7 +31,8 @@ pub(crate) fn run(
 ) -> Result<JobOutput> {
     let mut output = JobOutput::default();
     let mut outputs = Outputs::new(context, table_options, windows);
-    match write(memtables, &retain, &mut outputs, &mut output) {
+    let meter = Meter::new(context.pace);
+    match write(memtables, &retain, meter, &mut outputs, &mut output) {
         Ok(()) => Ok(output),
         Err(error) => {
             context.discard(&output);
@@ -42,6 +44,7 @@ pub(crate) fn run(
 fn write(
     memtables: &[Arc<Memtable>],
     retain: &Retain,
+    mut meter: Meter<'_>,
     outputs: &mut Outputs<'_>,
     output: &mut JobOutput,
 ) -> Result<()> {
@@ -70,7 +73,9 @@ fn write(
                 };
                 outputs.add(window, verdict, source.key(), source.value(), output)?;
             }
+            let bytes = source.key().len() + source.value().len();
             source.next()?;
+            meter.entry(bytes, true)?;
         }
         if !outputs.end_pass(output)? {
             return Ok(());

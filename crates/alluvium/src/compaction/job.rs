@@ -2,6 +2,8 @@
 //!
 //! A job reads its inputs, writes new tables under fresh numbers and syncs each file. Whatever
 //! stops it, its inputs are untouched; the caller removes the outputs of a job that failed.
+//!
+//! A job may be one of several that share a plan, each with a part of the keys (`compaction::cut`).
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -14,6 +16,7 @@ use crate::base::key::SeqNo;
 use crate::base::planted;
 use crate::base::sync::atomic::{AtomicBool, Ordering};
 use crate::compaction::outputs::Outputs;
+use crate::compaction::pace::{Meter, Pace};
 use crate::compaction::retain::{Retain, Verdict};
 use crate::compaction::split::Split;
 use crate::compaction::{Compaction, RunTables};
@@ -34,6 +37,15 @@ pub(crate) struct JobContext<'a> {
     pub(crate) new_number: &'a dyn Fn() -> FileNumber,
     /// Set when the store is closing: the job gives up with [`Error::Closed`].
     pub(crate) cancelled: &'a AtomicBool,
+    /// Hears how far the job is, and may hold it.
+    pub(crate) pace: Pace<'a>,
+}
+
+/// The user keys that a job goes over: from the lower one on, up to before the upper one.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Part {
+    pub(crate) low: Option<Vec<u8>>,
+    pub(crate) high: Option<Vec<u8>>,
 }
 
 /// What a job wrote.
@@ -85,20 +97,36 @@ impl JobContext<'_> {
     }
 }
 
-/// Runs `plan`. On an error every output is removed.
-///
-/// `retain` knows the live snapshots, read after the plan was made.
-pub(crate) fn run(
-    context: &JobContext<'_>,
-    plan: &Compaction,
-    version: &Arc<Version>,
-    retain: Retain,
-    table_options: &TableOptions,
-) -> Result<JobOutput> {
+impl Part {
+    fn seek_to_first(&self, source: &mut MergingIterator) -> Result<()> {
+        let Some(low) = &self.low else { return source.seek_to_first() };
+        let mut target = Vec::with_capacity(low.len() + key::TRAILER_BYTES);
+        key::encode_into(&mut target, low, key::seek_trailer(SeqNo::MAX));
+        source.seek(&target)
+    }
+
+    fn ends_before(&self, internal_key: &[u8]) -> bool {
+        self.high.as_ref().is_some_and(|high| key::user_key(internal_key) >= high.as_slice())
+    }
+}
+
+/// What of a plan stays the same for all its parts.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Work<'a> {
+    pub(crate) plan: &'a Compaction,
+    pub(crate) version: &'a Arc<Version>,
+    /// Knows the live snapshots, read after the plan was made.
+    pub(crate) retain: &'a Retain,
+    pub(crate) table_options: &'a TableOptions,
+}
+
+/// Runs a part of a plan. On an error every output is removed. Whether all parts together read
+/// every entry is for [`check_counts`].
+pub(crate) fn run(context: &JobContext<'_>, work: Work<'_>, part: &Part) -> Result<JobOutput> {
+    let Work { plan, version, retain, table_options } = work;
     let mut output = JobOutput::default();
     let merge = Merge { context, plan, version, retain, table_options };
-    let result = merge.run(&mut output).and_then(|()| check_counts(plan, &output));
-    match result {
+    match merge.run(&mut output, part) {
         Ok(()) => Ok(output),
         Err(error) => {
             context.discard(&output);
@@ -131,7 +159,7 @@ fn blame_input(context: &JobContext<'_>, plan: &Compaction, error: Error) -> Err
 
 /// Every entry of the inputs was read: a table that hands out fewer than it holds is damaged, and
 /// its compaction would lose data for good.
-fn check_counts(plan: &Compaction, output: &JobOutput) -> Result<()> {
+pub(crate) fn check_counts(plan: &Compaction, output: &JobOutput) -> Result<()> {
     let expected: u64 = plan.tables().map(|table| table.entries).sum();
     if expected == output.entries_read {
         return Ok(());
@@ -150,7 +178,7 @@ struct Merge<'a> {
     plan: &'a Compaction,
     version: &'a Arc<Version>,
     /// As each pass begins with it.
-    retain: Retain,
+    retain: &'a Retain,
     table_options: &'a TableOptions,
 }
 
@@ -163,9 +191,10 @@ struct Pass {
 }
 
 impl Merge<'_> {
-    fn run(&self, output: &mut JobOutput) -> Result<()> {
+    fn run(&self, output: &mut JobOutput, part: &Part) -> Result<()> {
         let mut source = self.open_inputs()?;
         let mut outputs = Outputs::new(self.context, self.table_options, self.plan.windows);
+        let mut meter = Meter::new(self.context.pace);
         let mut is_first = true;
         loop {
             let mut pass = Pass {
@@ -174,10 +203,13 @@ impl Merge<'_> {
                 older: OlderRuns::beside(self.version, self.plan),
                 is_first,
             };
-            source.seek_to_first()?;
-            while source.valid() {
+            part.seek_to_first(&mut source)?;
+            while source.valid() && !part.ends_before(source.key()) {
+                let dropped = output.entries_dropped;
                 self.step(&mut source, &mut pass, &mut outputs, output)?;
+                let bytes = source.key().len() + source.value().len();
                 source.next()?;
+                meter.entry(bytes, output.entries_dropped == dropped)?;
             }
             if !outputs.end_pass(output)? {
                 return Ok(());

@@ -4,16 +4,19 @@
 //! [`Version`] and the set of tables that other jobs hold. Picking touches no disk, so it is tested
 //! with tables that exist only as metadata, and a simulator can run it over any size of store. Each
 //! [`strategy`] is one picker over the same plans.
-//! [`job`] carries a plan out; [`retain`] decides which entries survive; [`split`] where one output
+//! [`job`] carries a plan out, or a part of it that [`cut`] made; [`pace`] is how it is held back;
+//! [`retain`] decides which entries survive; [`split`] where one output
 //! ends; [`order`] holds every plan against the one rule that keeps newer data above older;
 //! [`flush`] turns immutable memtables into tables of level 0.
 
+pub(crate) mod cut;
 mod fifo;
 pub(crate) mod flush;
 pub(crate) mod job;
 mod leveled;
 pub(crate) mod order;
 mod outputs;
+pub(crate) mod pace;
 mod reclaim;
 pub(crate) mod retain;
 pub(crate) mod split;

@@ -2,9 +2,11 @@
 //!
 //! # Choosing
 //!
-//! Flushes come first: writers wait for them soonest. Then compactions, the family with the highest
-//! score first. Of several workers one is always left free of compactions, so that a long one never
-//! delays a flush.
+//! Flushes come first: writers wait for them soonest. Then parts of a compaction that is shared out
+//! (`db::subjobs`); then compactions: families whose level 0 is due before the rest, the highest
+//! score first. Several of one family run at once where they touch none of the same tables. Of
+//! several workers one is always left free of compactions, so that a long one never delays a flush;
+//! where there is one worker only, it flushes in the midst of a compaction ([`flush_meanwhile`]).
 //!
 //! # Failing
 //!
@@ -18,22 +20,24 @@
 //!
 //! With `background_threads` 0 the same jobs are run by the thread that writes, after its write.
 
-use std::collections::HashSet;
+use std::collections::{HashSet, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::base::error::{Error, Result};
 use crate::base::planted;
-use crate::base::sync::atomic::Ordering;
+use crate::base::sync::atomic::{AtomicUsize, Ordering};
 use crate::base::sync::{Condvar, Mutex};
 use crate::batch::ColumnFamilyId;
 use crate::compaction::strategy::Picker;
-use crate::compaction::{Ages, Busy, Compaction, CompactionPicker, Debt, View};
+use crate::compaction::{Ages, Busy, Compaction, CompactionPicker, View};
 use crate::db::core::Core;
 use crate::db::events::panic_text;
 use crate::db::family::Family;
 use crate::db::jobs;
+use crate::db::memory::job_bytes;
+use crate::db::subjobs::{self, SharedMerge};
 use crate::env::WorkerThread;
 use crate::version::Version;
 
@@ -46,6 +50,8 @@ const RETRY_LAST: Duration = Duration::from_secs(1);
 pub(crate) enum Job {
     Flush(Arc<Family>),
     Compact(Arc<Family>, Box<Compaction>),
+    /// Work on parts of a compaction that another thread shares out.
+    Help(Arc<SharedMerge>),
     /// Remove the files of tables that nobody reads any more.
     Purge,
 }
@@ -55,6 +61,8 @@ struct State {
     flushing: HashSet<ColumnFamilyId>,
     busy: Busy,
     compactions: usize,
+    /// Parts of compactions that idle workers may take, one entry for each helper that has work.
+    offers: VecDeque<Arc<SharedMerge>>,
     /// Tables of compactions that found damage, and what the last of them found.
     set_aside: Busy,
     damage: Option<Error>,
@@ -73,6 +81,8 @@ pub(crate) struct Scheduler {
     work: Condvar,
     progress: Condvar,
     threads: Mutex<Vec<Box<dyn WorkerThread>>>,
+    /// How many keep background work from beginning. Changed under the state's lock.
+    paused: AtomicUsize,
 }
 
 impl Scheduler {
@@ -119,12 +129,65 @@ impl Scheduler {
         drop(self.progress.wait_timeout(state, timeout));
     }
 
+    /// Whether background work is paused.
+    pub(crate) fn is_paused(&self) -> bool {
+        self.paused.load(Ordering::Acquire) > 0
+    }
+
+    /// Keeps jobs from beginning, until as many calls of [`Scheduler::resume`].
+    pub(crate) fn pause(&self) {
+        let _state = self.state.lock();
+        self.paused.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// Ends one pause.
+    pub(crate) fn resume(&self) {
+        let state = self.state.lock();
+        self.paused.fetch_sub(1, Ordering::AcqRel);
+        drop(state);
+        self.work.notify_all();
+        self.progress.notify_all();
+    }
+
+    /// Waits until no job runs, or the store closes.
+    pub(crate) fn wait_for_jobs(&self) {
+        let mut state = self.state.lock();
+        while (state.compactions > 0 || !state.flushing.is_empty()) && !state.stopping {
+            state = self.progress.wait(state);
+        }
+    }
+
+    /// Workers that could take part in a compaction now.
+    pub(crate) fn idle_slots(&self, core: &Core) -> usize {
+        let state = self.state.lock();
+        if self.is_paused() || state.stopping || core.options.background_threads == 0 {
+            return 0;
+        }
+        compactions_max(core).saturating_sub(state.compactions)
+    }
+
+    /// Offers parts of a merge to `helpers` workers.
+    pub(crate) fn offer(&self, merge: &Arc<SharedMerge>, helpers: usize) {
+        let mut state = self.state.lock();
+        state.offers.extend((0..helpers).map(|_| Arc::clone(merge)));
+        drop(state);
+        self.work.notify_all();
+    }
+
+    /// Takes back what was offered and not taken.
+    pub(crate) fn withdraw(&self, merge: &Arc<SharedMerge>) {
+        self.state.lock().offers.retain(|offer| !Arc::ptr_eq(offer, merge));
+    }
+
     /// Claims the tables of a plan that `pick` makes from what is busy now.
     pub(crate) fn claim(
         &self,
         pick: impl FnOnce(&Busy) -> Option<Compaction>,
     ) -> Option<Compaction> {
         let mut state = self.state.lock();
+        if self.is_paused() {
+            return None;
+        }
         let plan = pick(&state.busy)?;
         state.busy.extend(plan.tables().map(|table| table.number));
         state.compactions += 1;
@@ -169,6 +232,7 @@ pub(crate) fn stop(core: &Core) {
     }
     core.scheduler.work.notify_all();
     core.scheduler.progress.notify_all();
+    core.limiter.look_again();
     let threads = std::mem::take(&mut *core.scheduler.threads.lock());
     for thread in threads {
         thread.join();
@@ -225,28 +289,63 @@ fn next_job(core: &Core, state: &mut State) -> Option<Job> {
     if core.obsolete.has_any() {
         return Some(Job::Purge);
     }
-    let families = core.families.all();
-    for family in families.values() {
-        let waits = !family.peek().immutables.is_empty();
-        if waits && state.flushing.insert(family.id) {
-            return Some(Job::Flush(Arc::clone(family)));
-        }
-    }
-    let compactions_max = core.options.background_threads.saturating_sub(1).max(1);
-    if state.compactions >= compactions_max {
+    if core.scheduler.is_paused() {
         return None;
     }
+    if let Some(job) = next_flush(core, state) {
+        return Some(job);
+    }
+    if state.compactions >= compactions_max(core) {
+        return None;
+    }
+    if let Some(merge) = state.offers.pop_front() {
+        state.compactions += 1;
+        return Some(Job::Help(merge));
+    }
+    let families = core.families.all();
     let blocked: Busy = state.busy.union(&state.set_aside).copied().collect();
-    let mut due: Vec<(f64, &Arc<Family>)> =
-        families.values().map(|family| (score(family), family)).collect();
-    due.sort_by(|a, b| b.0.total_cmp(&a.0));
+    let mut due: Vec<((bool, f64), &Arc<Family>)> =
+        families.values().map(|family| (urgency(family), family)).collect();
+    due.sort_by(|((a0, a), _), ((b0, b), _)| b0.cmp(a0).then(b.total_cmp(a)));
     due.into_iter().find_map(|(_, family)| {
         let current = family.peek();
         let plan = picker(family).pick(&view(core, family, &current.version, &blocked))?;
+        if state.compactions > 0 && !core.memory.admits(job_bytes(&plan, &family.options)) {
+            return None;
+        }
         state.busy.extend(plan.tables().map(|table| table.number));
         state.compactions += 1;
         Some(Job::Compact(Arc::clone(family), Box::new(plan)))
     })
+}
+
+/// A memtable to be flushed.
+fn next_flush(core: &Core, state: &mut State) -> Option<Job> {
+    core.families.all().values().find_map(|family| {
+        let waits = !family.peek().immutables.is_empty();
+        (waits && state.flushing.insert(family.id)).then(|| Job::Flush(Arc::clone(family)))
+    })
+}
+
+/// How many compactions, parts of one included, may run at once.
+fn compactions_max(core: &Core) -> usize {
+    core.options.background_threads.saturating_sub(1).max(1)
+}
+
+/// Flushes what waits, from the midst of a compaction on the only worker. Its failure is kept and
+/// tried again like any other.
+pub(crate) fn flush_meanwhile(core: &Arc<Core>) {
+    let job = {
+        let mut state = core.scheduler.state.lock();
+        let now = core.env.now();
+        if state.stopping || core.scheduler.is_paused() || state.retry_at > now {
+            return;
+        }
+        next_flush(core, &mut state)
+    };
+    if let Some(job) = job {
+        run_guarded(core, job);
+    }
 }
 
 /// Whether nothing runs and nothing is due.
@@ -280,13 +379,10 @@ pub(crate) fn view<'a>(
     View { version, busy, now_ms: 0, ages: Ages { droppable, ..Ages::default() } }
 }
 
-/// How far behind the compaction of a family is.
-pub(crate) fn debt(family: &Family) -> Debt {
-    picker(family).debt(&family.peek().version)
-}
-
-fn score(family: &Family) -> f64 {
-    picker(family).scores(&family.peek().version).into_iter().fold(0.0, f64::max)
+/// Whether level 0 is due, and the highest score.
+fn urgency(family: &Family) -> (bool, f64) {
+    let scores = picker(family).scores(&family.peek().version);
+    (scores[0] >= 1.0, scores.into_iter().fold(0.0, f64::max))
 }
 
 /// Runs one job and keeps its outcome. Says whether to go on at once.
@@ -294,6 +390,10 @@ fn run_guarded(core: &Arc<Core>, job: Job) -> bool {
     let outcome = catch_unwind(AssertUnwindSafe(|| match &job {
         Job::Flush(family) => jobs::flush(core, family),
         Job::Compact(family, plan) => jobs::compact(core, family, plan),
+        Job::Help(merge) => {
+            subjobs::help(core, merge);
+            Ok(())
+        }
         Job::Purge => {
             jobs::purge(core);
             Ok(())
@@ -318,6 +418,7 @@ fn run_guarded(core: &Arc<Core>, job: Job) -> bool {
             core.scheduler.release(&plan);
             keep_outcome(core, result, Some(&plan));
         }
+        Job::Help(_) => core.scheduler.state.lock().compactions -= 1,
         Job::Purge => {}
     }
     let mut state = core.scheduler.state.lock();

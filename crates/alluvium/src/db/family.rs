@@ -15,9 +15,11 @@ use crate::base::key::SeqNo;
 use crate::base::limits::LEVELS;
 use crate::base::planted;
 use crate::base::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use crate::base::sync::tally::{AtomicU64 as TallyU64, AtomicUsize};
 use crate::base::sync::{ArcSwap, Guard, Mutex};
 use crate::batch::ColumnFamilyId;
 use crate::compaction::strategy::Strategy;
+use crate::compaction::{CompactionPicker, Debt};
 use crate::db::super_version::{FlushReason, Immutable, SuperVersion};
 use crate::memtable::ChunkPool;
 use crate::metrics::LevelTraffic;
@@ -39,6 +41,9 @@ pub(crate) struct Family {
     dropped: AtomicBool,
     /// The log segment in which the active memtable's writes begin, or a later one may.
     active_log: AtomicU64,
+    /// Runs of level 0 and bytes of compaction debt in the current version: a look without it.
+    runs: AtomicUsize,
+    debt_bytes: TallyU64,
     /// What background work moved, by level.
     pub(crate) traffic: [LevelTraffic; LEVELS],
 }
@@ -52,11 +57,14 @@ impl Family {
         active_log: FileNumber,
         pool: Arc<ChunkPool>,
     ) -> Family {
+        let debt = options.picker(&options.strategy).debt(&version);
         Family {
             id,
             name,
             strategy: ArcSwap::from_pointee(options.strategy),
             options,
+            runs: AtomicUsize::new(debt.runs),
+            debt_bytes: TallyU64::new(debt.bytes),
             current: ArcSwap::from_pointee(SuperVersion::new(version, &pool)),
             pool,
             install: Mutex::new(()),
@@ -74,6 +82,7 @@ impl Family {
     /// The next pick follows `strategy`.
     pub(crate) fn set_strategy(&self, strategy: Strategy) {
         self.strategy.store(Arc::new(strategy));
+        self.note_debt(&self.peek().version);
     }
 
     /// The super version, for a reader that keeps it.
@@ -98,8 +107,23 @@ impl Family {
     pub(crate) fn install(&self, version: Arc<Version>, flushed: &[Arc<Immutable>]) {
         let unlocked = planted::in_order("installed-without-the-lock");
         let _guard = (!unlocked).then(|| self.install.lock());
+        self.note_debt(&version);
         let next = self.current.load().installed(version, flushed);
         self.current.store(Arc::new(next));
+    }
+
+    /// How far compaction is behind in the current version.
+    pub(crate) fn debt(&self) -> Debt {
+        Debt {
+            runs: self.runs.load(Ordering::Relaxed),
+            bytes: self.debt_bytes.load(Ordering::Relaxed),
+        }
+    }
+
+    fn note_debt(&self, version: &Version) {
+        let debt = self.options.picker(&self.strategy()).debt(version);
+        self.runs.store(debt.runs, Ordering::Relaxed);
+        self.debt_bytes.store(debt.bytes, Ordering::Relaxed);
     }
 
     /// The oldest segment that the active memtable may need.

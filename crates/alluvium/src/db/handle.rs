@@ -17,6 +17,7 @@ use crate::db::core::Core;
 use crate::db::events::history::HistoryEntry;
 use crate::db::family::Family;
 use crate::db::open;
+use crate::db::pause::BackgroundPause;
 use crate::db::scan::{Cursor, KeyRange, Scan};
 use crate::db::snapshot::Snapshot;
 use crate::db::stats::{self, Stats};
@@ -25,7 +26,9 @@ use crate::db::write;
 use crate::db::write_batch::WriteBatch;
 use crate::env::{Env, PosixEnv, StoreLock};
 use crate::metrics::Event;
-use crate::options::{ColumnFamilyOptions, Durability, Options, ReadOptions, WriteOptions};
+use crate::options::{
+    ColumnFamilyOptions, Durability, Options, RateLimit, ReadOptions, WriteOptions,
+};
 
 /// An open store. Clones share it; it closes when [`Db::close`] is called or the last handle
 /// ([`Db`], [`ColumnFamily`], [`Snapshot`], [`Scan`], [`Cursor`]) is dropped.
@@ -419,6 +422,36 @@ impl Db {
     /// What keeps background work from getting on.
     pub fn wait_idle(&self) -> Result<()> {
         crate::db::jobs::wait_idle(self.core())
+    }
+
+    /// Pauses flushes and compactions until what this returns is dropped; waits for those that run.
+    /// [`BackgroundPause`] says what happens to writers meanwhile.
+    ///
+    /// ```
+    /// # fn main() -> alluvium::Result<()> {
+    /// # use std::sync::Arc;
+    /// # use alluvium::{Db, Options, env::MemEnv};
+    /// # let db = Db::open_env(Arc::new(MemEnv::new()), Options::default())?;
+    /// let pause = db.pause_background();
+    /// // The files of the store stay as they are here, but for the log.
+    /// db.put("written", "meanwhile")?;
+    /// pause.resume();
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn pause_background(&self) -> BackgroundPause {
+        BackgroundPause::begin(&self.shared)
+    }
+
+    /// Sets another limit on background work, at once, in place of [`Options::rate_limit`].
+    ///
+    /// # Errors
+    /// [`Error::InvalidArgument`] for a limit that cannot be.
+    pub fn set_rate_limit(&self, limit: RateLimit) -> Result<()> {
+        let core = self.core();
+        Options { rate_limit: limit, ..Options::default() }.validate()?;
+        core.limiter.set(core.env.now(), limit);
+        Ok(())
     }
 
     /// Reads the manifest back and compares it with the state of the open store; returns the bytes

@@ -23,6 +23,7 @@ use crate::base::planted;
 use crate::base::sync::atomic::Ordering;
 use crate::compaction::KeySpan;
 use crate::compaction::job::{JobContext, JobOutput};
+use crate::compaction::pace::Pace;
 use crate::compaction::retain::{Now, Retain};
 use crate::compaction::strategy::TimeWindows;
 use crate::compaction::{self, Action, Busy, Compaction, CompactionPicker, Reason, WindowSplit};
@@ -30,6 +31,9 @@ use crate::db::background;
 use crate::db::core::Core;
 use crate::db::events;
 use crate::db::family::Family;
+use crate::db::memory::{Charge, job_bytes};
+use crate::db::progress::{Pacing, Running, Task, task_of};
+use crate::db::subjobs;
 use crate::db::super_version::{FlushReason, Immutable};
 use crate::db::wal_set::Failure;
 use crate::memtable::Memtable;
@@ -45,7 +49,7 @@ pub(crate) fn flush(core: &Arc<Core>, family: &Arc<Family>) -> Result<()> {
 }
 
 fn run_flush(
-    core: &Core,
+    core: &Arc<Core>,
     family: &Arc<Family>,
     newest: &Immutable,
     immutables: &[Arc<Immutable>],
@@ -59,7 +63,11 @@ fn run_flush(
         .options
         .table_options(place, family.id)
         .with_event_time(windows.map(|windows| windows.time));
-    let output = with_context(core, |context| {
+    let entries = memtables.iter().map(|memtable| memtable.entries()).sum();
+    let task = Task::Flush { memtables: memtables.len() };
+    let running = core.running.begin(Running::new(family.id, task, entries));
+    let pacing = Pacing::of_flush(core, &running.job);
+    let output = with_context(core, &|step| pacing.step(step), |context| {
         compaction::flush::run(context, &memtables, retain(core, family), &options, windows)
     })?;
     let checked = check_tables(&core.tables, &output, windows.as_ref());
@@ -71,7 +79,7 @@ fn run_flush(
     // From here on the tables stay, whatever happens: a manifest that failed may still name them.
     let installed = install_flush(core, family, newest, immutables, tables, &output);
     if planted::is("tables-of-a-failed-edit-removed") && installed.is_err() {
-        with_context(core, |context| context.discard(&output));
+        discard(core, &output);
     }
     installed?;
     let written = output.tables.iter().map(|table| table.bytes).sum();
@@ -94,7 +102,7 @@ fn install_flush(
 ) -> Result<()> {
     let mut versions = core.versions.lock();
     if family.is_dropped() {
-        with_context(core, |context| context.discard(output));
+        discard(core, output);
         family.install(Arc::clone(&family.load().version), immutables);
         return Ok(());
     }
@@ -139,12 +147,12 @@ fn sync_shared_segments(core: &Core) -> Result<()> {
 }
 
 /// The snapshots that a job must spare.
-fn live_snapshots(core: &Core) -> Vec<SeqNo> {
+pub(crate) fn live_snapshots(core: &Core) -> Vec<SeqNo> {
     if planted::is("snapshots-ignored") { Vec::new() } else { core.snapshots.sequences() }
 }
 
 /// What says which entries survive a job of `family` that begins now.
-fn retain(core: &Core, family: &Family) -> Retain {
+pub(crate) fn retain(core: &Core, family: &Family) -> Retain {
     let expired_ms = core.clock.before_ms(family.options.gc_grace);
     let old_seq = old_enough(core, family);
     Retain::new(live_snapshots(core), Now { expired_ms, old_seq })
@@ -220,7 +228,7 @@ fn check_table(
 /// Passes `result` on, removing what a job wrote where it is an error.
 fn discard_on_error<T>(core: &Core, output: &JobOutput, result: Result<T>) -> Result<T> {
     if result.is_err() {
-        with_context(core, |context| context.discard(output));
+        discard(core, output);
     }
     result
 }
@@ -260,15 +268,13 @@ pub(crate) fn compact(core: &Arc<Core>, family: &Arc<Family>, plan: &Compaction)
     events::jobs::compaction(core, family, plan, || run_compaction(core, family, plan))
 }
 
-fn run_compaction(core: &Core, family: &Arc<Family>, plan: &Compaction) -> Result<JobOutput> {
+fn run_compaction(core: &Arc<Core>, family: &Arc<Family>, plan: &Compaction) -> Result<JobOutput> {
+    let entries = plan.tables().map(|table| table.entries).sum();
+    let running = core.running.begin(Running::new(family.id, task_of(plan), entries));
+    let _buffers = (plan.action == Action::Merge)
+        .then(|| Charge::new(&core.memory.jobs, job_bytes(plan, &family.options)));
     let output = if plan.action == Action::Merge {
-        let version = family.load().version.clone();
-        let retain = retain(core, family);
-        let options = family.options.table_options(plan.place, family.id);
-        let options = options.with_event_time(plan.windows.map(|windows| windows.time));
-        with_context(core, |context| {
-            compaction::job::run(context, plan, &version, retain, &options)
-        })?
+        subjobs::run(core, family, plan, &running.job)?
     } else {
         JobOutput::default()
     };
@@ -293,14 +299,14 @@ fn install_compaction(
 ) -> Result<()> {
     let mut versions = core.versions.lock();
     if family.is_dropped() {
-        with_context(core, |context| context.discard(output));
+        discard(core, output);
         return Ok(());
     }
     let current = &versions.families()[&family.id].version;
     if let Some(breach) = compaction::order::breach(current, plan)
         && !planted::is("older-level0-table-left-behind")
     {
-        with_context(core, |context| context.discard(output));
+        discard(core, output);
         return Err(Error::invalid(format!("a compaction that cannot be: {breach}")));
     }
     let mut edit = VersionEdit::default();
@@ -367,13 +373,23 @@ fn remove_obsolete(core: &Core, file: FileId) {
 }
 
 /// Gives a job what it needs of the store.
-fn with_context<T>(core: &Core, run: impl FnOnce(&JobContext<'_>) -> T) -> T {
+pub(crate) fn with_context<T>(
+    core: &Core,
+    pace: Pace<'_>,
+    run: impl FnOnce(&JobContext<'_>) -> T,
+) -> T {
     run(&JobContext {
+        pace,
         env: &core.env,
         tables: &core.tables,
         new_number: &|| core.new_number(),
         cancelled: &core.closing,
     })
+}
+
+/// Removes what a job wrote.
+pub(crate) fn discard(core: &Core, output: &JobOutput) {
+    with_context(core, &|_| Ok(()), |context| context.discard(output));
 }
 
 /// Flushes everything that is in the memtables of `family` now, and waits for it.
@@ -413,6 +429,9 @@ fn close_active(core: &Arc<Core>, family: &Arc<Family>) -> Result<bool> {
 
 /// Waits for a background job, or runs one; fails when background work cannot get on.
 fn wait_for_job(core: &Arc<Core>) -> Result<()> {
+    if core.scheduler.is_paused() {
+        return Err(Error::invalid("background work is paused: resume it first"));
+    }
     if core.options.background_threads == 0 {
         background::run_inline(core);
     } else {

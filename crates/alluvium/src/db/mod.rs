@@ -9,7 +9,9 @@
 //! | `write`, `commit`, `wal_set`, `stall` | the write path, group commit, log segments, waiting |
 //! | `read`, `scan`, `snapshot`, `snapshot_list` | lookups, cursors and scans, snapshots |
 //! | `super_version`, `family` | what a reader takes, the state of a column family |
-//! | `background`, `jobs` | workers, what they run next, how it is installed |
+//! | `background`, `jobs`, `subjobs` | workers, what they run next, how it is installed |
+//! | `pacing`, `progress`, `limiter`, `pause` | how fast writers and background work may go |
+//! | `memory` | one limit for all memory |
 //! | `clock` | the time of day that entries expire by |
 //! | `health` | whether writes are possible |
 //! | `events`, `status` | listeners, the history and its reasons; the file for those outside |
@@ -27,7 +29,12 @@ mod handle;
 mod health;
 pub mod inspect;
 mod jobs;
+mod limiter;
+mod memory;
 mod open;
+pub(crate) mod pacing;
+mod pause;
+mod progress;
 mod read;
 mod recovery;
 mod repair;
@@ -37,6 +44,7 @@ mod snapshot_list;
 pub(crate) mod stall;
 mod stats;
 mod status;
+mod subjobs;
 mod super_version;
 mod verify;
 mod wal_set;
@@ -46,6 +54,7 @@ mod write_batch;
 pub use column_family::ColumnFamily;
 pub use events::history::HistoryEntry;
 pub use handle::Db;
+pub use pause::BackgroundPause;
 pub use repair::{LogLoss, RepairReport, RepairedFamily, TableLoss, repair, repair_env};
 pub use scan::{Cursor, KeyRange, Scan};
 pub use snapshot::Snapshot;

@@ -25,6 +25,7 @@ use crate::db::core::{Core, CoreParts};
 use crate::db::events::observed_env::ObservedEnv;
 use crate::db::events::{Events, trace};
 use crate::db::family::{Families, Family};
+use crate::db::memory::{Budget, Held};
 use crate::db::recovery::{Recovered, Replay};
 use crate::db::status;
 use crate::db::wal_set::{WalSet, sync_directory};
@@ -56,13 +57,7 @@ pub(crate) fn open(env: Arc<dyn Env>, options: Options) -> Result<Opened> {
     let lock = take_lock(env.as_ref())?;
     let state = look(env.as_ref(), options.create_if_missing)?;
 
-    let cache = Arc::new(BlockCache::new(options.block_cache_bytes));
-    let tables = Arc::new(TableCache::new(
-        Arc::clone(&env),
-        cache,
-        Arc::clone(&counters),
-        options.open_tables_max,
-    ));
+    let tables = table_cache(&env, &options, &counters);
     let obsolete = ObsoleteTables::new();
     let mut versions = match state {
         StoreState::Present => VersionSet::recover(Arc::clone(&env), Arc::clone(&obsolete))?,
@@ -110,6 +105,13 @@ pub(crate) fn open(env: Arc<dyn Env>, options: Options) -> Result<Opened> {
     }));
     begin_life(&core, &recovered, began)?;
     Ok(Opened { core, lock })
+}
+
+/// The table cache, over a block cache of the size that the options lead to.
+fn table_cache(env: &Arc<dyn Env>, options: &Options, counters: &Arc<Counters>) -> Arc<TableCache> {
+    let blocks = options.memory_limit.map(|limit| Budget::new(limit).block_cache(&Held::default()));
+    let cache = Arc::new(BlockCache::new(blocks.unwrap_or(options.block_cache_bytes)));
+    Arc::new(TableCache::new(Arc::clone(env), cache, Arc::clone(counters), options.open_tables_max))
 }
 
 /// Starts what a store does by itself.
@@ -234,7 +236,11 @@ fn discard(env: &dyn Env, recovered: &Recovered, log: FileNumber) {
 }
 
 fn build_families(versions: &VersionSet, options: &Options, log: FileNumber) -> Families {
-    let families = Families::new(options.column_family.memtable_bytes);
+    let budget = options.memory_limit.map(Budget::new);
+    let kept = options.column_family.memtable_bytes;
+    // Kept chunks are memtable memory that nobody uses just now.
+    let kept = budget.map_or(kept, |budget| kept.min(budget.memtables() / 4));
+    let families = Families::new(kept);
     for state in versions.families().values() {
         families.insert(Arc::new(Family::new(
             state.id,

@@ -386,6 +386,7 @@ impl State<'_> {
             tables: self.replay.tables,
             new_number: &|| self.replay.numbers.take(),
             cancelled: &never,
+            pace: &|_| Ok(()),
         };
         let family = self.options_of(id);
         let place = ColumnFamilyOptions::flush_place(&family.strategy);

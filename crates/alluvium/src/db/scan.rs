@@ -18,6 +18,7 @@ use crate::compaction::RunTables;
 use crate::db::core::Core;
 use crate::db::family::Family;
 use crate::db::handle::Shared;
+use crate::db::memory::{CURSOR_SOURCE_BYTES, Charge};
 use crate::db::super_version::SuperVersion;
 use crate::iter::concat::ConcatIterator;
 use crate::iter::merging::MergingIterator;
@@ -140,6 +141,8 @@ pub struct Cursor {
     empty: bool,
     /// Keeps the tables that the iterator has yet to open.
     _current: Arc<SuperVersion>,
+    /// What its sources hold is charged as long as it lives.
+    _buffers: Charge,
     shared: Arc<Shared>,
 }
 
@@ -167,8 +170,11 @@ impl Cursor {
         shared.core.counters.cursors.add(1);
         let sources = sources(&shared.core, &current, options)?;
         let empty = is_empty(&bounds);
+        let bytes = sources.len() * CURSOR_SOURCE_BYTES;
+        let _buffers = Charge::new(&shared.core.memory.cursors, bytes);
         let merging = MergingIterator::new(sources);
         Ok(Cursor {
+            _buffers,
             iterator: VisibleIterator::new(merging, moment.seq, moment.now_ms, bounds.0, bounds.1),
             empty,
             _current: current,

@@ -1,6 +1,9 @@
 //! The store through its public handle, in memory. The model, crash and damage runners are in the
 //! testkit crate; here stand single stories.
 
+mod memory;
+mod pace;
+
 use std::sync::Arc;
 
 use crate::base::error::Error;

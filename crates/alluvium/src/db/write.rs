@@ -27,6 +27,7 @@ use crate::db::commit::Request;
 use crate::db::core::{Core, nanoseconds};
 use crate::db::events::stalls::StallWatch;
 use crate::db::family::Family;
+use crate::db::memory;
 use crate::db::stall::{self, Pressure, Stall};
 use crate::db::super_version::FlushReason;
 use crate::db::wal_set::{Failure, WalSet};
@@ -222,6 +223,11 @@ fn apply_group(core: &Core, wal: &mut WalSet, targets: &Targets, group: &[Reques
             wal.full.push(*id);
         }
     }
+    if let Some(id) = memory::flush_early(core)
+        && !wal.full.contains(&id)
+    {
+        wal.full.push(id);
+    }
     if wal.total_bytes() > core.options.wal_bytes_max {
         mark_oldest(core, wal);
     }
@@ -305,7 +311,6 @@ fn throttle(core: &Arc<Core>, bytes: u64) -> Result<()> {
         let counter = match decision {
             Stall::None => return Ok(()),
             Stall::Slow(delay) => {
-                watch.waits(StallCause::Level0Slowdown);
                 core.env.sleep(delay);
                 &core.counters.stall_level0_slowdown_us
             }
@@ -325,8 +330,12 @@ fn throttle(core: &Arc<Core>, bytes: u64) -> Result<()> {
             }
         };
         let waited = core.env.now().saturating_sub(begun);
-        counter.add(u64::try_from(waited.as_micros()).unwrap_or(u64::MAX));
+        let waited_us = u64::try_from(waited.as_micros()).unwrap_or(u64::MAX);
+        core.pacer.lock().waited(waited);
+        counter.add(waited_us);
         if matches!(decision, Stall::Slow(_)) {
+            // Hundreds a second, some milliseconds each: figures, but no events.
+            core.latencies.stalls.record(core.slope_cause(), waited_us);
             return Ok(());
         }
     }
@@ -338,6 +347,9 @@ fn wait_for_progress(core: &Arc<Core>) -> Result<()> {
     if core.options.background_threads == 0 {
         // First try, then look: this is the only thread that can find that the disk has healed.
         background::run_inline(core);
+        if core.scheduler.is_paused() {
+            core.scheduler.wait_progress(STALL_LOOK);
+        }
         return core.scheduler.background_error().map_or(Ok(()), Err);
     }
     if let Some(error) = core.scheduler.background_error() {
@@ -347,29 +359,28 @@ fn wait_for_progress(core: &Arc<Core>) -> Result<()> {
     Ok(())
 }
 
-/// The strictest decision over all families.
+/// The strictest decision over all families: a fence where one is met, else what the slope asks.
 fn worst(core: &Core, bytes: u64) -> Stall {
-    let full = core.wal.lock().full.clone();
-    let mut worst = Stall::None;
-    for family in core.families.all().values() {
+    let all = core.families.all();
+    let queue_is_full =
+        |family: &Arc<Family>| family.peek().immutables.len() >= family.options.memtables_max;
+    let full = match all.values().any(queue_is_full) {
+        true => core.wal.lock().full.clone(),
+        false => Vec::new(),
+    };
+    for family in all.values() {
         let current = family.peek();
-        let decision = stall::decide(
-            &Pressure {
-                level0_tables: background::debt(family).runs,
-                level0_slowdown: family.options.level0_tables_slowdown,
-                level0_stop: family.options.level0_tables_stop,
-                memtable_full: full.contains(&family.id),
-                immutables: current.immutables.len(),
-                immutables_max: family.options.memtables_max,
-            },
-            bytes,
-        );
-        worst = match (worst, decision) {
-            (stop @ (Stall::StopMemtables | Stall::StopLevel0), _) => stop,
-            (_, stop @ (Stall::StopMemtables | Stall::StopLevel0)) => stop,
-            (Stall::Slow(a), Stall::Slow(b)) => Stall::Slow(a.max(b)),
-            (Stall::None, other) | (other, Stall::None) => other,
-        };
+        let fence = stall::fence(&Pressure {
+            level0_runs: family.debt().runs,
+            level0_stop: family.options.level0_tables_stop,
+            memtable_full: full.contains(&family.id),
+            immutables: current.immutables.len(),
+            immutables_max: family.options.memtables_max,
+        });
+        if fence != Stall::None {
+            return fence;
+        }
     }
-    worst
+    let delay = core.pace_write(bytes);
+    if delay.is_zero() { Stall::None } else { Stall::Slow(delay) }
 }

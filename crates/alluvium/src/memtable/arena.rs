@@ -29,6 +29,7 @@ use std::ptr::NonNull;
 use std::sync::Arc;
 
 use crate::base::sync::Mutex;
+use crate::base::sync::tally::{AtomicUsize, Ordering};
 
 /// What every allocation is aligned to.
 pub(super) const ALIGN: usize = 8;
@@ -95,13 +96,19 @@ impl Drop for Chunk {
 pub struct ChunkPool {
     chunks: Mutex<Vec<Chunk>>,
     chunks_max: usize,
+    /// Bytes in arenas that take from here, of whatever size their chunks are, and kept ones.
+    live_bytes: AtomicUsize,
 }
 
 impl ChunkPool {
     /// A pool that keeps at most `bytes_max` bytes.
     #[must_use]
     pub fn new(bytes_max: usize) -> ChunkPool {
-        ChunkPool { chunks: Mutex::new(Vec::new()), chunks_max: bytes_max / CHUNK_BYTES_MAX }
+        ChunkPool {
+            chunks: Mutex::new(Vec::new()),
+            chunks_max: bytes_max / CHUNK_BYTES_MAX,
+            live_bytes: AtomicUsize::new(0),
+        }
     }
 
     /// Bytes kept just now.
@@ -110,16 +117,28 @@ impl ChunkPool {
         self.chunks.lock().len() * CHUNK_BYTES_MAX
     }
 
+    /// Bytes of all memtables that take from here, those that only readers still hold and the
+    /// chunks
+    /// that are kept included.
+    #[must_use]
+    pub fn live_bytes(&self) -> usize {
+        self.live_bytes.load(Ordering::Relaxed)
+    }
+
     fn take(&self) -> Option<Chunk> {
         self.chunks.lock().pop()
     }
 
     /// Keeps those of `chunks` that have the greatest size, as far as there is room.
     fn give(&self, chunks: Vec<Chunk>) {
+        let given: usize = chunks.iter().map(|chunk| chunk.layout.size()).sum();
         let mut kept = self.chunks.lock();
         let room = self.chunks_max.saturating_sub(kept.len());
         let of_greatest_size = chunks.into_iter().filter(|c| c.layout.size() == CHUNK_BYTES_MAX);
+        let before = kept.len();
         kept.extend(of_greatest_size.take(room));
+        let kept_bytes = (kept.len() - before) * CHUNK_BYTES_MAX;
+        self.live_bytes.fetch_sub(given - kept_bytes, Ordering::Relaxed);
     }
 }
 
@@ -204,6 +223,9 @@ impl Arena {
             Some(pool) if bytes == CHUNK_BYTES_MAX => pool.take(),
             _ => None,
         };
+        if let (Some(pool), None) = (&self.pool, &pooled) {
+            pool.live_bytes.fetch_add(bytes, Ordering::Relaxed);
+        }
         let chunk = pooled.unwrap_or_else(|| Chunk::new(bytes));
         let at = chunk.at;
         self.chunks.push(chunk);
@@ -270,8 +292,10 @@ mod tests {
         };
         let arena = fill();
         assert_eq!(pool.bytes(), 0);
+        assert_eq!(pool.live_bytes(), arena.allocated_bytes());
         drop(arena);
         assert_eq!(pool.bytes(), 2 * CHUNK_BYTES_MAX);
+        assert_eq!(pool.live_bytes(), pool.bytes());
         let arena = fill();
         assert_eq!(pool.bytes(), 0);
         drop(fill());

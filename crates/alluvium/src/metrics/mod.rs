@@ -137,6 +137,8 @@ counters! {
     compactions_reclaim,
     /// Compactions that somebody asked for.
     compactions_manual,
+    /// Parts, beyond the first, that compactions were cut into for several workers.
+    compaction_parts,
     /// Tables moved to the next level without being rewritten.
     trivial_moves,
     /// Tables taken out whole, because all that was in them had expired or was dropped.
@@ -150,7 +152,9 @@ counters! {
     /// Entries that flushes and compactions removed, or made into tombstones, because their time
     /// had come.
     expired_entries,
-    /// Microseconds that writers were slowed because level 0 holds many tables.
+    /// Microseconds that flushes and compactions were held by the limit on background work.
+    background_limited_us,
+    /// Microseconds that writers were slowed because background work is behind.
     stall_level0_slowdown_us,
     /// Microseconds that writers waited because level 0 was full.
     stall_level0_stop_us,

@@ -7,8 +7,12 @@ use crate::metrics::Counter;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum StallCause {
-    /// Level 0 is near its stop trigger: writes are slowed.
+    /// Level 0 holds many runs: writes are slowed, each by some milliseconds.
     Level0Slowdown,
+    /// Much waits to be compacted: writes are slowed, each by some milliseconds.
+    DebtSlowdown,
+    /// Memtables wait to be flushed: writes are slowed, each by some milliseconds.
+    MemtablesSlowdown,
     /// Level 0 is at its stop trigger: writes wait.
     Level0Stop,
     /// As many memtables wait to be flushed as may: writes wait.
@@ -17,14 +21,21 @@ pub enum StallCause {
 
 impl StallCause {
     /// Every cause.
-    pub const ALL: &[StallCause] =
-        &[StallCause::Level0Slowdown, StallCause::Level0Stop, StallCause::Memtables];
+    pub const ALL: &[StallCause] = &[
+        StallCause::Level0Slowdown,
+        StallCause::DebtSlowdown,
+        StallCause::MemtablesSlowdown,
+        StallCause::Level0Stop,
+        StallCause::Memtables,
+    ];
 
     /// Its name in statistics and Prometheus labels.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
             StallCause::Level0Slowdown => "level0_slowdown",
+            StallCause::DebtSlowdown => "debt_slowdown",
+            StallCause::MemtablesSlowdown => "memtables_slowdown",
             StallCause::Level0Stop => "level0_stop",
             StallCause::Memtables => "memtables",
         }
@@ -99,6 +110,6 @@ mod tests {
         tallies.record(StallCause::Memtables, 1);
         let found: Vec<_> =
             tallies.snapshot().iter().map(|one| (one.count, one.us, one.longest_us)).collect();
-        assert_eq!(found, [(0, 0, 0), (3, 16, 9), (1, 1, 1)]);
+        assert_eq!(found, [(0, 0, 0), (0, 0, 0), (0, 0, 0), (3, 16, 9), (1, 1, 1)]);
     }
 }

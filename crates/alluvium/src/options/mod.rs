@@ -110,10 +110,17 @@ pub struct ColumnFamilyOptions {
     pub tombstone_age: Duration,
     /// Runs of level 0 that start a compaction. Larger: less rewriting, slower reads. Default: 4.
     pub level0_tables_compact: usize,
-    /// Runs of level 0 waiting to be merged at which writers are slowed. Default: 20.
+    /// Runs of level 0 waiting to be merged that may stand there while a compaction works on them.
+    /// Writers are slowed by
+    /// how many there are: half way from `level0_tables_compact` to here they go as fast as
+    /// compaction. Larger: bursts are taken in for longer, reads look into more runs. Default: 20.
     pub level0_tables_slowdown: usize,
     /// Runs of level 0 waiting to be merged at which writers wait. Default: 36.
     pub level0_tables_stop: usize,
+    /// Bytes that wait to be compacted at which writers go as fast as compaction. Larger: bursts
+    /// are
+    /// taken in for longer, and take more space until they are compacted. Default: 4 GiB.
+    pub compaction_debt_bytes: u64,
     /// Target size of level 1. About `memtable_bytes * level0_tables_compact` is a good value.
     /// Default: 256 MiB.
     pub level1_bytes: u64,
@@ -154,6 +161,7 @@ impl Default for ColumnFamilyOptions {
             level0_tables_compact: 4,
             level0_tables_slowdown: 20,
             level0_tables_stop: 36,
+            compaction_debt_bytes: 4 << 30,
             level1_bytes: 256 << 20,
             level_ratio: 10,
             ttl: None,
@@ -212,6 +220,35 @@ impl ColumnFamilyOptions {
     }
 }
 
+/// How much flushes and compactions may read and write a second, all together.
+///
+/// Flushes go before compactions of level 0, and those before all others. Reads and writes of users
+/// are never limited by it. Nor is background work while it is behind: a limit that lets debt grow
+/// would only end in writers that wait. The limit can be changed while the store is open
+/// ([`crate::Db::set_rate_limit`]).
+///
+/// Bytes are those of keys and values, before compression; an operation is a read or write of
+/// 256 KiB.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum RateLimit {
+    /// None.
+    #[default]
+    None,
+    /// Fixed figures; 0 stands for no bound.
+    Fixed {
+        /// Bytes a second.
+        bytes_per_second: u64,
+        /// Operations a second.
+        operations_per_second: u64,
+    },
+    /// What the writes of late need, and a quarter more: background work is spread over time
+    /// instead of coming in bursts.
+    Auto {
+        /// Never more bytes a second than this.
+        bytes_per_second_max: u64,
+    },
+}
+
 /// What a store can be set to. Nothing of it is stored: pass it at every open.
 ///
 /// ```
@@ -224,13 +261,25 @@ pub struct Options {
     pub create_if_missing: bool,
     /// The durability of writes that do not name their own. Default: [`Durability::Disk`].
     pub durability: Durability,
+    /// All memory together, in bytes: memtables, block cache, indexes and filters of open tables,
+    /// buffers of compactions, cursors. `None`: no such limit. With one, `block_cache_bytes` is
+    /// ignored: the block cache gets what the other parts leave; memtables are flushed before they
+    /// are full where all of them together take more than their share (3/8), and open tables are
+    /// closed where they do (1/4). It is kept to within a tenth of the resident set of a program
+    /// that does nothing else; 16 MiB at least. Default: `None`.
+    pub memory_limit: Option<usize>,
     /// Memory for blocks of tables, shared by all column families. Default: 256 MiB.
     pub block_cache_bytes: usize,
     /// Tables kept open; each costs a file descriptor, its index and its filter. Default: 1,000.
     pub open_tables_max: usize,
-    /// Threads for flushes and compactions. With 0 the thread that writes does the work itself,
-    /// after its write: simple and repeatable, with pauses. Default: 2.
+    /// Threads for flushes and compactions. Of two or more, one never compacts, so that no flush
+    /// waits; with 1 a flush is done in the midst of a compaction; with 0 the thread that writes
+    /// does the work itself, after its write: simple and repeatable, with pauses. A large
+    /// compaction
+    /// is shared out over threads that are idle. Default: 3.
     pub background_threads: usize,
+    /// The limit on what flushes and compactions read and write. Default: [`RateLimit::None`].
+    pub rate_limit: RateLimit,
     /// Log segments may hold this much before the column families with the oldest data in them are
     /// flushed; so an idle family cannot keep segments for ever. Default: 512 MiB.
     pub wal_bytes_max: u64,
@@ -252,9 +301,11 @@ impl Default for Options {
         Options {
             create_if_missing: true,
             durability: Durability::Disk,
+            memory_limit: None,
             block_cache_bytes: 256 << 20,
             open_tables_max: 1_000,
-            background_threads: 2,
+            background_threads: 3,
+            rate_limit: RateLimit::None,
             wal_bytes_max: 512 << 20,
             listeners: Listeners::none(),
             status_interval: None,

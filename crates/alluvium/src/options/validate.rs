@@ -1,8 +1,8 @@
 //! Every rule that options must keep, each with its own sentence.
 
 use crate::base::error::{Error, Result};
-use crate::base::limits::{BLOCK_BYTES_MAX, COLUMN_FAMILY_NAME_BYTES_MAX};
-use crate::options::{ColumnFamilyOptions, Options};
+use crate::base::limits::{BLOCK_BYTES_MAX, COLUMN_FAMILY_NAME_BYTES_MAX, MEMORY_LIMIT_BYTES_MIN};
+use crate::options::{ColumnFamilyOptions, Options, RateLimit};
 
 /// Fails with the first rule that does not hold.
 fn check(rules: &[(bool, &str)]) -> Result<()> {
@@ -16,12 +16,20 @@ impl Options {
     /// Fails when a value, or two together, cannot work.
     pub(crate) fn validate(&self) -> Result<()> {
         check(&[
+            (
+                self.memory_limit.is_none_or(|limit| limit >= MEMORY_LIMIT_BYTES_MIN),
+                "memory_limit must be 16 MiB at least",
+            ),
             (self.open_tables_max >= 8, "open_tables_max must be 8 at least"),
             (self.background_threads <= 64, "background_threads must be 64 at most"),
             (self.wal_bytes_max >= 1, "wal_bytes_max must not be 0"),
             (
                 self.status_interval.is_none_or(|interval| !interval.is_zero()),
                 "status_interval must not be 0",
+            ),
+            (
+                self.rate_limit != RateLimit::Auto { bytes_per_second_max: 0 },
+                "bytes_per_second_max of an automatic rate_limit must not be 0",
             ),
         ])?;
         self.column_family.validate()?;
@@ -59,6 +67,7 @@ impl ColumnFamilyOptions {
                 self.level0_tables_stop > self.level0_tables_compact,
                 "level0_tables_stop must be above level0_tables_compact, or writers wait for ever",
             ),
+            (self.compaction_debt_bytes >= 1, "compaction_debt_bytes must not be 0"),
             (self.level1_bytes >= 1, "level1_bytes must not be 0"),
             (self.level_ratio >= 2, "level_ratio must be 2 at least"),
         ])?;

@@ -20,7 +20,8 @@ use crate::compaction::job::OlderRuns;
 use crate::compaction::split::Split;
 use crate::compaction::strategy::Picker;
 use crate::compaction::{self, Ages, Busy, Compaction, CompactionPicker, View, order};
-use crate::db::stall::{Pressure, Stall, decide};
+use crate::db::pacing::{self, Load, Pacer};
+use crate::db::stall::{Pressure, Stall, fence};
 use crate::options::ColumnFamilyOptions;
 use crate::version::{EventTimes, Expiry, Level, TableFacts, TableMeta, Version};
 
@@ -223,6 +224,7 @@ pub struct Tree {
     picker: Picker,
     version: Arc<Version>,
     busy: Busy,
+    pacer: Pacer,
     last_number: u64,
 }
 
@@ -238,6 +240,7 @@ impl Tree {
             picker: options.picker(&options.strategy),
             version: Arc::new(Version::empty()),
             busy: Busy::default(),
+            pacer: Pacer::default(),
             last_number: 0,
         })
     }
@@ -359,22 +362,36 @@ impl Tree {
         self.version.levels().map(Level::bytes).sum()
     }
 
-    /// What a writer of `bytes` does now, where `immutables` memtables wait to be flushed.
+    /// What a writer of `bytes` does at `now`, where the active memtable is full to `filled` and
+    /// `immutables` wait to be flushed. What running jobs have done is not counted.
     #[must_use]
-    pub fn pause(&self, memtable_full: bool, immutables: usize, bytes: u64) -> Pause {
+    pub fn pause(&mut self, now: Duration, filled: f64, immutables: usize, bytes: u64) -> Pause {
+        let debt = self.picker.debt(&self.version);
+        let options = &self.options;
         let pressure = Pressure {
-            level0_tables: self.picker.debt(&self.version).runs,
-            level0_slowdown: self.options.level0_tables_slowdown,
-            level0_stop: self.options.level0_tables_stop,
-            memtable_full,
+            level0_runs: debt.runs,
+            level0_stop: options.level0_tables_stop,
+            memtable_full: filled >= 1.0,
             immutables,
-            immutables_max: self.options.memtables_max,
+            immutables_max: options.memtables_max,
         };
-        match decide(&pressure, bytes) {
-            Stall::None => Pause::None,
-            Stall::Slow(delay) => Pause::Slow(delay),
-            Stall::StopLevel0 | Stall::StopMemtables => Pause::Stop,
+        if fence(&pressure) != Stall::None {
+            return Pause::Stop;
         }
+        let memtables = immutables as f64 + filled.min(1.0);
+        let strain = pacing::strain(&Load {
+            runs: debt.runs as f64 + memtables,
+            runs_merged: 0.0,
+            runs_compact: options.level0_tables_compact,
+            runs_slowdown: options.level0_tables_slowdown,
+            runs_stop: options.level0_tables_stop,
+            debt_bytes: debt.bytes,
+            debt_bytes_slowdown: options.compaction_debt_bytes,
+            memtables,
+            memtables_max: options.memtables_max,
+        });
+        let wait = self.pacer.admit(now, bytes, strain.value);
+        if wait.is_zero() { Pause::None } else { Pause::Slow(wait) }
     }
 }
 

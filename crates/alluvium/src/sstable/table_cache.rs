@@ -5,11 +5,11 @@
 //! handle's own lock, so that one thread opens a table while others wait for it, and then the
 //! clock's.
 //!
-//! Beyond the bound the clock closes a table that has not been used since its hand last passed: it
-//! empties the slot. Readers that still hold the `Arc` go on with it, and the file is closed with
-//! the last of them; so the bound is one on slots, and files open beyond it are those of tables in
-//! use or just being opened. The clock knows handles weakly: a table that no version names any
-//! longer closes by itself.
+//! The bound is one on their number, and may be one on their memory too. Beyond it the clock closes
+//! a table that has not been used since its hand last passed: it empties the slot. Readers that
+//! still hold the `Arc` go on with it, and the file is closed with the last of them; so the bound
+//! is one on slots, and files open beyond it are those of tables in use or just being opened. The
+//! clock knows handles weakly: a table that no version names any longer closes by itself.
 //!
 //! Invariant, under the clock's lock: a slot is full if and only if the clock has its handle.
 
@@ -19,6 +19,7 @@ use std::sync::{Arc, Weak};
 use crate::base::error::{Error, Result};
 use crate::base::file::{FileId, FileNumber};
 use crate::base::sync::atomic::{AtomicBool, Ordering};
+use crate::base::sync::tally::AtomicUsize;
 use crate::base::sync::{ArcSwapOption, Mutex};
 use crate::cache::BlockCache;
 use crate::env::Env;
@@ -74,6 +75,8 @@ pub(crate) struct TableCache {
     cache: Arc<BlockCache>,
     counters: Arc<Counters>,
     clock: Mutex<Clock>,
+    /// What the clock's tables hold: a look without its lock.
+    bytes: AtomicUsize,
 }
 
 impl TableCache {
@@ -84,8 +87,19 @@ impl TableCache {
         counters: Arc<Counters>,
         open_tables_max: usize,
     ) -> TableCache {
-        let clock = Clock { ring: Vec::new(), hand: 0, capacity: open_tables_max.max(1) };
-        TableCache { env, cache, counters, clock: Mutex::new(clock) }
+        let clock = Clock {
+            ring: Vec::new(),
+            hand: 0,
+            capacity: open_tables_max.max(1),
+            bytes: 0,
+            bytes_max: usize::MAX,
+        };
+        TableCache { env, cache, counters, clock: Mutex::new(clock), bytes: AtomicUsize::new(0) }
+    }
+
+    /// Keeps open no more than what holds `bytes_max` of memory, one table at least.
+    pub(crate) fn set_bytes_max(&self, bytes_max: usize) {
+        self.clock.lock().bytes_max = bytes_max;
     }
 
     /// The open table of `handle`.
@@ -106,7 +120,8 @@ impl TableCache {
         let table = Arc::new(self.open_file(handle)?);
         let closed = {
             let mut clock = self.clock.lock();
-            let closed = clock.admit(handle);
+            let closed = clock.admit(handle, table.memory_bytes());
+            self.bytes.store(clock.bytes, Ordering::Relaxed);
             handle.slot.store(Some(Arc::clone(&table)));
             handle.used.store(true, Ordering::Relaxed);
             closed
@@ -139,7 +154,12 @@ impl TableCache {
 
     /// Closes table `number` if it is open: its file is about to be removed.
     pub(crate) fn forget(&self, number: FileNumber) {
-        let closed = self.clock.lock().remove(number);
+        let closed = {
+            let mut clock = self.clock.lock();
+            let closed = clock.remove(number);
+            self.bytes.store(clock.bytes, Ordering::Relaxed);
+            closed
+        };
         drop(closed);
     }
 
@@ -150,64 +170,87 @@ impl TableCache {
 
     /// Bytes of memory that the tables in the cache hold: indexes, filters and properties.
     pub(crate) fn memory_bytes(&self) -> usize {
-        let clock = self.clock.lock();
-        clock.open().map(|table| table.memory_bytes()).sum()
+        self.bytes.load(Ordering::Relaxed)
+    }
+}
+
+/// A handle whose slot is full.
+#[derive(Debug)]
+struct Place {
+    number: FileNumber,
+    handle: Weak<TableHandle>,
+    /// Memory of the open table.
+    bytes: usize,
+}
+
+impl Place {
+    /// Empties the slot.
+    fn close(self) -> Option<Arc<Table>> {
+        self.handle.upgrade()?.slot.swap(None)
     }
 }
 
 /// The handles whose slots are full, in a ring.
 #[derive(Debug)]
 struct Clock {
-    ring: Vec<Weak<TableHandle>>,
+    ring: Vec<Place>,
     hand: usize,
     capacity: usize,
+    /// Memory of all open tables, and the bound on it.
+    bytes: usize,
+    bytes_max: usize,
 }
 
 impl Clock {
-    /// Takes in a handle; beyond the capacity another's table is closed and handed back.
-    fn admit(&mut self, handle: &Arc<TableHandle>) -> Option<Arc<Table>> {
-        let newcomer = Arc::downgrade(handle);
-        if self.ring.len() < self.capacity {
-            self.ring.push(newcomer);
-            return None;
+    /// Takes in a handle; beyond the bounds others' tables are closed and handed back.
+    fn admit(&mut self, handle: &Arc<TableHandle>, bytes: usize) -> Vec<Arc<Table>> {
+        let mut closed = Vec::new();
+        while !self.ring.is_empty()
+            && (self.ring.len() >= self.capacity || self.bytes + bytes > self.bytes_max)
+        {
+            closed.extend(self.evict().and_then(Place::close));
         }
+        self.bytes += bytes;
+        self.ring.push(Place { number: handle.number, handle: Arc::downgrade(handle), bytes });
+        closed
+    }
+
+    /// Takes out one that has not been used since the hand last passed.
+    fn evict(&mut self) -> Option<Place> {
         // Ends at the latest when the hand has cleared every bit and comes round again; users may
         // set them anew meanwhile, so after two rounds the next one goes, used or not.
         for _ in 0..2 * self.ring.len() {
-            let place = self.hand;
-            self.hand = (place + 1) % self.ring.len();
-            match self.ring[place].upgrade() {
-                Some(other) if other.used.swap(false, Ordering::Relaxed) => {}
-                other => return self.replace(place, other, newcomer),
+            let used = match self.ring[self.hand].handle.upgrade() {
+                Some(other) => other.used.swap(false, Ordering::Relaxed),
+                None => false,
+            };
+            if !used {
+                break;
             }
+            self.hand = (self.hand + 1) % self.ring.len();
         }
-        let other = self.ring[self.hand].upgrade();
-        self.replace(self.hand, other, newcomer)
+        self.take(self.hand)
     }
 
-    fn replace(
-        &mut self,
-        place: usize,
-        other: Option<Arc<TableHandle>>,
-        newcomer: Weak<TableHandle>,
-    ) -> Option<Arc<Table>> {
-        self.ring[place] = newcomer;
-        other?.slot.swap(None)
-    }
-
-    fn remove(&mut self, number: FileNumber) -> Option<Arc<Table>> {
-        let is_wanted = |handle: &Weak<TableHandle>| {
-            handle.upgrade().is_some_and(|handle| handle.number == number)
-        };
-        let place = self.ring.iter().position(is_wanted)?;
-        let handle = self.ring.swap_remove(place).upgrade();
+    /// Takes out the one at `place`; the last comes to stand there, so that the hand goes on.
+    fn take(&mut self, place: usize) -> Option<Place> {
+        if place >= self.ring.len() {
+            return None;
+        }
+        let taken = self.ring.swap_remove(place);
+        self.bytes -= taken.bytes;
         if self.hand >= self.ring.len() {
             self.hand = 0;
         }
-        handle?.slot.swap(None)
+        Some(taken)
+    }
+
+    fn remove(&mut self, number: FileNumber) -> Option<Arc<Table>> {
+        let place = self.ring.iter().position(|place| place.number == number)?;
+        self.take(place)?.close()
     }
 
     fn open(&self) -> impl Iterator<Item = Arc<Table>> {
-        self.ring.iter().filter_map(|handle| handle.upgrade()?.slot.load_full())
+        self.ring.iter().filter_map(|place| place.handle.upgrade()?.slot.load_full())
     }
 }

@@ -1,7 +1,8 @@
 //! Alluvium itself, by its public API and nothing else.
 //!
 //! - **Durability** is an option of the store with the same three names.
-//! - **Memory**: `block_cache_bytes` and `memtable_bytes`.
+//! - **Memory**: `block_cache_bytes` and `memtable_bytes`; `memory_limit` where a limit is asked
+//!   for.
 //! - **Codec**: one for every level, as on all sides; the default compresses deeper levels only.
 //! - **Walks** go through a new cursor each, which hands out keys and values where they lie.
 //! - **Settling** is `flush` and `wait_idle`.
@@ -31,6 +32,7 @@ pub fn open(dir: &Path, settings: &Settings) -> Result<Box<dyn Engine>> {
     };
     let options = Options {
         durability,
+        memory_limit: settings.memory_limit_mib.map(|mib| (mib << 20) as usize),
         block_cache_bytes: settings.cache_bytes() as usize,
         column_family: ColumnFamilyOptions {
             memtable_bytes: settings.memtable_bytes() as usize,

@@ -4,6 +4,7 @@
 //! operations file, read back, and made simpler one row at a time.
 
 use std::fmt;
+use std::time::Duration;
 
 use alluvium::{Codec, ColumnFamilyOptions, Durability, Fifo, Options, PerLevel, Strategy};
 
@@ -87,7 +88,7 @@ pub fn strategy(number: u64) -> Strategy {
 }
 
 /// Every option. The families' own come last, because they follow from the others.
-static KNOBS: [Knob; 19] = [
+static KNOBS: [Knob; 20] = [
     Knob {
         name: "durability",
         choices: &[0, 1, 2],
@@ -118,6 +119,14 @@ static KNOBS: [Knob; 19] = [
     number!(column_family.level0_tables_stop: [24, 36, 100]),
     number!(column_family.level1_bytes: [1, 1 << 10, 4 << 10, 16 << 10, 256 << 20]),
     number!(column_family.level_ratio: [2, 3, 4, 10]),
+    Knob {
+        name: "status",
+        choices: &[0, 0, 0, 1],
+        get: |options| u64::from(options.status_interval.is_some()),
+        set: |options, value| {
+            options.status_interval = (value > 0).then_some(Duration::from_millis(1));
+        },
+    },
     Knob {
         name: "strategy",
         choices: &[0, 0, 1, 2, 3, 4, 5, WANDERING],

@@ -172,28 +172,33 @@ fn failures_are_told_and_a_listener_that_panics_is_left_alone() {
 fn a_write_that_waits_is_one_stall_with_its_cause() {
     let ear = Arc::new(Ear::default());
     let mut options = options(&ear, 0);
-    options.column_family.level0_tables_compact = 2;
-    options.column_family.level0_tables_slowdown = 2;
-    options.column_family.level0_tables_stop = 3;
-    let env = FaultEnv::new(Arc::new(MemEnv::new()));
-    let db = Db::open_env(Arc::new(env.clone()), options).unwrap();
-    // No compaction succeeds, so that level 0 fills up: then the fault is over.
-    env.add(FaultRule::new(&[Operation::Create], When::From(3), Fault::Io).on(FileKind::Table));
-    for round in 0..2 {
-        db.put("a", format!("{round}")).unwrap();
-        drop(db.flush());
-    }
-    env.clear();
-    db.put("b", "1").unwrap();
+    options.column_family.memtables_max = 1;
+    options.column_family.memtable_bytes = 4 << 10;
+    let db = Db::open_env(Arc::new(MemEnv::new()), options).unwrap();
+    let pause = db.pause_background();
+    let begun = |event: &Event| matches!(event, Event::StallBegun(_));
+    std::thread::scope(|scope| {
+        // One memtable waits for its flush, the next is full, and the write behind them waits.
+        let writer = scope.spawn(|| {
+            for round in 0..200u32 {
+                db.put(round.to_be_bytes(), [7; 100]).unwrap();
+            }
+        });
+        while db.stats().counter("stalls") == 0 {
+            std::thread::yield_now();
+        }
+        pause.resume();
+        writer.join().unwrap();
+    });
     let stats = db.stats();
-    let begun = |event: &&Event| matches!(event, Event::StallBegun(_));
-    let ended = |event: &&Event| matches!(event, Event::StallEnded(_));
     let heard = ear.heard.lock().unwrap().clone();
-    let (begun, ended) = (heard.iter().filter(begun).count(), heard.iter().filter(ended).count());
-    assert_eq!((begun, ended), (1, 1));
-    assert!(ear.has_in(&heard, "level 0 of default held 2 runs: writes are slowed at 2"));
-    assert_eq!(stats.stall_duration.count as usize, ended);
-    assert_eq!(stats.stalls.iter().map(|stall| stall.count).sum::<u64>() as usize, ended);
+    let ended = |event: &&Event| matches!(event, Event::StallEnded(_));
+    let ends = heard.iter().filter(ended).count();
+    assert_eq!(heard.iter().filter(|event| begun(event)).count(), ends);
+    assert!(ends >= 1);
+    assert!(ear.has_in(&heard, "1 memtable of default waited to be flushed, as many as may"));
+    let at_fences = stats.stalls.iter().filter(|stall| stall.cause == "memtables");
+    assert_eq!(at_fences.map(|stall| stall.count).sum::<u64>() as usize, ends);
 }
 
 fn stall(cause: StallCause, micros: u64, reason: &str) -> Event {

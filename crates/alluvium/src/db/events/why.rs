@@ -70,7 +70,11 @@ pub(crate) fn stall(core: &Core, cause: StallCause) -> String {
                 worst.options.level0_tables_stop
             )
         }
-        StallCause::Memtables => {
+        StallCause::DebtSlowdown => {
+            let debt: u64 = families.values().map(|family| family.debt().bytes).sum();
+            format!("{} MiB waited to be compacted", debt >> 20)
+        }
+        StallCause::Memtables | StallCause::MemtablesSlowdown => {
             let waiting = |family: &Arc<Family>| family.peek().immutables.len();
             let Some(worst) = families.values().max_by_key(|family| waiting(family)) else {
                 return "memtables waited".to_owned();

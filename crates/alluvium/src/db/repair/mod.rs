@@ -220,6 +220,7 @@ impl Work {
             tables: &self.tables,
             new_number: &|| self.numbers.take(),
             cancelled: &never,
+            pace: &|_| Ok(()),
         })
     }
 

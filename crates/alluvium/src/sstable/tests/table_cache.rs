@@ -147,3 +147,25 @@ fn many_threads_share_the_bound() {
     assert_eq!(cache.open_tables(), bound);
     assert_eq!(env.open_now.load(Ordering::Relaxed), bound);
 }
+
+#[test]
+fn open_tables_keep_to_their_memory() {
+    let (env, handles) = store(20);
+    let cache = cache_of(&env, 1_000);
+    check(&cache, &handles[0]);
+    let one = cache.memory_bytes();
+    cache.set_bytes_max(5 * one + one / 2);
+    for _ in 0..3 {
+        for handle in &handles {
+            check(&cache, handle);
+            assert!(cache.memory_bytes() <= 5 * one + one / 2);
+        }
+    }
+    assert_eq!(cache.open_tables(), 5);
+    handles.iter().for_each(|handle| cache.forget(handle.number()));
+    assert_eq!(cache.memory_bytes(), 0);
+    // One that is larger than the bound is still opened.
+    cache.set_bytes_max(1);
+    check(&cache, &handles[3]);
+    assert_eq!(cache.open_tables(), 1);
+}
