@@ -13,13 +13,16 @@ use crate::base::limits::LEVELS;
 use crate::compaction::leveled::{drop_plan, one_table, pick_expired, whole_run};
 use crate::compaction::strategy::Fifo;
 use crate::compaction::{
-    Action, Compaction, CompactionPicker, Debt, Input, KeySpan, LevelShape, Reason, TablePlace,
-    View, user_key_range,
+    Action, Ages, Busy, Compaction, CompactionPicker, Debt, KeySpan, LevelShape, Reason,
+    TablePlace, View, reclaim, spare_covering, user_key_range,
 };
 use crate::version::{Level, Run, TableMeta, Version};
 
 /// Runs next to each other that are merged into one.
 const MERGED_RUNS: usize = 8;
+
+/// More small runs than this are merged whatever their sizes.
+const CROWD: usize = 3 * MERGED_RUNS;
 
 /// A run is not merged on once it holds this part of what the family may hold.
 const PARTS: u64 = 32;
@@ -44,45 +47,70 @@ impl FifoPicker {
             .collect();
         // Deeper levels are older than level 0, and older the deeper they are.
         tables.sort_by_key(|(level, table)| (std::cmp::Reverse(*level), table.largest_seq));
-        let mut bytes: u64 = tables.iter().map(|(_, table)| table.bytes).sum();
-        let mut inputs: Vec<Input> = Vec::new();
-        for (level, table) in tables {
+        let mut bytes = tables.iter().fold(0u64, |sum, (_, table)| sum.saturating_add(table.bytes));
+        let mut chosen: Vec<(usize, &Arc<TableMeta>)> = Vec::new();
+        for (level, table) in &tables {
             let outlived = self.options.age_max.is_some()
                 && table.largest_seq > SeqNo::ZERO
                 && table.largest_seq <= view.ages.outlived;
-            if !outlived && bytes <= self.options.bytes_max || !view.is_free(table) {
+            if !outlived && bytes <= self.options.bytes_max {
                 break;
             }
-            bytes -= table.bytes;
-            inputs.push(one_table(level, table));
+            // With all that is older below it, which another strategy may have made larger.
+            let mut waiting = vec![(*level, *table)];
+            while let Some((level, table)) = waiting.pop() {
+                if chosen.iter().any(|(_, other)| other.number == table.number) {
+                    continue;
+                }
+                bytes = bytes.saturating_sub(table.bytes);
+                chosen.push((level, table));
+                for older in reclaim::older_overlapping(view.version, level, table) {
+                    waiting.extend(tables.iter().find(|(_, at)| at.number == older.number));
+                }
+            }
         }
-        drop_plan(inputs, Reason::Outgrown)
+        if chosen.iter().any(|(_, table)| !view.is_free(table)) {
+            chosen.retain(|(_, table)| view.is_free(table));
+            spare_covering(view.version, &mut chosen);
+        }
+        let inputs = chosen.into_iter().map(|(level, table)| one_table(level, table));
+        drop_plan(inputs.collect(), Reason::Outgrown)
     }
 
     fn grows(&self, run: &Run) -> bool {
         run.bytes() < self.options.bytes_max / PARTS
     }
 
-    /// Small runs that lie next to each other in age.
+    /// Small runs that lie next to each other in age: of similar size, or any where there are many.
     fn pick_small(&self, view: &View<'_>) -> Option<Compaction> {
         let runs = view.version.level(0).runs();
-        let mut chosen: Vec<&Arc<Run>> = Vec::new();
-        for run in runs {
-            let is_free = run.tables().iter().all(|table| view.is_free(table));
-            let last = chosen.last();
-            let adjoins = last.is_none_or(|newer| run.bytes() <= newer.bytes().saturating_mul(4));
-            if is_free && self.grows(run) && adjoins {
-                chosen.push(run);
-            } else if chosen.len() >= MERGED_RUNS {
-                break;
-            } else {
-                chosen.clear();
+        let small = runs.iter().filter(|run| self.grows(run)).count();
+        let factors: &[u64] = if small > CROWD { &[4, u64::MAX] } else { &[4] };
+        let is_free = |run: &Arc<Run>| run.tables().iter().all(|table| view.is_free(table));
+        factors.iter().find_map(|&factor| {
+            let mut stretch: Vec<&Arc<Run>> = Vec::new();
+            for run in runs {
+                let fits = is_free(run) && self.grows(run);
+                let adjoins = stretch
+                    .last()
+                    .is_none_or(|newer| run.bytes() <= newer.bytes().saturating_mul(factor));
+                if !(fits && adjoins) {
+                    if let Some(plan) = self.merge_stretch(view, &stretch) {
+                        return Some(plan);
+                    }
+                    stretch.clear();
+                }
+                if fits {
+                    stretch.push(run);
+                }
             }
-        }
-        if chosen.len() < MERGED_RUNS || !is_one_age(view.version, &chosen) {
-            return None;
-        }
-        Some(self.merge(&chosen, Reason::Level0Merge))
+            self.merge_stretch(view, &stretch)
+        })
+    }
+
+    fn merge_stretch(&self, view: &View<'_>, stretch: &[&Arc<Run>]) -> Option<Compaction> {
+        let is_long = stretch.len() >= MERGED_RUNS && is_one_age(view.version, stretch);
+        is_long.then(|| self.merge(stretch, Reason::Level0Merge))
     }
 
     fn merge(&self, runs: &[&Arc<Run>], reason: Reason) -> Compaction {
@@ -124,7 +152,7 @@ impl CompactionPicker for FifoPicker {
     }
 
     fn scores(&self, version: &Version) -> [f64; LEVELS] {
-        let bytes: u64 = version.levels().map(Level::bytes).sum();
+        let bytes = version.levels().map(Level::bytes).fold(0u64, u64::saturating_add);
         let small = version.level(0).runs().iter().filter(|run| self.grows(run)).count();
         let mut scores = [0.0; LEVELS];
         scores[0] = (bytes as f64 / self.options.bytes_max.max(1) as f64)
@@ -133,10 +161,12 @@ impl CompactionPicker for FifoPicker {
     }
 
     fn debt(&self, version: &Version) -> Debt {
-        let small: Vec<&Arc<Run>> =
-            version.level(0).runs().iter().filter(|run| self.grows(run)).collect();
-        let runs = small.len().saturating_sub(MERGED_RUNS);
-        let bytes = if runs > 0 { small.iter().map(|run| run.bytes()).sum() } else { 0 };
+        let busy = Busy::new();
+        let view = View { version, busy: &busy, now_ms: 0, ages: Ages::default() };
+        // Runs that nothing could merge are no reason to hold writers.
+        let due = self.pick_small(&view);
+        let bytes = due.as_ref().map_or(0, Compaction::input_bytes);
+        let runs = due.map_or(0, |plan| plan.inputs.len().saturating_sub(MERGED_RUNS));
         Debt { bytes, runs }
     }
 }

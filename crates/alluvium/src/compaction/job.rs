@@ -17,6 +17,7 @@ use crate::base::planted;
 use crate::base::sync::atomic::{AtomicBool, Ordering};
 use crate::compaction::outputs::Outputs;
 use crate::compaction::pace::{Meter, Pace};
+use crate::compaction::reclaim::shares_times;
 use crate::compaction::retain::{Retain, Verdict};
 use crate::compaction::split::Split;
 use crate::compaction::{Compaction, RunTables};
@@ -291,8 +292,12 @@ impl OlderRuns {
         let beside = if output == 0 { version.level(0).runs() } else { &[] };
         let first_below = output + 1 + usize::from(planted::is("tombstone-dropped-early"));
         let below = version.levels().skip(first_below).flat_map(Level::runs);
+        let times = plan.times();
+        let may_share = |table: &&Arc<TableMeta>| {
+            !chosen.contains(&table.number) && shares_times(table.times, times)
+        };
         let left = |run: &Arc<Run>| -> Vec<Arc<TableMeta>> {
-            run.tables().iter().filter(|table| !chosen.contains(&table.number)).cloned().collect()
+            run.tables().iter().filter(may_share).cloned().collect()
         };
         OlderRuns(beside.iter().chain(below).map(|run| (left(run), 0)).collect())
     }

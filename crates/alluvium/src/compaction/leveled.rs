@@ -40,7 +40,7 @@ use crate::base::planted;
 use crate::compaction::reclaim::{self, Gain};
 use crate::compaction::{
     Action, Compaction, CompactionPicker, Debt, Input, KeySpan, LevelShape, Reason, TablePlace,
-    View, level0_inputs, order, user_key_range,
+    View, level0_inputs, order, spare_covering, user_key_range,
 };
 use crate::version::{Run, TableMeta, Version};
 
@@ -61,6 +61,9 @@ const LOPSIDED: u64 = 8;
 /// A step out of level 0 takes older runs until it has this many times the base's target size, so
 /// that what another strategy left there goes down in steps.
 const LEVEL0_STEP_FACTOR: u64 = 8;
+
+/// A run of level 0 of more flushes than this does not count against the triggers of stalls.
+const LARGE_RUN_FLUSHES: u64 = 16;
 
 /// Leveled compaction.
 #[derive(Debug, Clone, Copy)]
@@ -144,7 +147,8 @@ impl LeveledPicker {
                 return down;
             }
         }
-        self.merge_in_level0(&free)
+        // Small beside what it meets below; where its runs do not go together either, it goes down.
+        self.merge_in_level0(&free).or_else(|| self.level0_down(view, targets, Reason::Level0Runs))
     }
 
     /// The oldest runs of level 0, down to the base.
@@ -354,13 +358,12 @@ impl LeveledPicker {
 pub(super) fn pick_expired(view: &View<'_>) -> Option<Compaction> {
     let levels = view.version.levels().enumerate();
     let placed = levels.flat_map(|(level, of)| of.tables().iter().map(move |table| (level, table)));
-    let gone = placed.filter(|(level, table)| {
-        view.is_free(table)
-            && reclaim::is_all_expired(table, view.now_ms)
-            && reclaim::older_overlapping(view.version, *level, table).is_empty()
-    });
-    let inputs: Vec<Input> = gone.map(|(level, table)| one_table(level, table)).collect();
-    drop_plan(inputs, Reason::Expired)
+    let mut gone: Vec<(usize, &Arc<TableMeta>)> = placed
+        .filter(|(_, table)| view.is_free(table) && reclaim::is_all_expired(table, view.now_ms))
+        .collect();
+    spare_covering(view.version, &mut gone);
+    let inputs = gone.into_iter().map(|(level, table)| one_table(level, table));
+    drop_plan(inputs.collect(), Reason::Expired)
 }
 
 /// A plan that drops `inputs`, where there are any.
@@ -425,7 +428,8 @@ fn overlap_ratio(version: &Version, level: usize, table: &Arc<TableMeta>) -> f64
     let below =
         version.level(level + 1).overlapping(table.smallest_user_key(), table.largest_user_key());
     let overlap: u64 = below.iter().map(|table| table.bytes).sum();
-    let weight = table.bytes + table.tombstones * TOMBSTONE_WEIGHT_BYTES;
+    let weight =
+        table.bytes.saturating_add(table.tombstones.saturating_mul(TOMBSTONE_WEIGHT_BYTES));
     overlap as f64 / weight.max(1) as f64
 }
 
@@ -504,6 +508,10 @@ impl CompactionPicker for LeveledPicker {
             bytes = bytes.saturating_add(over).saturating_add(meets);
             coming[next] = coming[next].saturating_add(over);
         }
-        Debt { bytes, runs: version.level(0).runs().len() }
+        // Large runs, which another strategy left, are bytes to be moved and no sign of being
+        // behind.
+        let large = self.shape.flush_bytes.saturating_mul(LARGE_RUN_FLUSHES);
+        let runs = version.level(0).runs().iter().filter(|run| run.bytes() <= large).count();
+        Debt { bytes, runs }
     }
 }

@@ -34,7 +34,7 @@ use crate::base::key::{self, SeqNo};
 use crate::base::limits::LEVELS;
 use crate::iter::concat::SortedTables;
 use crate::sstable::TableHandle;
-use crate::version::{Run, TableMeta, Version};
+use crate::version::{EventTimes, Run, TableMeta, Version};
 
 /// The sizes that a family's options ask for: what pickers measure by.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -193,7 +193,28 @@ impl Compaction {
 
     /// Bytes of all inputs.
     pub(crate) fn input_bytes(&self) -> u64 {
-        self.tables().map(|table| table.bytes).sum()
+        self.tables().fold(0, |sum, table| sum.saturating_add(table.bytes))
+    }
+
+    /// The event times of all inputs, where they are known of each.
+    pub(crate) fn times(&self) -> Option<EventTimes> {
+        let mut tables = self.tables();
+        let first = tables.next()?.times?;
+        tables.try_fold(first, |sum, table| {
+            let times = table.times?;
+            Some(EventTimes {
+                first_ms: sum.first_ms.min(times.first_ms),
+                last_ms: sum.last_ms.max(times.last_ms),
+            })
+        })
+    }
+
+    /// The keys between which it writes to a deeper level.
+    pub(crate) fn output_range(&self) -> Option<(Vec<u8>, Vec<u8>)> {
+        if self.place.level == 0 || self.action == Action::Drop {
+            return None;
+        }
+        user_key_range(self.tables())
     }
 
     /// Itself, where none of its tables is busy.
@@ -299,19 +320,24 @@ pub(crate) fn drop_within(view: &View<'_>, span: &KeySpan) -> Option<Compaction>
         .flat_map(|(level, of)| of.tables().iter().map(move |table| (level, table)))
         .filter(|(_, table)| span.holds(table) && view.is_free(table))
         .collect();
+    spare_covering(view.version, &mut chosen);
+    let inputs = chosen.into_iter().map(|(level, table)| leveled::one_table(level, table));
+    leveled::drop_plan(inputs.collect(), Reason::Manual)
+}
+
+/// Leaves in `chosen` only what may be dropped: no table over an older one that stays.
+pub(crate) fn spare_covering(version: &Version, chosen: &mut Vec<(usize, &Arc<TableMeta>)>) {
     loop {
         let numbers: HashSet<FileNumber> = chosen.iter().map(|(_, table)| table.number).collect();
         let before = chosen.len();
         chosen.retain(|(level, table)| {
-            let older = reclaim::older_overlapping(view.version, *level, table);
+            let older = reclaim::older_overlapping(version, *level, table);
             older.iter().all(|table| numbers.contains(&table.number))
         });
         if chosen.len() == before {
-            break;
+            return;
         }
     }
-    let inputs = chosen.into_iter().map(|(level, table)| leveled::one_table(level, table));
-    leveled::drop_plan(inputs.collect(), Reason::Manual)
 }
 
 /// Decides what to compact next. Pure: same arguments, same plan.

@@ -12,15 +12,16 @@
 //!
 //! A plan breaks that when it leaves behind a table that overlaps its inputs and that would then be
 //! on the wrong side of the output: an older one that is not below, or a newer one that is not
-//! above. A plan that does so is refused before it is installed: whatever a strategy decides, the
-//! worst that it can do is waste work.
+//! above; or when it drops a table from over an older one that stays. A plan that does so is
+//! refused before it is installed: whatever a strategy decides, the worst that it can do is waste
+//! work.
 
 use std::collections::HashSet;
 use std::sync::Arc;
 
 use crate::base::file::FileNumber;
 use crate::base::limits::LEVELS;
-use crate::compaction::{Action, Compaction, user_key_range};
+use crate::compaction::{Action, Compaction, reclaim, user_key_range};
 use crate::version::{TableMeta, Version};
 
 /// How `plan` would break the rule in `version`, or `None`.
@@ -41,6 +42,13 @@ pub(crate) fn breach(version: &Version, plan: &Compaction) -> Option<String> {
             return Some(format!("table {} is not in level {level}", table.number));
         }
         if plan.action == Action::Drop {
+            let older = reclaim::older_overlapping(version, level, table);
+            if let Some(other) = older.iter().find(|other| !chosen.contains(&other.number)) {
+                let (number, other) = (table.number, other.number);
+                return Some(format!(
+                    "without table {number} older table {other} would come to light"
+                ));
+            }
             continue;
         }
         if level > output && output > 0 {
@@ -79,14 +87,13 @@ fn passed_table<'a>(
         return overlapping(version, on_the_way, table).iter().find(|other| passes && stays(other));
     }
     // Beside it in level 0 only newer ones may stay, and any where it does not leave the level.
+    if output == 0 {
+        return None;
+    }
     let (low, high) = (table.smallest_user_key(), table.largest_user_key());
-    let blocks = |other: &&Arc<TableMeta>| {
-        output > 0
-            && stays(other)
-            && other.smallest_seq <= table.largest_seq
-            && other.overlaps(low, high)
-    };
-    version.level(0).tables().iter().find(blocks)
+    let blocks = |other: &&Arc<TableMeta>| stays(other) && other.smallest_seq <= table.largest_seq;
+    let mut runs = version.level(0).runs().iter();
+    runs.find_map(|run| run.overlapping(low, high).iter().find(blocks))
 }
 
 /// In a deeper level the outputs must not reach over a table that stays.

@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use crate::base::key::SeqNo;
 use crate::compaction::View;
-use crate::version::{TableMeta, Version};
+use crate::version::{EventTimes, TableMeta, Version};
 
 /// A rewrite pays when what it frees is at least its cost divided by this.
 const COST_PER_FREED: u64 = 4;
@@ -53,14 +53,14 @@ pub(crate) fn gain<'a>(
     let mut gain = Gain { cost_bytes: bytes_of(lower), ..Gain::default() };
     let mut tombstones = 0u64;
     for table in upper {
-        gain.cost_bytes += table.bytes;
+        gain.cost_bytes = gain.cost_bytes.saturating_add(table.bytes);
         let ranges = table.range_tombstones.saturating_mul(ENTRIES_PER_RANGE_TOMBSTONE);
         tombstones = tombstones.saturating_add(table.tombstones).saturating_add(ranges);
         gain.freed_bytes = gain.freed_bytes.saturating_add(expired_bytes(table, view.now_ms));
         gain.overdue |= is_overdue(view, table) && !hidden.is_empty();
     }
     let (entries, bytes) = hidden.iter().fold((0u64, 0u64), |(entries, bytes), table| {
-        (entries + table.entries, bytes.saturating_add(table.bytes))
+        (entries.saturating_add(table.entries), bytes.saturating_add(table.bytes))
     });
     let each = bytes.checked_div(entries).unwrap_or(0);
     let met = each.saturating_mul(tombstones.min(entries));
@@ -69,7 +69,7 @@ pub(crate) fn gain<'a>(
 }
 
 fn bytes_of(tables: &[Arc<TableMeta>]) -> u64 {
-    tables.iter().map(|table| table.bytes).sum()
+    tables.iter().fold(0, |sum, table| sum.saturating_add(table.bytes))
 }
 
 /// Whether `table` holds a tombstone that has waited long enough.
@@ -81,7 +81,7 @@ fn is_overdue(view: &View<'_>, table: &TableMeta) -> bool {
 /// lie evenly between the first and the last.
 pub(crate) fn expired_bytes(table: &TableMeta, now_ms: u64) -> u64 {
     let Some(expiry) = table.expiry else { return 0 };
-    if now_ms < expiry.first_ms {
+    if now_ms == 0 || now_ms < expiry.first_ms {
         return 0;
     }
     let span = expiry.last_ms - expiry.first_ms;
@@ -115,7 +115,7 @@ pub(crate) fn frees_at_the_bottom(view: &View<'_>, table: &TableMeta) -> bool {
 pub(crate) fn pays_at_the_bottom(view: &View<'_>, table: &TableMeta) -> bool {
     let droppable =
         table.oldest_tombstone > SeqNo::ZERO && table.oldest_tombstone <= view.ages.droppable;
-    let tombstones = table.tombstones + table.range_tombstones;
+    let tombstones = table.tombstones.saturating_add(table.range_tombstones);
     let many = tombstones.saturating_mul(COST_PER_FREED) >= table.entries;
     let expired = expired_bytes(table, view.now_ms).saturating_mul(COST_PER_FREED) >= table.bytes;
     let hidden = table.largest_seq <= view.ages.droppable
@@ -123,6 +123,15 @@ pub(crate) fn pays_at_the_bottom(view: &View<'_>, table: &TableMeta) -> bool {
     (droppable && (many || is_overdue(view, table)))
         || (expired && table.expiry.is_some())
         || (hidden && table.hidden > 0)
+}
+
+/// Whether tables with these event times may hold one key. The time follows from the key, so that
+/// tables of different windows never do, whatever their key ranges are.
+pub(crate) fn shares_times(one: Option<EventTimes>, other: Option<EventTimes>) -> bool {
+    match (one, other) {
+        (Some(one), Some(other)) => one.first_ms <= other.last_ms && other.first_ms <= one.last_ms,
+        _ => true,
+    }
 }
 
 /// Everything in `version` that is older than `table` and overlaps it: other runs of level 0 that
@@ -138,7 +147,9 @@ pub(crate) fn older_overlapping(
         for run in version.level(0).runs() {
             let others = run.overlapping(low, high).iter();
             let is_older = |other: &&Arc<TableMeta>| {
-                other.number != table.number && other.smallest_seq < table.largest_seq
+                other.number != table.number
+                    && other.smallest_seq < table.largest_seq
+                    && shares_times(other.times, table.times)
             };
             older.extend(others.filter(is_older).cloned());
         }

@@ -148,6 +148,14 @@ impl Strategy {
         }
     }
 
+    /// The age at which tables go, for a family that knows one.
+    pub(crate) fn age_max(&self) -> Option<Duration> {
+        match self {
+            Strategy::Fifo(fifo) => fifo.age_max,
+            _ => None,
+        }
+    }
+
     /// Where keys say when their event was, for a family with windows.
     pub(crate) fn windows(&self) -> Option<&TimeWindows> {
         match self {

@@ -314,7 +314,7 @@ fn a_plan_that_puts_older_above_newer_is_refused() {
     assert_eq!(breach(&[(0, &old), (1, &middle)], 1, merge), None, "the older may go first");
     assert_eq!(breach(&[(0, &new), (0, &old)], 0, merge), None, "merged where they are");
     assert_eq!(breach(&[(0, &new)], 0, merge), None);
-    assert_eq!(breach(&[(0, &new)], 0, Action::Drop), None, "dropped on purpose");
+    assert_eq!(breach(&[(2, &deep)], 0, Action::Drop), None, "dropped on purpose");
     let refused = |inputs: &[(usize, &Arc<TableMeta>)], level, action, with: &str| {
         let breach = breach(inputs, level, action).unwrap();
         assert!(breach.contains(with), "{breach}");
@@ -326,6 +326,7 @@ fn a_plan_that_puts_older_above_newer_is_refused() {
     refused(&[(2, &deep)], 1, merge, "would rise to level 1");
     refused(&[(2, &deep)], 0, merge, "would rise over table 000003");
     assert_eq!(breach(&[(1, &middle)], 0, merge), None, "nothing newer stays between");
+    refused(&[(0, &new)], 0, Action::Drop, "would come to light");
     refused(&[(1, &deep)], 2, merge, "not in level 1");
     refused(&[(0, &new)], LEVELS, merge, "no level");
 }

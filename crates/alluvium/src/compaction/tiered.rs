@@ -30,7 +30,7 @@ use crate::compaction::leveled::{
 use crate::compaction::reclaim;
 use crate::compaction::{
     Action, Compaction, CompactionPicker, Debt, Input, KeySpan, LevelShape, Reason, TablePlace,
-    View,
+    View, order,
 };
 use crate::version::{Run, TableMeta, Version};
 
@@ -107,7 +107,9 @@ impl TieredPicker {
             grandparents: Vec::new(),
             windows: None,
         };
-        plan.if_free(view.busy)
+        let plan = plan.if_free(view.busy)?;
+        // Tables that are still being drained, or cannot be, lie in between.
+        order::breach(version, &plan).is_none().then_some(plan)
     }
 
     /// The lowest tier that is full.
@@ -160,7 +162,7 @@ impl TieredPicker {
         for run in version.level(0).runs() {
             let tables = run.tables();
             let may_free = tables.iter().any(|table| {
-                table.tombstones + table.range_tombstones > 0
+                table.tombstones.saturating_add(table.range_tombstones) > 0
                     || reclaim::expired_bytes(table, view.now_ms) > 0
             });
             if !may_free {
@@ -242,8 +244,8 @@ impl CompactionPicker for TieredPicker {
 
     fn pick_manual(&self, view: &View<'_>, span: &KeySpan) -> Option<Compaction> {
         let version = view.version;
-        if let Some(drain) = self.pick_drain(view) {
-            return Some(drain);
+        if (1..BOTTOM).any(|level| !version.level(level).is_empty()) {
+            return self.pick_drain(view);
         }
         let runs = version.level(0).runs();
         let meets = |run: &Arc<Run>| run.tables().iter().any(|table| span.meets(table));

@@ -32,13 +32,13 @@ use std::sync::Arc;
 use crate::base::file::FileNumber;
 use crate::base::key::SeqNo;
 use crate::base::limits::LEVELS;
-use crate::compaction::leveled::{drop_plan, pick_expired};
+use crate::compaction::leveled::{drop_plan, one_table, pick_expired};
 use crate::compaction::reclaim;
 use crate::compaction::strategy::TimeWindows;
 use crate::compaction::tiered::tier;
 use crate::compaction::{
     Action, Compaction, CompactionPicker, Debt, Input, KeySpan, LevelShape, Reason, TablePlace,
-    View,
+    View, spare_covering,
 };
 use crate::version::{EventTimes, TableMeta, Version, chain};
 
@@ -134,12 +134,12 @@ impl WindowsPicker {
             table.range_tombstones == 0
                 && table.times.is_some_and(|times| times != timeless && ends(times) <= before)
         };
-        let runs = view.version.level(0).runs().iter();
-        let inputs = runs.map(|run| {
-            let gone = run.tables().iter().filter(|table| is_gone(table) && view.is_free(table));
-            Input { level: 0, tables: gone.cloned().collect() }
-        });
-        let inputs = inputs.filter(|input| !input.tables.is_empty()).collect();
+        let tables = view.version.level(0).tables().iter();
+        let gone = tables.filter(|table| is_gone(table) && view.is_free(table));
+        let mut gone: Vec<(usize, &Arc<TableMeta>)> = gone.map(|table| (0, table)).collect();
+        // What another strategy left may hold older versions, and goes into its window first.
+        spare_covering(view.version, &mut gone);
+        let inputs = gone.into_iter().map(|(level, table)| one_table(level, table)).collect();
         drop_plan(inputs, Reason::WindowExpired)
     }
 
@@ -230,7 +230,7 @@ impl WindowsPicker {
             let tables: Vec<Arc<TableMeta>> = window.runs.iter().flatten().cloned().collect();
             let alone = window.runs.len() == 1;
             let pays = if alone {
-                tables.iter().any(|table| reclaim::pays_at_the_bottom(view, table))
+                tables.iter().any(|table| pays_alone(view, table))
             } else {
                 // Each table is read once: it is both what hides and what is hidden.
                 reclaim::gain(view, tables.iter(), &[], &tables).pays()
@@ -241,12 +241,18 @@ impl WindowsPicker {
         // Of one run only the tables that pay.
         plans.into_iter().next().map(|mut plan| {
             if let [input] = plan.inputs.as_mut_slice() {
-                input.tables.retain(|table| reclaim::pays_at_the_bottom(view, table));
+                input.tables.retain(|table| pays_alone(view, table));
                 input.tables.truncate(1);
             }
             plan
         })
     }
+}
+
+/// Whether rewriting `table` by itself frees enough: nothing older can lie under it.
+fn pays_alone(view: &View<'_>, table: &TableMeta) -> bool {
+    reclaim::pays_at_the_bottom(view, table)
+        && reclaim::older_overlapping(view.version, 0, table).is_empty()
 }
 
 impl CompactionPicker for WindowsPicker {
@@ -273,7 +279,10 @@ impl CompactionPicker for WindowsPicker {
         let tables = grouped.windows.values().filter(|window| window.runs.len() == 1);
         let mut tables = tables.flat_map(|window| &window.runs[0]);
         let table = tables.find(|table| {
-            span.meets(table) && view.is_free(table) && reclaim::frees_at_the_bottom(view, table)
+            span.meets(table)
+                && view.is_free(table)
+                && reclaim::frees_at_the_bottom(view, table)
+                && reclaim::older_overlapping(view.version, 0, table).is_empty()
         })?;
         Some(self.merge_runs(vec![vec![Arc::clone(table)]], true, Reason::Manual))
     }

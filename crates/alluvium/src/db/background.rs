@@ -20,12 +20,14 @@
 //!
 //! With `background_threads` 0 the same jobs are run by the thread that writes, after its write.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::base::error::{Error, Result};
+use crate::base::file::FileNumber;
+use crate::base::key::SeqNo;
 use crate::base::planted;
 use crate::base::sync::atomic::{AtomicUsize, Ordering};
 use crate::base::sync::{Condvar, Mutex};
@@ -38,8 +40,15 @@ use crate::db::family::Family;
 use crate::db::jobs;
 use crate::db::memory::job_bytes;
 use crate::db::subjobs::{self, SharedMerge};
+use crate::db::super_version::FlushReason;
 use crate::env::WorkerThread;
-use crate::version::Version;
+use crate::version::{TableMeta, Version};
+
+/// How often workers look whether time has made something due.
+const CLOCK_LOOK: Duration = Duration::from_secs(1);
+
+/// An active memtable with tombstones is flushed when nothing has been written for so long.
+const QUIET: Duration = Duration::from_secs(10);
 
 /// The first pause after a failed job; it doubles up to the last.
 const RETRY_FIRST: Duration = Duration::from_millis(20);
@@ -60,6 +69,8 @@ pub(crate) enum Job {
 struct State {
     flushing: HashSet<ColumnFamilyId>,
     busy: Busy,
+    /// Where the outputs of running compactions go, by the number of an input.
+    outputs: HashMap<FileNumber, OutputRange>,
     compactions: usize,
     /// Parts of compactions that idle workers may take, one entry for each helper that has work.
     offers: VecDeque<Arc<SharedMerge>>,
@@ -74,6 +85,53 @@ struct State {
     finished: u64,
 }
 
+/// The keys that a compaction may write to a deeper level.
+#[derive(Debug)]
+struct OutputRange {
+    family: ColumnFamilyId,
+    level: usize,
+    smallest: Vec<u8>,
+    largest: Vec<u8>,
+}
+
+impl State {
+    /// Takes what `plan` needs; false where its output would meet that of a running one. Their
+    /// inputs are disjoint, and nothing in the version tells yet what the other will write.
+    fn take(&mut self, family: ColumnFamilyId, plan: &Compaction) -> bool {
+        let output = plan.output_range().map(|(smallest, largest)| OutputRange {
+            family,
+            level: plan.place.level,
+            smallest,
+            largest,
+        });
+        let meets = |other: &OutputRange, own: &OutputRange| {
+            other.family == own.family
+                && other.level == own.level
+                && other.smallest <= own.largest
+                && own.smallest <= other.largest
+        };
+        if output.as_ref().is_some_and(|own| self.outputs.values().any(|other| meets(other, own))) {
+            return false;
+        }
+        if let (Some(output), Some(first)) = (output, plan.tables().next()) {
+            self.outputs.insert(first.number, output);
+        }
+        self.busy.extend(plan.tables().map(|table| table.number));
+        self.compactions += 1;
+        true
+    }
+
+    /// Gives back what [`State::take`] took.
+    fn give_back(&mut self, plan: &Compaction) {
+        for table in plan.tables() {
+            self.busy.remove(&table.number);
+            self.outputs.remove(&table.number);
+        }
+        self.compactions -= 1;
+        self.finished += 1;
+    }
+}
+
 /// Shared state of the workers.
 #[derive(Debug, Default)]
 pub(crate) struct Scheduler {
@@ -81,6 +139,8 @@ pub(crate) struct Scheduler {
     work: Condvar,
     progress: Condvar,
     threads: Mutex<Vec<Box<dyn WorkerThread>>>,
+    /// How many entries each active memtable with tombstones had, and since when.
+    quiet: Mutex<HashMap<ColumnFamilyId, (u64, Duration)>>,
     /// How many keep background work from beginning. Changed under the state's lock.
     paused: AtomicUsize,
 }
@@ -182,29 +242,40 @@ impl Scheduler {
     /// Claims the tables of a plan that `pick` makes from what is busy now.
     pub(crate) fn claim(
         &self,
+        family: ColumnFamilyId,
         pick: impl FnOnce(&Busy) -> Option<Compaction>,
-    ) -> Option<Compaction> {
+    ) -> Option<Claim<'_>> {
         let mut state = self.state.lock();
         if self.is_paused() {
             return None;
         }
         let plan = pick(&state.busy)?;
-        state.busy.extend(plan.tables().map(|table| table.number));
-        state.compactions += 1;
-        Some(plan)
+        // A claim that is made is given back when it goes: none may be made here that was not
+        // taken.
+        if !state.take(family, &plan) {
+            return None;
+        }
+        Some(Claim { scheduler: self, plan })
     }
 
     /// Gives the tables of a plan free.
     pub(crate) fn release(&self, plan: &Compaction) {
-        let mut state = self.state.lock();
-        for table in plan.tables() {
-            state.busy.remove(&table.number);
-        }
-        state.compactions -= 1;
-        state.finished += 1;
-        drop(state);
+        self.state.lock().give_back(plan);
         self.progress.notify_all();
         self.work.notify_all();
+    }
+}
+
+/// A plan whose tables are claimed until this goes, whatever way its job ends.
+#[derive(Debug)]
+pub(crate) struct Claim<'a> {
+    scheduler: &'a Scheduler,
+    pub(crate) plan: Compaction,
+}
+
+impl Drop for Claim<'_> {
+    fn drop(&mut self) {
+        self.scheduler.release(&self.plan);
     }
 }
 
@@ -239,6 +310,35 @@ pub(crate) fn stop(core: &Core) {
     }
 }
 
+/// Closes the active memtables that hold tombstones and to which nothing has come for a while: what
+/// they hide is on disk until they are flushed.
+fn close_quiet(core: &Core) {
+    let now = core.env.now();
+    let mut quiet = core.scheduler.quiet.lock();
+    let mut due = Vec::new();
+    for family in core.families.all().values() {
+        let current = family.peek();
+        if current.active.tombstones() == 0 {
+            quiet.remove(&family.id);
+            continue;
+        }
+        let seen = quiet.entry(family.id).or_insert((0, now));
+        if seen.0 != current.active.entries() {
+            *seen = (current.active.entries(), now);
+        } else if now.saturating_sub(seen.1) >= QUIET {
+            due.push(family.id);
+        }
+    }
+    drop(quiet);
+    if !due.is_empty() && core.health.check().is_ok() {
+        let mut wal = core.wal.lock();
+        // One that fails is tried again at the next look.
+        if let Err(error) = crate::db::write::rotate(core, &mut wal, &due, FlushReason::Quiet) {
+            core.health.note_failure("a quiet memtable", &error);
+        }
+    }
+}
+
 /// A worker's life.
 fn work(core: &Arc<Core>) {
     loop {
@@ -254,7 +354,17 @@ fn work(core: &Arc<Core>) {
                     if let Some(job) = next_job(core, &mut state) {
                         break job;
                     }
-                    state = core.scheduler.work.wait(state);
+                    if looks_at_the_clock(core) {
+                        let (back, timed_out) = core.scheduler.work.wait_timeout(state, CLOCK_LOOK);
+                        state = back;
+                        if timed_out {
+                            drop(state);
+                            close_quiet(core);
+                            state = core.scheduler.state.lock();
+                        }
+                    } else {
+                        state = core.scheduler.work.wait(state);
+                    }
                 } else {
                     state = match planted::is("no-wake-up-after-an-error") {
                         true => core.scheduler.work.wait(state),
@@ -265,6 +375,18 @@ fn work(core: &Arc<Core>) {
         };
         run_guarded(core, job);
     }
+}
+
+/// Whether something may become due by the passing of time alone.
+fn looks_at_the_clock(core: &Core) -> bool {
+    core.families.all().values().any(|family| {
+        let waits = |table: &Arc<TableMeta>| table.expiry.is_some() || table.tombstones > 0;
+        let strategy = family.strategy();
+        strategy.age_max().is_some()
+            || strategy.windows().is_some_and(|windows| windows.ttl.is_some())
+            || family.peek().version.tables().any(waits)
+            || family.peek().active.tombstones() > 0
+    })
 }
 
 /// Runs jobs on the calling thread until there are none, or one fails.
@@ -313,9 +435,8 @@ fn next_job(core: &Core, state: &mut State) -> Option<Job> {
         if state.compactions > 0 && !core.memory.admits(job_bytes(&plan, &family.options)) {
             return None;
         }
-        state.busy.extend(plan.tables().map(|table| table.number));
-        state.compactions += 1;
-        Some(Job::Compact(Arc::clone(family), Box::new(plan)))
+        let taken = state.take(family.id, &plan);
+        taken.then(|| Job::Compact(Arc::clone(family), Box::new(plan)))
     })
 }
 
@@ -376,7 +497,12 @@ pub(crate) fn view<'a>(
     let oldest_snapshot = core.snapshots.oldest();
     let droppable = oldest_snapshot.unwrap_or_else(|| core.visible());
     let droppable = droppable.min(jobs::old_enough(core, family));
-    View { version, busy, now_ms: 0, ages: Ages { droppable, ..Ages::default() } }
+    // As a job sees it: what it would keep is no garbage either.
+    let now_ms = core.clock.before_ms(family.options.gc_grace).unwrap_or(0);
+    let overdue = core.written_before(family.options.tombstone_age);
+    let age_max = family.strategy().age_max();
+    let outlived = age_max.map_or(SeqNo::ZERO, |age| core.written_before(age));
+    View { version, busy, now_ms, ages: Ages { droppable, overdue, outlived } }
 }
 
 /// Whether level 0 is due, and the highest score.

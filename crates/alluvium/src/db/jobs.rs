@@ -448,31 +448,34 @@ fn wait_for_job(core: &Arc<Core>) -> Result<()> {
 pub(crate) fn compact_now(core: &Arc<Core>, family: &Arc<Family>, span: &KeySpan) -> Result<()> {
     flush_now(core, family)?;
     // What is written from here on is not looked at again: it would never end.
-    let written_after = core.new_number();
-    let mut seen = HashSet::new();
+    let mut tried =
+        Tried { written_after: core.new_number(), newest: core.visible(), seen: HashSet::new() };
     loop {
         core.check_open()?;
         core.health.check()?;
         family.check()?;
         let mut waits = false;
-        let claimed = core.scheduler.claim(|busy| {
+        let claimed = core.scheduler.claim(family.id, |busy| {
             // Looked at again under the lock: a job may have ended in between.
             let current = family.peek();
             let picker = background::picker(family);
             let view = |busy| background::view(core, family, &current.version, busy);
-            let pick = |busy| picker.pick_manual(&view(busy), span);
-            let plan = pick(busy).filter(|plan| !is_repeated(plan, written_after, &seen));
-            waits = plan.is_none() && !busy.is_empty() && pick(&Busy::new()).is_some();
+            let pick =
+                |busy| picker.pick_manual(&view(busy), span).filter(|plan| !tried.covers(plan));
+            let plan = pick(busy);
+            // Where a running job is in the way, by its inputs or by what it writes, it ends.
+            waits = !busy.is_empty() && pick(&Busy::new()).is_some();
             plan
         });
         match claimed {
-            Some(plan) => {
-                seen.extend(plan.tables().map(|table| table.number));
-                let result = compact(core, family, &plan);
+            Some(claim) => {
+                tried.seen.extend(claim.plan.tables().map(|table| table.number));
+                let result = compact(core, family, &claim.plan);
                 if planted::is("claim-kept-after-an-error") && result.is_err() {
+                    std::mem::forget(claim);
                     return result;
                 }
-                core.scheduler.release(&plan);
+                drop(claim);
                 result?;
             }
             None if waits => wait_for_job(core)?,
@@ -481,11 +484,28 @@ pub(crate) fn compact_now(core: &Arc<Core>, family: &Arc<Family>, span: &KeySpan
     }
 }
 
-/// Whether `plan` only rewrites what this compaction has written, or tried, already.
-fn is_repeated(plan: &Compaction, written_after: FileNumber, seen: &HashSet<FileNumber>) -> bool {
-    plan.action == Action::Merge
-        && plan.tables().all(|table| table.number > written_after || seen.contains(&table.number))
-        && plan.placed_tables().all(|(level, _)| level == plan.place.level)
+/// What a compaction that somebody asked for has done, so that it ends.
+struct Tried {
+    /// Tables with larger numbers were written behind its beginning.
+    written_after: FileNumber,
+    /// The newest write before it.
+    newest: SeqNo,
+    /// Its inputs so far.
+    seen: HashSet<FileNumber>,
+}
+
+impl Tried {
+    /// Whether `plan` only rewrites what this compaction has written or tried already, or takes
+    /// nothing to the output but what was written since it began.
+    fn covers(&self, plan: &Compaction) -> bool {
+        let is_done = |level: usize, table: &TableMeta| {
+            let is_new = level == 0 && table.smallest_seq > self.newest;
+            let is_own = table.number > self.written_after || self.seen.contains(&table.number);
+            is_new || (is_own && level == plan.place.level)
+        };
+        plan.action == Action::Merge
+            && plan.placed_tables().all(|(level, table)| is_done(level, table))
+    }
 }
 
 /// Takes out every table of `family` all of whose keys lie in `span`, and says how many bytes went.
@@ -501,17 +521,15 @@ pub(crate) fn drop_tables_now(
         core.check_open()?;
         core.health.check()?;
         family.check()?;
-        let claimed = core.scheduler.claim(|busy| {
+        let claimed = core.scheduler.claim(family.id, |busy| {
             compaction::drop_within(
                 &background::view(core, family, &family.peek().version, busy),
                 span,
             )
         });
-        if let Some(plan) = claimed {
-            let result = compact(core, family, &plan);
-            core.scheduler.release(&plan);
-            result?;
-            bytes += plan.input_bytes();
+        if let Some(claim) = claimed {
+            compact(core, family, &claim.plan)?;
+            bytes += claim.plan.input_bytes();
         }
         wait_for_job(core)?;
     }

@@ -25,6 +25,8 @@ pub(crate) enum FlushReason {
     MemtableFull,
     /// The log is over its bound, and the memtable's family holds the oldest of it.
     LogBytes,
+    /// Nothing was written for a while, and its tombstones hold space below.
+    Quiet,
     /// Somebody asked for it.
     Asked,
 }

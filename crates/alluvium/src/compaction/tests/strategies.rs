@@ -374,3 +374,37 @@ fn only_whole_tables_go_and_none_from_over_older_data_that_stays() {
     assert_eq!(within(&tree, 0, 400), [1, 2, 3, 4]);
     assert_eq!(within(&tree, 205, 400), []);
 }
+
+#[test]
+fn fifo_after_another_strategy_brings_nothing_older_to_light() {
+    let mut numbers = Numbers(23);
+    for seed in 0..20 {
+        numbers.0 += seed;
+        let (mut tree, mut model) = (Tree::new(), BTreeMap::new());
+        let before = lossless()[numbers.next(5) as usize];
+        churn(&mut tree, &mut model, &mut numbers, &before, (30 + seed, 900));
+        let strategy = Strategy::Fifo(Fifo { bytes_max: 500 + numbers.next(700), age_max: None });
+        churn(&mut tree, &mut model, &mut numbers, &strategy, (10, 900));
+        for (&key, &seq) in &model {
+            let seen = tree.get(key);
+            assert!(seen.is_none() || seen == Some(seq), "{before:?}: an older version of {key}");
+        }
+    }
+}
+
+#[test]
+fn what_stops_writers_can_be_merged_whatever_its_sizes() {
+    for strategy in lossless() {
+        let (mut tree, picker) = (Tree::new(), strategy.picker(SHAPE));
+        // Sizes that fall and rise, each over the whole range of keys, nothing settled in between.
+        for flush in 0..60u64 {
+            let step = [1, 7, 50, 400][(flush % 4) as usize];
+            let keys: Vec<u64> = (0..=2_000).step_by(step).chain([2_001]).collect();
+            tree.flush(&keys, &strategy);
+            let debt = picker.debt(&tree.version);
+            let (version, busy) = (tree.version.clone(), Busy::new());
+            let due = picker.pick(&view(&version, &busy));
+            assert!(debt.runs < 20 || due.is_some(), "{strategy:?}: {debt:?} and nothing to do");
+        }
+    }
+}

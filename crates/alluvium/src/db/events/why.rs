@@ -20,6 +20,9 @@ pub(crate) fn flush(family: &Family, immutables: &[Arc<Immutable>]) -> String {
         FlushReason::LogBytes => {
             "the log was over its bound, and its oldest data is in this family".to_owned()
         }
+        FlushReason::Quiet => {
+            "nothing was written for a while, and its tombstones hold space below".to_owned()
+        }
         FlushReason::Asked => "somebody asked for it".to_owned(),
     }
 }
