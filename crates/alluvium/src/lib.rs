@@ -49,6 +49,7 @@ mod iter;
 mod memtable;
 mod metrics;
 mod options;
+mod ranges;
 mod sstable;
 mod version;
 mod wal;

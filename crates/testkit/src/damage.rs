@@ -416,6 +416,7 @@ fn victim_run() -> Vec<Operation> {
                 family: (*family).to_owned(),
                 key: key.as_bytes().to_vec(),
                 value: value.map(|value| value.as_bytes().to_vec()),
+                end: None,
             })
             .collect(),
         durability: alluvium::Durability::Disk,

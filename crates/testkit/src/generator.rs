@@ -103,7 +103,20 @@ impl Generator {
     fn change(&mut self) -> Change {
         let (family, key) = (self.family(), self.key());
         let value = (!self.random.one_in(4)).then(|| self.value());
-        Change { family, key, value }
+        let end = (value.is_none() && self.random.one_in(4)).then(|| self.end_behind(&key));
+        Change { family, key, value, end }
+    }
+
+    /// Where a range ends that begins at `key`: often near, now and then before it.
+    fn end_behind(&mut self, key: &[u8]) -> Vec<u8> {
+        match self.random.below(4) {
+            0 => [key, &[0]].concat(),
+            1 => {
+                let more = self.key();
+                [key, &more, &[0xff]].concat()
+            }
+            _ => self.key(),
+        }
     }
 
     fn clock_step(&mut self) -> ClockStep {

@@ -30,7 +30,7 @@ struct Incarnation(u32);
 
 type Data = BTreeMap<Incarnation, Arc<Pairs>>;
 type Catalog = BTreeMap<String, Incarnation>;
-type Resolved = Vec<(Incarnation, Vec<u8>, Option<Vec<u8>>)>;
+type Resolved = Vec<(Incarnation, Change)>;
 
 /// What a crash spares.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -172,7 +172,7 @@ impl Model {
     pub fn begin_write(&mut self, changes: &[Change]) {
         let resolve = |change: &Change| {
             let incarnation = self.catalog[&change.family];
-            (incarnation, change.key.clone(), change.value.clone())
+            (incarnation, change.clone())
         };
         let write: Resolved = changes.iter().map(resolve).collect();
         let before = &self.histories[self.histories.len() - 1];
@@ -313,13 +313,19 @@ impl Model {
 }
 
 fn apply(data: &mut Data, write: &Resolved) {
-    for (incarnation, key, value) in write {
+    for (incarnation, Change { key, value, end, .. }) in write {
         let pairs = Arc::make_mut(data.entry(*incarnation).or_default());
-        match value {
-            Some(value) => pairs.insert(key.clone(), value.clone()),
-            None => pairs.remove(key),
-        };
+        match (value, end) {
+            (Some(value), _) => drop(pairs.insert(key.clone(), value.clone())),
+            (None, Some(end)) => remove_range(pairs, key, end),
+            (None, None) => drop(pairs.remove(key)),
+        }
     }
+}
+
+/// Removes every key from `start` up to `end`, excluded; none where that is the wrong way round.
+pub fn remove_range(pairs: &mut Pairs, start: &[u8], end: &[u8]) {
+    pairs.retain(|key, _| &key[..] < start || &key[..] >= end);
 }
 
 fn visible(catalog: &Catalog, data: &Data) -> State {

@@ -8,8 +8,8 @@ use alluvium::Durability;
 /// The family that every store has.
 pub const DEFAULT_FAMILY: &str = "default";
 
-/// One put (`value`) or delete (no value) of a batch.
-#[derive(Clone, PartialEq, Eq)]
+/// One put (`value`), delete (no value) or range delete (no value, an `end`) of a batch.
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct Change {
     /// The column family's name.
     pub family: String,
@@ -17,6 +17,17 @@ pub struct Change {
     pub key: Vec<u8>,
     /// The value, or none for a delete.
     pub value: Option<Vec<u8>>,
+    /// Of a range delete, where the range ends, excluded; it begins at the key.
+    pub end: Option<Vec<u8>>,
+}
+
+impl Change {
+    /// Whether this is a range delete of an empty range, which writes nothing. A batch of these
+    /// alone promises nothing of the writes before it either.
+    #[must_use]
+    pub fn is_nothing(&self) -> bool {
+        self.value.is_none() && self.end.as_ref().is_some_and(|end| *end <= self.key)
+    }
 }
 
 /// Two ends of a scan.
@@ -158,10 +169,13 @@ pub enum Operation {
 
 impl fmt::Debug for Change {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Change { family, key, value } = self;
-        match value {
-            Some(value) => write!(f, "{family}: put {} = {}", Short(key), Short(value)),
-            None => write!(f, "{family}: delete {}", Short(key)),
+        let Change { family, key, value, end } = self;
+        match (value, end) {
+            (Some(value), _) => write!(f, "{family}: put {} = {}", Short(key), Short(value)),
+            (None, Some(end)) => {
+                write!(f, "{family}: delete range {} to {}", Short(key), Short(end))
+            }
+            (None, None) => write!(f, "{family}: delete {}", Short(key)),
         }
     }
 }

@@ -216,6 +216,7 @@ impl Session {
             value: change.value.map(|value| self.model.settled(value)),
             ..change
         };
+        let known = known.filter(|change| !change.is_nothing());
         let known: Vec<Change> = known.map(settled).collect();
         if known.is_empty() {
             // Writes nothing, and so says nothing of the writes before it.
@@ -223,27 +224,30 @@ impl Session {
         }
         self.model.begin_write(&known);
         let result = match (&known[..], durability == self.options.durability) {
-            ([Change { family, key, value }], true) if self.expiry_of(value).is_none() => {
+            ([Change { family, key, value, end }], true) if self.expiry_of(value).is_none() => {
                 let family = &self.handles[family];
-                match value {
-                    Some(value) => family.put(key, value),
-                    None => family.delete(key),
+                match (value, end) {
+                    (Some(value), _) => family.put(key, value),
+                    (None, Some(end)) => family.delete_range(key, end),
+                    (None, None) => family.delete(key),
                 }
             }
             _ => {
                 let mut batch = WriteBatch::new();
-                for Change { family, key, value } in &known {
+                for Change { family, key, value, end } in &known {
                     let in_default = family == DEFAULT_FAMILY;
                     let family = &self.handles[family];
                     let expiry = self.expiry_of(value);
-                    match value {
-                        Some(value) if expiry.is_some() => {
+                    match (value, end) {
+                        (Some(value), _) if expiry.is_some() => {
                             put_expiring(&mut batch, family, key, value, expiry);
                         }
-                        Some(value) if in_default => batch.put(key, value),
-                        Some(value) => batch.put_in(family, key, value),
-                        None if in_default => batch.delete(key),
-                        None => batch.delete_in(family, key),
+                        (Some(value), _) if in_default => batch.put(key, value),
+                        (Some(value), _) => batch.put_in(family, key, value),
+                        (None, Some(end)) if in_default => batch.delete_range(key, end),
+                        (None, Some(end)) => batch.delete_range_in(family, key, end),
+                        (None, None) if in_default => batch.delete(key),
+                        (None, None) => batch.delete_in(family, key),
                     }
                 }
                 self.db().write_with(batch, &WriteOptions { durability })

@@ -2,6 +2,8 @@
 //! operation finds more than long and random (the result of CrashMonkey, OSDI 2018); a few
 //! generated ones are added for what nobody thought of.
 
+mod ranges;
+
 use alluvium::{Durability, Options};
 
 use crate::configs::tiny;
@@ -44,6 +46,7 @@ impl Script {
                     family: (*family).to_owned(),
                     key: key.as_bytes().to_vec(),
                     value: Some(value),
+                    end: None,
                 }
             })
             .collect();
@@ -63,7 +66,7 @@ impl Script {
         let change = |(family, key): &(&str, &str)| Change {
             family: (*family).to_owned(),
             key: key.as_bytes().to_vec(),
-            value: None,
+            ..Change::default()
         };
         let changes = keys.iter().map(change).collect();
         self.run.push(Operation::Write { changes, durability });
@@ -146,6 +149,7 @@ pub fn all() -> Vec<Workload> {
     all.extend(edge_workloads());
     all.extend(flush_workloads());
     all.extend(compaction_workloads());
+    all.extend(ranges::range_workloads());
     all.extend(level_workloads());
     all.extend(worker_workloads());
     all.extend(family_workloads());
@@ -406,6 +410,7 @@ fn edge_workloads() -> Vec<Workload> {
         family: DEFAULT_FAMILY.to_owned(),
         key: key.as_bytes().to_vec(),
         value: Some(Vec::new()),
+        end: None,
     };
     let no_values = Operation::Write { changes: vec![nothing(""), nothing("a")], durability: disk };
     vec![

@@ -14,11 +14,11 @@ const FOOTER_BYTES: usize = 96;
 
 fn put(family: &str, key: String, value: String) -> Change {
     let (key, value) = (key.into_bytes(), Some(value.into_bytes()));
-    Change { family: family.to_owned(), key, value }
+    Change { family: family.to_owned(), key, value, end: None }
 }
 
 fn delete(family: &str, key: String) -> Change {
-    Change { family: family.to_owned(), key: key.into_bytes(), value: None }
+    Change { family: family.to_owned(), key: key.into_bytes(), ..Change::default() }
 }
 
 fn write(changes: Vec<Change>) -> Operation {

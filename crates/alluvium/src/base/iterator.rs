@@ -1,6 +1,7 @@
 //! The one iterator of the engine's inside: a cursor over encoded internal keys in their ordering.
 
 use crate::base::error::Result;
+use crate::base::key::SeqNo;
 
 /// A cursor over entries in the ordering of [`crate::base::key::compare`].
 ///
@@ -25,6 +26,17 @@ pub trait InternalIterator: Send {
     fn next(&mut self) -> Result<()>;
     /// Moves to the entry before. Must be `valid`.
     fn prev(&mut self) -> Result<()>;
+    /// Moves to the first entry at or behind `target`, if none from here up to there is as new as
+    /// `seq`: whoever scans knows that all older ones there are hidden. May do nothing, or go a
+    /// part of the way. Must be `valid`, on an entry before `target`, and not have moved backwards
+    /// last.
+    fn skip_forward(&mut self, _target: &[u8], _seq: SeqNo) -> Result<()> {
+        Ok(())
+    }
+    /// As [`Self::skip_forward`], backwards: to the last entry at or before `target`.
+    fn skip_backward(&mut self, _target: &[u8], _seq: SeqNo) -> Result<()> {
+        Ok(())
+    }
     /// The encoded internal key. Must be `valid`.
     fn key(&self) -> &[u8];
     /// The value. Must be `valid`.

@@ -11,6 +11,10 @@ use std::cmp::Ordering;
 /// Bytes of the trailer behind the user key.
 pub const TRAILER_BYTES: usize = 8;
 
+/// The trailer of an upper bound that is excluded: such a bound stands behind every entry of
+/// smaller user keys, and before every entry of its own.
+pub const EXCLUDED_TRAILER: u64 = u64::MAX;
+
 /// A sequence number: the place of one operation in the store's single history. At most 2^56 - 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct SeqNo(u64);
@@ -63,7 +67,8 @@ pub enum ValueKind {
     Put = 1,
     /// Reserved: an operand for a merge operator.
     Merge = 2,
-    /// Reserved: a tombstone for a range of keys.
+    /// A range tombstone: hides every older version of every key from its own key up to its value,
+    /// which is a key too and excluded. Never among the point entries of a memtable or a table.
     RangeDelete = 3,
     /// Reserved: a tombstone that meets exactly one put.
     SingleDelete = 4,
@@ -81,6 +86,7 @@ impl ValueKind {
         match byte {
             0 => Some(ValueKind::Delete),
             1 => Some(ValueKind::Put),
+            3 => Some(ValueKind::RangeDelete),
             6 => Some(ValueKind::PutExpiring),
             _ => None,
         }
@@ -89,7 +95,7 @@ impl ValueKind {
     /// Whether a value stands behind the key in a batch.
     #[must_use]
     pub fn has_value(self) -> bool {
-        matches!(self, ValueKind::Put | ValueKind::PutExpiring)
+        matches!(self, ValueKind::Put | ValueKind::RangeDelete | ValueKind::PutExpiring)
     }
 
     /// The kind in a word or two, for people.
@@ -98,6 +104,7 @@ impl ValueKind {
         match self {
             ValueKind::Put => "put",
             ValueKind::Delete => "delete",
+            ValueKind::RangeDelete => "delete range",
             ValueKind::PutExpiring => "put expiring",
             _ => "reserved",
         }
@@ -123,10 +130,26 @@ pub fn trailer_seq(trailer: u64) -> SeqNo {
     SeqNo(trailer >> 8)
 }
 
-/// The kind in a trailer, or `None` when it is unknown or reserved.
+/// The kind in the trailer of a point entry, or `None` when it is unknown, reserved, or that of a
+/// range tombstone, which stands apart from the point entries.
 #[must_use]
 pub fn trailer_kind(trailer: u64) -> Option<ValueKind> {
-    ValueKind::from_byte((trailer & 0xff) as u8)
+    let kind = ValueKind::from_byte((trailer & 0xff) as u8);
+    kind.filter(|kind| *kind != ValueKind::RangeDelete)
+}
+
+/// Whether a table's lower bound may have this trailer: that of an entry, or of a range tombstone
+/// that begins there.
+#[must_use]
+pub fn is_lower_bound(trailer: u64) -> bool {
+    ValueKind::from_byte((trailer & 0xff) as u8).is_some()
+}
+
+/// Whether a table's upper bound may have this trailer: that of an entry, or
+/// [`EXCLUDED_TRAILER`] where a range tombstone ends there.
+#[must_use]
+pub fn is_upper_bound(trailer: u64) -> bool {
+    trailer == EXCLUDED_TRAILER || trailer_kind(trailer).is_some()
 }
 
 /// Appends the encoded internal key to `out`.
@@ -136,7 +159,6 @@ pub fn encode_into(out: &mut Vec<u8>, user_key: &[u8], trailer: u64) {
 }
 
 /// The encoded internal key.
-#[cfg(test)]
 #[must_use]
 pub fn encode(user_key: &[u8], trailer: u64) -> Vec<u8> {
     let mut out = Vec::with_capacity(user_key.len() + TRAILER_BYTES);
@@ -186,6 +208,68 @@ pub fn compare(a: &[u8], b: &[u8]) -> Ordering {
     let (a_key, a_trailer) = split(a);
     let (b_key, b_trailer) = split(b);
     a_key.cmp(b_key).then_with(|| b_trailer.cmp(&a_trailer))
+}
+
+/// Where a range of user keys ends. Of two ends at one key the excluded one comes first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct KeyEnd<'a> {
+    /// The key.
+    pub key: &'a [u8],
+    /// Whether the key itself belongs to the range.
+    pub included: bool,
+}
+
+impl KeyEnd<'_> {
+    /// Whether the range ends before `user_key`, which is then not in it.
+    #[must_use]
+    #[inline]
+    pub fn is_before(self, user_key: &[u8]) -> bool {
+        if self.included { self.key < user_key } else { self.key <= user_key }
+    }
+
+    /// The same end, owned.
+    #[must_use]
+    pub fn to_owned(self) -> KeyEndBuf {
+        KeyEndBuf { key: self.key.to_vec(), included: self.included }
+    }
+}
+
+impl<'a, K: AsRef<[u8]> + ?Sized> From<&'a K> for KeyEnd<'a> {
+    /// The key is included.
+    #[inline]
+    fn from(key: &'a K) -> KeyEnd<'a> {
+        KeyEnd { key: key.as_ref(), included: true }
+    }
+}
+
+impl<'a> From<&'a KeyEndBuf> for KeyEnd<'a> {
+    #[inline]
+    fn from(end: &'a KeyEndBuf) -> KeyEnd<'a> {
+        KeyEnd { key: &end.key, included: end.included }
+    }
+}
+
+/// A [`KeyEnd`] that owns its key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeyEndBuf {
+    key: Vec<u8>,
+    included: bool,
+}
+
+impl KeyEndBuf {
+    /// The key.
+    #[must_use]
+    pub fn into_key(self) -> Vec<u8> {
+        self.key
+    }
+}
+
+/// Where a table of this upper bound, an encoded internal key, ends. Panics as [`split`] does.
+#[must_use]
+#[inline]
+pub fn end_of(upper_bound: &[u8]) -> KeyEnd<'_> {
+    let (key, trailer) = split(upper_bound);
+    KeyEnd { key, included: trailer != EXCLUDED_TRAILER }
 }
 
 #[cfg(test)]

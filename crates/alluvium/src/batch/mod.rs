@@ -12,7 +12,9 @@
 //!                 1       kind (ValueKind)
 //!                 varint  column family
 //!                 varint  key length, then the key
-//!                 varint  value length, then the value    only for kinds that have one
+//!                 varint  value length, then the value    only for kinds that have one: of a range
+//!                                                         delete, the key where the range ends,
+//!                                                         excluded
 //! ```
 //!
 //! Integers are little-endian. The decoder trusts nothing: the bytes come from disk.
@@ -92,6 +94,21 @@ impl BatchBuffer {
     /// Adds a delete.
     pub(crate) fn delete(&mut self, family: ColumnFamilyId, key: &[u8]) {
         self.begin(ValueKind::Delete, family, key, 0);
+    }
+
+    /// Adds a delete of every key from `start` up to `end`, which is excluded. A range that is
+    /// empty or the wrong way round holds no key: nothing is added.
+    pub(crate) fn delete_range(&mut self, family: ColumnFamilyId, start: &[u8], end: &[u8]) {
+        if self.error.is_none() && end.len() > KEY_BYTES_MAX {
+            self.error = limit_breach(end.len(), 0, 0, 0);
+        }
+        if start >= end {
+            return;
+        }
+        self.begin(ValueKind::RangeDelete, family, start, end.len());
+        if self.error.is_none() {
+            put_prefixed(&mut self.bytes, end);
+        }
     }
 
     fn begin(&mut self, kind: ValueKind, family: ColumnFamilyId, key: &[u8], value_bytes: usize) {
@@ -183,7 +200,7 @@ pub(crate) struct Operation<'a> {
     pub(crate) kind: ValueKind,
     pub(crate) family: ColumnFamilyId,
     pub(crate) key: &'a [u8],
-    /// Empty for a delete.
+    /// Empty for a delete; where the range ends for a range delete, behind `key`.
     pub(crate) value: &'a [u8],
 }
 
@@ -256,15 +273,12 @@ fn take_operation<'a>(input: &mut &'a [u8]) -> Option<Operation<'a>> {
     let family = ColumnFamilyId(take_varint32(input)?);
     let key = take_prefixed(input)?;
     let value = if kind.has_value() { take_prefixed(input)? } else { &[] };
-    if kind == ValueKind::PutExpiring && value.len() < EXPIRY_BYTES {
-        return None;
-    }
-    (key.len() <= KEY_BYTES_MAX && value.len() <= VALUE_BYTES_MAX).then_some(Operation {
-        kind,
-        family,
-        key,
-        value,
-    })
+    let fits = match kind {
+        ValueKind::RangeDelete => value.len() <= KEY_BYTES_MAX && key < value,
+        ValueKind::PutExpiring => (EXPIRY_BYTES..=VALUE_BYTES_MAX).contains(&value.len()),
+        _ => value.len() <= VALUE_BYTES_MAX,
+    };
+    (key.len() <= KEY_BYTES_MAX && fits).then_some(Operation { kind, family, key, value })
 }
 
 #[cfg(test)]

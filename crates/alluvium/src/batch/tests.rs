@@ -1,3 +1,5 @@
+//! Batches: the bytes that they are, and bytes that are none.
+
 use proptest::prelude::*;
 
 use super::*;
@@ -39,6 +41,39 @@ fn a_key_over_the_limit_is_refused_when_the_batch_is_checked() {
     assert!(matches!(batch.check(), Err(Error::InvalidArgument { .. })));
     batch.clear();
     assert!(batch.check().is_ok());
+}
+
+#[test]
+fn a_range_delete_is_its_start_and_its_end_and_an_empty_one_is_nothing() {
+    let mut batch = BatchBuffer::new();
+    batch.delete_range(ColumnFamilyId(2), b"ab", b"b");
+    batch.delete_range(ColumnFamilyId(2), b"b", b"b");
+    batch.delete_range(ColumnFamilyId(2), b"c", b"b");
+    assert!(batch.check().is_ok());
+    let payload = batch.seal(SeqNo::new(1), SeqNo::ZERO);
+    assert_eq!(payload[16..], [1, 0, 0, 0, 3, 2, 2, b'a', b'b', 1, b'b']);
+    let only = batch.operations().next().unwrap().unwrap();
+    assert_eq!((only.kind, only.key, only.value), (ValueKind::RangeDelete, &b"ab"[..], &b"b"[..]));
+}
+
+#[test]
+fn a_range_delete_that_no_writer_writes_is_refused() {
+    let sealed = |operation: &[u8]| {
+        let mut payload = vec![0; HEADER_BYTES];
+        payload[16] = 1;
+        payload.extend_from_slice(operation);
+        BatchView::parse(&payload).unwrap().operations().all(|operation| operation.is_ok())
+    };
+    assert!(sealed(&[3, 0, 1, b'a', 1, b'b']));
+    assert!(!sealed(&[3, 0, 1, b'b', 1, b'b']), "an empty range");
+    assert!(!sealed(&[3, 0, 1, b'c', 1, b'b']), "the wrong way round");
+    assert!(!sealed(&[3, 0, 1, b'a']), "no end");
+    let mut long = vec![3, 0, 1, b'a'];
+    put_prefixed(&mut long, &vec![b'b'; KEY_BYTES_MAX + 1]);
+    assert!(!sealed(&long), "an end over the limit of a key");
+    let mut batch = BatchBuffer::new();
+    batch.delete_range(ColumnFamilyId(0), b"a", &vec![b'b'; KEY_BYTES_MAX + 1]);
+    assert!(matches!(batch.check(), Err(Error::InvalidArgument { .. })));
 }
 
 proptest! {

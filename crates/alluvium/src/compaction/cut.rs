@@ -8,7 +8,8 @@
 //! # Invariants
 //!
 //! The parts are in order, share no user key, and together cover every key. A cut is at a user key,
-//! so that all versions of a key are in one part.
+//! so that all versions of a key are in one part; each part takes of a range tombstone what lies
+//! between its keys.
 
 use std::collections::BTreeSet;
 
@@ -20,10 +21,8 @@ use crate::compaction::{Action, Compaction};
 pub(crate) fn cut(plan: &Compaction, parts_max: usize, part_bytes_min: u64) -> Vec<Part> {
     let total = plan.input_bytes();
     let parts = (total / part_bytes_min.max(1)).min(parts_max as u64);
-    // A range tombstone would have to be cut, too.
-    let ranges = plan.tables().any(|table| table.range_tombstones > 0);
-    // Nor is a merge cut twice: by keys and by time windows.
-    if parts < 2 || plan.action != Action::Merge || ranges || plan.windows.is_some() {
+    // No merge is cut twice: by keys and by time windows.
+    if parts < 2 || plan.action != Action::Merge || plan.windows.is_some() {
         return vec![Part::default()];
     }
     let cuts = cuts(plan, parts);

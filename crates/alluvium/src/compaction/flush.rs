@@ -2,8 +2,8 @@
 //!
 //! Several memtables are merged into one table in a single pass, or into one table a time window.
 //! Versions that no snapshot can see are dropped on the way (a key overwritten a thousand times a
-//! second leaves one entry); tombstones stay, because older data may lie below, and entries that
-//! have expired become such.
+//! second leaves one entry); tombstones stay, because older data may lie below, and so do range
+//! tombstones; entries that have expired become tombstones.
 
 use std::sync::Arc;
 
@@ -12,12 +12,14 @@ use crate::base::iterator::InternalIterator;
 use crate::base::key;
 use crate::base::planted;
 use crate::compaction::WindowSplit;
+use crate::compaction::covered::Covered;
 use crate::compaction::job::{JobContext, JobOutput};
 use crate::compaction::outputs::Outputs;
 use crate::compaction::pace::Meter;
 use crate::compaction::retain::{Retain, Verdict};
 use crate::iter::merging::MergingIterator;
 use crate::memtable::Memtable;
+use crate::ranges::Fragments;
 use crate::sstable::TableOptions;
 
 /// Writes `memtables` as one table, or as one for each time window; none when nothing survives. On
@@ -53,6 +55,9 @@ fn write(
         .map(|memtable| Box::new(memtable.iter()) as Box<dyn InternalIterator>)
         .collect();
     let mut source = MergingIterator::new(sources);
+    let ranges: Vec<_> = memtables.iter().filter_map(|memtable| memtable.ranges()).collect();
+    let ranges = Fragments::merged(ranges.iter().map(|ranges| &**ranges));
+    let mut covered = Covered::new(ranges, retain, |_, _, _| true);
     let mut is_first = true;
     loop {
         let mut retain = retain.clone();
@@ -71,13 +76,14 @@ fn write(
                     }
                     None => Verdict::Keep,
                 };
+                let verdict = covered.judge(verdict, user_key, seq);
                 outputs.add(window, verdict, source.key(), source.value(), output)?;
             }
             let bytes = source.key().len() + source.value().len();
             source.next()?;
             meter.entry(bytes, true)?;
         }
-        if !outputs.end_pass(output)? {
+        if !outputs.end_pass(&mut covered, output)? {
             return Ok(());
         }
         is_first = false;

@@ -12,9 +12,10 @@ use crate::base::error::{Error, Result};
 use crate::base::file::{FileId, FileNumber};
 use crate::base::iterator::InternalIterator;
 use crate::base::key;
-use crate::base::key::SeqNo;
+use crate::base::key::{KeyEnd, SeqNo};
 use crate::base::planted;
 use crate::base::sync::atomic::{AtomicBool, Ordering};
+use crate::compaction::covered::Covered;
 use crate::compaction::outputs::Outputs;
 use crate::compaction::pace::{Meter, Pace};
 use crate::compaction::reclaim::shares_times;
@@ -24,6 +25,7 @@ use crate::compaction::{Compaction, RunTables};
 use crate::env::Env;
 use crate::iter::concat::ConcatIterator;
 use crate::iter::merging::MergingIterator;
+use crate::ranges::Fragments;
 use crate::sstable::{ReadPurpose, TableCache, TableOptions, TableSummary, TableWriter};
 use crate::version::{Level, Run, TableMeta, Version};
 
@@ -136,6 +138,14 @@ pub(crate) fn run(context: &JobContext<'_>, work: Work<'_>, part: &Part) -> Resu
     }
 }
 
+/// The range tombstones of all inputs.
+fn ranges_of(context: &JobContext<'_>, plan: &Compaction) -> Result<Fragments> {
+    let with_ranges = plan.tables().filter(|table| table.range_tombstones > 0);
+    let opened: Vec<_> =
+        with_ranges.map(|table| context.tables.open(&table.handle)).collect::<Result<_>>()?;
+    Ok(Fragments::merged(opened.iter().map(|table| table.ranges())))
+}
+
 /// What is written was read: entries that a table cannot hold (out of order, of an unknown kind)
 /// come from an input that should not have held them, and that is damage, whatever its checksums
 /// say.
@@ -193,8 +203,13 @@ struct Pass {
 
 impl Merge<'_> {
     fn run(&self, output: &mut JobOutput, part: &Part) -> Result<()> {
-        let mut source = self.open_inputs()?;
         let mut outputs = Outputs::new(self.context, self.table_options, self.plan.windows);
+        let older = OlderRuns::beside(self.version, self.plan);
+        let ranges = ranges_of(self.context, self.plan)?;
+        let ranges = ranges.within(part.low.as_deref(), part.high.as_deref());
+        let mut covered =
+            Covered::new(ranges, self.retain, |start, end, seq| older.may_hold_in(start, end, seq));
+        let mut source = self.open_inputs(&covered, output)?;
         let mut meter = Meter::new(self.context.pace);
         let mut is_first = true;
         loop {
@@ -207,12 +222,12 @@ impl Merge<'_> {
             part.seek_to_first(&mut source)?;
             while source.valid() && !part.ends_before(source.key()) {
                 let dropped = output.entries_dropped;
-                self.step(&mut source, &mut pass, &mut outputs, output)?;
+                self.step(&mut source, &mut pass, (&mut outputs, &mut covered), output)?;
                 let bytes = source.key().len() + source.value().len();
                 source.next()?;
                 meter.entry(bytes, output.entries_dropped == dropped)?;
             }
-            if !outputs.end_pass(output)? {
+            if !outputs.end_pass(&mut covered, output)? {
                 return Ok(());
             }
             is_first = false;
@@ -225,7 +240,7 @@ impl Merge<'_> {
         &self,
         source: &mut MergingIterator,
         pass: &mut Pass,
-        outputs: &mut Outputs<'_>,
+        (outputs, covered): (&mut Outputs<'_>, &mut Covered),
         output: &mut JobOutput,
     ) -> Result<()> {
         output.steps += 1;
@@ -243,25 +258,34 @@ impl Merge<'_> {
         if (pass.retain.is_new_key(user_key) || planted::is("table-cut-inside-a-key"))
             && pass.split.before(user_key, outputs.bytes(window))
         {
-            outputs.cut(window, output)?;
+            outputs.cut(window, user_key, covered, output)?;
             if planted::is("entry-lost-at-a-cut") {
                 return Ok(());
             }
         }
-        let verdict = judge(pass, user_key, trailer, source.value())?;
+        let verdict = judge(pass, covered, (user_key, trailer), source.value())?;
         outputs.add(window, verdict, source.key(), source.value(), output)
     }
 
-    /// The inputs as one iterator.
-    fn open_inputs(&self) -> Result<MergingIterator> {
+    /// The inputs as one iterator, but for the tables all of whose entries a range tombstone hides:
+    /// these count as read and dropped.
+    fn open_inputs(&self, covered: &Covered, output: &mut JobOutput) -> Result<MergingIterator> {
         let tables = self.context.tables;
         let mut sources: Vec<Box<dyn InternalIterator>> = Vec::new();
         for input in &self.plan.inputs {
-            if let [table] = input.tables.as_slice() {
+            let mut chosen = input.tables.clone();
+            chosen.retain(|table| {
+                let hidden = covered.hides(table);
+                let entries = if hidden { table.entries } else { 0 };
+                output.entries_read += entries;
+                output.entries_dropped += entries;
+                !hidden
+            });
+            if let [table] = chosen.as_slice() {
                 let table = tables.open(&table.handle)?;
                 sources.push(Box::new(table.iter(ReadPurpose::Compaction)));
             } else {
-                let run = RunTables::Chosen(input.tables.clone());
+                let run = RunTables::Chosen(chosen);
                 let run = ConcatIterator::new(run, Arc::clone(tables), ReadPurpose::Compaction);
                 sources.push(Box::new(run));
             }
@@ -270,13 +294,19 @@ impl Merge<'_> {
     }
 }
 
-fn judge(pass: &mut Pass, user_key: &[u8], trailer: u64, value: &[u8]) -> Result<Verdict> {
+fn judge(
+    pass: &mut Pass,
+    covered: &Covered,
+    (user_key, trailer): (&[u8], u64),
+    value: &[u8],
+) -> Result<Verdict> {
     let seq = key::trailer_seq(trailer);
     let kind = key::trailer_kind(trailer).ok_or_else(|| {
         Error::invalid(format!("entry of unknown kind {} in a compaction", trailer & 0xff))
     })?;
     let older = &mut pass.older;
-    Ok(pass.retain.judge(user_key, seq, kind, value, || !older.may_hold(user_key, seq)))
+    let verdict = pass.retain.judge(user_key, seq, kind, value, || !older.may_hold(user_key, seq));
+    Ok(covered.judge(verdict, user_key, seq))
 }
 
 /// What may hold versions of a key that are older than a plan's: every sorted run below its output,
@@ -297,15 +327,28 @@ impl OlderRuns {
             !chosen.contains(&table.number) && shares_times(table.times, times)
         };
         let left = |run: &Arc<Run>| -> Vec<Arc<TableMeta>> {
-            run.tables().iter().filter(may_share).cloned().collect()
+            // A table of range tombstones alone holds nothing that had to stay hidden.
+            let tables = run.tables().iter().filter(|table| table.entries > 0);
+            tables.filter(may_share).cloned().collect()
         };
         OlderRuns(beside.iter().chain(below).map(|run| (left(run), 0)).collect())
+    }
+
+    /// Whether any table can hold something older than `seq` from `start` up to `end`, excluded.
+    fn may_hold_in(&self, start: &[u8], end: &[u8], seq: SeqNo) -> bool {
+        let end = KeyEnd { key: end, included: false };
+        self.0.iter().any(|(tables, _)| {
+            let first = tables.partition_point(|table| table.end().is_before(start));
+            let overlapping =
+                tables[first..].iter().take_while(|t| !end.is_before(t.smallest_user_key()));
+            { overlapping }.any(|table| table.smallest_seq < seq)
+        })
     }
 
     /// Whether any table can hold a version of `user_key` that is older than `seq`.
     pub(crate) fn may_hold(&mut self, user_key: &[u8], seq: SeqNo) -> bool {
         self.0.iter_mut().any(|(tables, at)| {
-            while tables.get(*at).is_some_and(|table| table.largest_user_key() < user_key) {
+            while tables.get(*at).is_some_and(|table| table.end().is_before(user_key)) {
                 *at += 1;
             }
             tables.get(*at).is_some_and(|table| {

@@ -363,7 +363,22 @@ pub(super) fn pick_expired(view: &View<'_>) -> Option<Compaction> {
         .collect();
     spare_covering(view.version, &mut gone);
     let inputs = gone.into_iter().map(|(level, table)| one_table(level, table));
-    drop_plan(inputs.collect(), Reason::Expired)
+    drop_plan(inputs.collect(), Reason::Expired).or_else(|| pick_spent(view))
+}
+
+/// Tables of range tombstones alone that have nothing left to hide, and need not stay for a
+/// snapshot or their grace.
+fn pick_spent(view: &View<'_>) -> Option<Compaction> {
+    let levels = view.version.levels().enumerate();
+    let placed = levels.flat_map(|(level, of)| of.tables().iter().map(move |table| (level, table)));
+    let spent = placed.filter(|(level, table)| {
+        table.entries == 0
+            && view.is_free(table)
+            && table.largest_seq <= view.ages.droppable
+            && reclaim::older_overlapping(view.version, *level, table).is_empty()
+    });
+    let inputs: Vec<Input> = spent.map(|(level, table)| one_table(level, table)).collect();
+    drop_plan(inputs, Reason::Tombstones)
 }
 
 /// A plan that drops `inputs`, where there are any.

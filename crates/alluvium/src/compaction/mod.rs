@@ -5,10 +5,12 @@
 //! with tables that exist only as metadata, and a simulator can run it over any size of store. Each
 //! [`strategy`] is one picker over the same plans.
 //! [`job`] carries a plan out, or a part of it that [`cut`] made; [`pace`] is how it is held back;
-//! [`retain`] decides which entries survive; [`split`] where one output
-//! ends; [`order`] holds every plan against the one rule that keeps newer data above older;
-//! [`flush`] turns immutable memtables into tables of level 0.
+//! [`retain`] decides which entries survive, [`covered`] which of them range tombstones cover and
+//! what becomes of those; [`split`] where one output ends; [`order`] holds every plan against the
+//! one rule that keeps newer data above older; [`flush`] turns immutable memtables into tables of
+//! level 0.
 
+pub(crate) mod covered;
 pub(crate) mod cut;
 mod fifo;
 pub(crate) mod flush;
@@ -30,7 +32,7 @@ use std::sync::Arc;
 
 use crate::base::event_time::EventTime;
 use crate::base::file::FileNumber;
-use crate::base::key::{self, SeqNo};
+use crate::base::key::{KeyEnd, KeyEndBuf, SeqNo};
 use crate::base::limits::LEVELS;
 use crate::iter::concat::SortedTables;
 use crate::sstable::TableHandle;
@@ -209,12 +211,13 @@ impl Compaction {
         })
     }
 
-    /// The keys between which it writes to a deeper level.
+    /// The keys between which it writes to a deeper level, both included.
     pub(crate) fn output_range(&self) -> Option<(Vec<u8>, Vec<u8>)> {
         if self.place.level == 0 || self.action == Action::Drop {
             return None;
         }
-        user_key_range(self.tables())
+        let (low, end) = user_key_range(self.tables())?;
+        Some((low, end.into_key()))
     }
 
     /// Itself, where none of its tables is busy.
@@ -307,8 +310,11 @@ impl KeySpan {
     pub(crate) fn holds(&self, table: &TableMeta) -> bool {
         let bounds = (self.lower.as_ref(), self.upper.as_ref());
         let bounds = (bounds.0.map(Vec::as_slice), bounds.1.map(Vec::as_slice));
+        let largest = table.largest_user_key();
+        let ends_with_it = matches!(bounds.1, Bound::Excluded(upper) if upper == largest);
         RangeBounds::<[u8]>::contains(&bounds, table.smallest_user_key())
-            && RangeBounds::<[u8]>::contains(&bounds, table.largest_user_key())
+            && (RangeBounds::<[u8]>::contains(&bounds, largest)
+                || (ends_with_it && !table.end().included && largest > table.smallest_user_key()))
     }
 }
 
@@ -353,20 +359,20 @@ pub(crate) trait CompactionPicker {
     fn debt(&self, version: &Version) -> Debt;
 }
 
-/// The smallest and largest user keys over `tables`; `None` when there are none.
+/// The smallest user key over `tables`, and where the last of them ends; `None` when there are
+/// none.
 pub(crate) fn user_key_range<'a>(
     tables: impl IntoIterator<Item = &'a Arc<TableMeta>>,
-) -> Option<(Vec<u8>, Vec<u8>)> {
-    let mut range: Option<(&[u8], &[u8])> = None;
+) -> Option<(Vec<u8>, KeyEndBuf)> {
+    let mut range: Option<(&[u8], KeyEnd<'_>)> = None;
     for table in tables {
-        let smallest = key::user_key(&table.smallest);
-        let largest = key::user_key(&table.largest);
+        let (smallest, end) = (table.smallest_user_key(), table.end());
         range = Some(match range {
-            None => (smallest, largest),
-            Some((low, high)) => (low.min(smallest), high.max(largest)),
+            None => (smallest, end),
+            Some((low, high)) => (low.min(smallest), high.max(end)),
         });
     }
-    range.map(|(low, high)| (low.to_vec(), high.to_vec()))
+    range.map(|(low, high)| (low.to_vec(), high.to_owned()))
 }
 
 /// The tables of a sorted run of a version, or some of them, to iterate over.
@@ -374,6 +380,8 @@ pub(crate) fn user_key_range<'a>(
 pub(crate) enum RunTables {
     /// A whole run.
     Run(Arc<Run>),
+    /// Those tables of a run that hold range tombstones.
+    Ranges(Arc<Run>),
     /// Chosen tables, ascending and without overlap.
     Chosen(Vec<Arc<TableMeta>>),
 }
@@ -382,6 +390,7 @@ impl RunTables {
     fn tables(&self) -> &[Arc<TableMeta>] {
         match self {
             RunTables::Run(run) => run.tables(),
+            RunTables::Ranges(run) => run.tables_with_ranges(),
             RunTables::Chosen(tables) => tables,
         }
     }
@@ -392,8 +401,16 @@ impl SortedTables for RunTables {
         self.tables().len()
     }
 
+    fn smallest(&self, index: usize) -> &[u8] {
+        &self.tables()[index].smallest
+    }
+
     fn largest(&self, index: usize) -> &[u8] {
         &self.tables()[index].largest
+    }
+
+    fn largest_seq(&self, index: usize) -> SeqNo {
+        self.tables()[index].largest_seq
     }
 
     fn handle(&self, index: usize) -> &Arc<TableHandle> {

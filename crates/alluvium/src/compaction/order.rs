@@ -20,6 +20,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use crate::base::file::FileNumber;
+use crate::base::key::KeyEndBuf;
 use crate::base::limits::LEVELS;
 use crate::compaction::{Action, Compaction, reclaim, user_key_range};
 use crate::version::{TableMeta, Version};
@@ -90,7 +91,7 @@ fn passed_table<'a>(
     if output == 0 {
         return None;
     }
-    let (low, high) = (table.smallest_user_key(), table.largest_user_key());
+    let (low, high) = (table.smallest_user_key(), table.end());
     let blocks = |other: &&Arc<TableMeta>| stays(other) && other.smallest_seq <= table.largest_seq;
     let mut runs = version.level(0).runs().iter();
     runs.find_map(|run| run.overlapping(low, high).iter().find(blocks))
@@ -107,7 +108,7 @@ fn overlap_of_outputs(
         return None;
     }
     // Tables move as they are; a merge may write anywhere between its first key and its last.
-    let ranges: Vec<(Vec<u8>, Vec<u8>)> = match plan.action {
+    let ranges: Vec<(Vec<u8>, KeyEndBuf)> = match plan.action {
         Action::Move => plan.tables().filter_map(|table| user_key_range([table])).collect(),
         _ => user_key_range(plan.tables()).into_iter().collect(),
     };
@@ -120,5 +121,5 @@ fn overlap_of_outputs(
 
 /// The tables of a deeper level that overlap `table`.
 fn overlapping<'a>(version: &'a Version, level: usize, table: &TableMeta) -> &'a [Arc<TableMeta>] {
-    version.level(level).overlapping(table.smallest_user_key(), table.largest_user_key())
+    version.level(level).overlapping(table.smallest_user_key(), table.end())
 }

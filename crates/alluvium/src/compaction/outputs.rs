@@ -4,12 +4,16 @@
 //! the entries of several windows come mixed, and as many tables are written side by side. There
 //! may be any number of windows (a hostile clock is enough), and each open table costs a buffer:
 //! what belongs to a window beyond [`OPEN_MAX`] is left for another pass over the same input.
+//!
+//! Range tombstones are cut where a table ends. Where windows are kept apart they cover keys of any
+//! window, and go into a table of their own, which has no event times and no window.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::base::error::Result;
 use crate::base::key::{self, ValueKind};
 use crate::compaction::WindowSplit;
+use crate::compaction::covered::Covered;
 use crate::compaction::job::{JobContext, JobOutput};
 use crate::compaction::retain::Verdict;
 use crate::sstable::{TableOptions, TableWriter};
@@ -86,10 +90,16 @@ impl<'a> Outputs<'a> {
         self.writer(window).map_or(0, TableWriter::estimated_bytes)
     }
 
-    /// Ends the table of `window`.
-    pub(crate) fn cut(&mut self, window: Option<u64>, output: &mut JobOutput) -> Result<()> {
+    /// Ends the table of `window` before `user_key`.
+    pub(crate) fn cut(
+        &mut self,
+        window: Option<u64>,
+        user_key: &[u8],
+        covered: &mut Covered,
+        output: &mut JobOutput,
+    ) -> Result<()> {
         let full = match window {
-            None => self.single.take(),
+            None => self.add_ranges(covered, Some(user_key), output)?,
             Some(window) => self.open.remove(&window),
         };
         if let Some(full) = full {
@@ -142,8 +152,35 @@ impl<'a> Outputs<'a> {
         Ok(())
     }
 
-    /// Ends every table of this pass; says whether another is needed.
-    pub(crate) fn end_pass(&mut self, output: &mut JobOutput) -> Result<bool> {
+    /// Takes the one table out, with the range tombstones before `end` in it; begins it for them
+    /// where there is none.
+    fn add_ranges(
+        &mut self,
+        covered: &mut Covered,
+        end: Option<&[u8]>,
+        output: &mut JobOutput,
+    ) -> Result<Option<TableWriter>> {
+        let mut writer = self.single.take();
+        for fragment in covered.take_before(end) {
+            let writer = match &mut writer {
+                Some(writer) => writer,
+                None => writer.insert(self.context.begin_table(output, self.options)?),
+            };
+            writer.add_range(&fragment)?;
+        }
+        Ok(writer)
+    }
+
+    /// Ends every table of this pass, the last one with the range tombstones that are left; says
+    /// whether another pass is needed.
+    pub(crate) fn end_pass(
+        &mut self,
+        covered: &mut Covered,
+        output: &mut JobOutput,
+    ) -> Result<bool> {
+        if !self.more {
+            self.single = self.add_ranges(covered, None, output)?;
+        }
         let open = std::mem::take(&mut self.open);
         for writer in self.single.take().into_iter().chain(open.into_values()) {
             output.tables.push(writer.finish()?);

@@ -134,8 +134,8 @@ pub(crate) fn shares_times(one: Option<EventTimes>, other: Option<EventTimes>) -
     }
 }
 
-/// Everything in `version` that is older than `table` and overlaps it: other runs of level 0 that
-/// hold older data, where the table is there, and all deeper levels.
+/// Everything in `version` that holds entries, is older than `table` and overlaps it: other runs
+/// of level 0 that hold older data, where the table is there, and all deeper levels.
 pub(crate) fn older_overlapping(
     version: &Version,
     level: usize,
@@ -157,5 +157,7 @@ pub(crate) fn older_overlapping(
     for deeper in version.levels().skip(level + 1) {
         older.extend_from_slice(deeper.overlapping(low, high));
     }
+    // A table of range tombstones alone holds nothing that could come to light.
+    older.retain(|table| table.entries > 0);
     older
 }

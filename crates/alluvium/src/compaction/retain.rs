@@ -27,6 +27,7 @@
 use crate::base::expiry;
 use crate::base::key::{SeqNo, ValueKind};
 use crate::base::planted;
+use crate::compaction::covered::stripe;
 
 /// What a merge knows of time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -78,6 +79,16 @@ impl Retain {
         Retain { snapshots, now, user_key: Vec::new(), has_key: false, stripe: 0 }
     }
 
+    /// The live snapshots, ascending.
+    pub(crate) fn snapshots(&self) -> &[SeqNo] {
+        &self.snapshots
+    }
+
+    /// Whether a tombstone of this sequence number is old enough to go.
+    pub(crate) fn is_old(&self, seq: SeqNo) -> bool {
+        seq <= self.now.old_seq
+    }
+
     /// Whether `user_key` differs from that of the entry before.
     pub(crate) fn is_new_key(&self, user_key: &[u8]) -> bool {
         !self.has_key || self.user_key != user_key
@@ -94,7 +105,7 @@ impl Retain {
         value: &[u8],
         is_base: impl FnOnce() -> bool,
     ) -> Verdict {
-        let stripe = self.snapshots.partition_point(|&snapshot| snapshot < seq);
+        let stripe = stripe(&self.snapshots, seq);
         if self.is_new_key(user_key) {
             self.user_key.clear();
             self.user_key.extend_from_slice(user_key);
@@ -107,7 +118,7 @@ impl Retain {
         if kind != ValueKind::Delete && !expired {
             return Verdict::Keep;
         }
-        let goes = stripe == 0 && seq <= self.now.old_seq && is_base();
+        let goes = stripe == 0 && self.is_old(seq) && is_base();
         match (expired, goes) {
             (false, true) => Verdict::Drop,
             (false, false) => Verdict::Keep,

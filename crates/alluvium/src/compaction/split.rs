@@ -7,7 +7,6 @@
 
 use std::sync::Arc;
 
-use crate::base::key;
 use crate::version::TableMeta;
 
 /// An output that overlaps this many times its own target below it would be dear to compact on.
@@ -37,7 +36,7 @@ impl Split {
     pub(crate) fn before(&mut self, user_key: &[u8], output_bytes: u64) -> bool {
         let mut passed_boundary = false;
         while let Some(grandparent) = self.grandparents.get(self.at) {
-            if key::user_key(&grandparent.largest) >= user_key {
+            if !grandparent.end().is_before(user_key) {
                 break;
             }
             if output_bytes > 0 {

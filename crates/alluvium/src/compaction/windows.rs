@@ -21,6 +21,11 @@
 //! A window ends `ttl` after its last moment. One plan then drops every table of every such window,
 //! by one edit. Nothing in another window can have been hidden by it.
 //!
+//! # Range tombstones
+//!
+//! They cover keys of any window, and lie in tables of their own. Such a table is merged with all
+//! that it may hide once that pays, and goes when there is nothing left of that.
+//!
 //! # What other strategies left
 //!
 //! Tables whose event times are unknown are rewritten, split by windows; those of deeper levels
@@ -40,7 +45,7 @@ use crate::compaction::{
     Action, Compaction, CompactionPicker, Debt, Input, KeySpan, LevelShape, Reason, TablePlace,
     View, spare_covering,
 };
-use crate::version::{EventTimes, TableMeta, Version, chain};
+use crate::version::{EventTimes, Level, TableMeta, Version, chain};
 
 /// Time-window compaction.
 #[derive(Debug, Clone, Copy)]
@@ -105,6 +110,10 @@ impl WindowsPicker {
         // A run here may hold tables of many windows: what a window's runs are is seen from it
         // alone.
         for table in version.level(0).tables() {
+            if table.entries == 0 {
+                // Range tombstones alone have no time, and belong to no window.
+                continue;
+            }
             match table.times.and_then(|times| self.window_of(times)) {
                 Some(window) => {
                     let groups = windows.entry(window).or_default();
@@ -224,6 +233,25 @@ impl WindowsPicker {
         Some(one(level, table))
     }
 
+    /// A table of range tombstones, and all that it may hide, of whatever window.
+    fn pick_covered(&self, view: &View<'_>) -> Option<Compaction> {
+        let tables = view.version.level(0).tables().iter();
+        let mut ranges = tables.filter(|table| {
+            table.entries == 0 && table.largest_seq <= view.ages.droppable && view.is_free(table)
+        });
+        ranges.find_map(|table| {
+            let hidden = reclaim::older_overlapping(view.version, 0, table);
+            let in_level0 = view.version.levels().skip(1).all(Level::is_empty);
+            let gain = reclaim::gain(view, std::iter::once(table), &hidden, &hidden);
+            if !in_level0 || !gain.pays() || !hidden.iter().all(|table| view.is_free(table)) {
+                return None;
+            }
+            let runs = std::iter::once(Arc::clone(table)).chain(hidden);
+            let runs = runs.map(|table| vec![table]).collect();
+            Some(self.merge_runs(runs, false, Reason::Tombstones))
+        })
+    }
+
     /// A window whose tombstones or expired entries pay for its merge.
     fn pick_reclaim(&self, view: &View<'_>, grouped: &Grouped) -> Option<Compaction> {
         let plans = grouped.windows.values().filter_map(|window| {
@@ -263,6 +291,7 @@ impl CompactionPicker for WindowsPicker {
             .or_else(|| self.pick_unsorted(view, &grouped))
             .or_else(|| pick_expired(view))
             .or_else(|| self.pick_reclaim(view, &grouped))
+            .or_else(|| self.pick_covered(view))
     }
 
     fn pick_manual(&self, view: &View<'_>, span: &KeySpan) -> Option<Compaction> {

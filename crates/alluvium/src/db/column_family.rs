@@ -87,6 +87,17 @@ impl ColumnFamily {
         write::write(&self.shared.core, batch.into_buffer(), self.shared.core.options.durability)
     }
 
+    /// Removes every key from `start` up to `end`, which is excluded: see
+    /// [`crate::Db::delete_range`].
+    ///
+    /// # Errors
+    /// See [`crate::Db::write_with`].
+    pub fn delete_range(&self, start: impl AsRef<[u8]>, end: impl AsRef<[u8]>) -> Result<()> {
+        let mut batch = WriteBatch::new();
+        batch.delete_range_in(self, start, end);
+        write::write(&self.shared.core, batch.into_buffer(), self.shared.core.options.durability)
+    }
+
     /// The value of `key`.
     ///
     /// # Errors

@@ -205,6 +205,32 @@ impl Db {
         self.write(batch)
     }
 
+    /// Removes every key from `start` up to `end`, which is excluded, at the cost of one write
+    /// however many keys there are: see docs/deletes.md. An empty range, or one the wrong way
+    /// round, removes nothing.
+    ///
+    /// ```
+    /// # fn main() -> alluvium::Result<()> {
+    /// # use std::sync::Arc;
+    /// # use alluvium::{Db, Options, env::MemEnv};
+    /// # let db = Db::open_env(Arc::new(MemEnv::new()), Options::default())?;
+    /// for user in ["user:1", "user:2", "zebra"] {
+    ///     db.put(user, "")?;
+    /// }
+    /// db.delete_range("user:", "user;")?;
+    /// assert_eq!(db.scan(..).count(), 1);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// See [`Db::write_with`]. Both ends have the limits of a key.
+    pub fn delete_range(&self, start: impl AsRef<[u8]>, end: impl AsRef<[u8]>) -> Result<()> {
+        let mut batch = WriteBatch::new();
+        batch.delete_range(start, end);
+        self.write(batch)
+    }
+
     /// Writes a batch, all or nothing, with the durability of [`Options::durability`].
     ///
     /// # Errors

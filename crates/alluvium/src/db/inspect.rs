@@ -24,16 +24,16 @@ use crate::wal::{FrameKind, LogKind, LogOpen, LogReader, ReadFrame};
 pub struct Entry {
     /// Its sequence number.
     pub sequence_number: u64,
-    /// `"put"`, `"put expiring"` or `"delete"`.
+    /// `"put"`, `"put expiring"`, `"delete"` or `"delete range"`.
     pub kind: &'static str,
     /// The number of its column family.
     pub column_family: u32,
-    /// The user key.
+    /// The user key; where the range begins for a range delete.
     pub key: Vec<u8>,
     /// When it expires, in milliseconds since 1970 (the greatest number: never); `None` where it
     /// has no such time.
     pub expires_ms: Option<u64>,
-    /// The value; empty for a delete.
+    /// The value; empty for a delete; where the range ends, excluded, for a range delete.
     pub value: Vec<u8>,
 }
 
@@ -181,7 +181,8 @@ fn entry(
     }
 }
 
-/// Reads a table from the front and gives each entry to `visit`, until that breaks off. Returns the
+/// Reads a table from the front and gives each entry to `visit`, until that breaks off: first its
+/// range tombstones, each in as many pieces as it was cut to, then its point entries. Returns the
 /// table's properties, name and content.
 ///
 /// # Errors
@@ -199,6 +200,15 @@ pub fn table(
     let cache = Arc::new(BlockCache::new(0));
     let table = Arc::new(Table::open(file, number, name, cache, Arc::new(Counters::default()))?);
     let column_family = table.properties().column_family.0;
+    for fragment in table.ranges().iter() {
+        for seq in fragment.seqs() {
+            let kind = Some(ValueKind::RangeDelete);
+            let entry = entry(seq.get(), kind, column_family, fragment.start(), fragment.end());
+            if visit(entry).is_break() {
+                return Ok(property_fields(table.properties()));
+            }
+        }
+    }
     let mut iterator = table.iter(ReadPurpose::Compaction);
     iterator.seek_to_first()?;
     while iterator.valid() {
@@ -216,6 +226,7 @@ fn property_fields(properties: &Properties) -> Vec<(&'static str, String)> {
     vec![
         ("entries", properties.entries.to_string()),
         ("tombstones", properties.tombstones.to_string()),
+        ("range tombstones", properties.range_tombstones.to_string()),
         ("key bytes", properties.key_bytes.to_string()),
         ("value bytes", properties.value_bytes.to_string()),
         ("data blocks", properties.data_blocks.to_string()),

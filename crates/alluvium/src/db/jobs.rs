@@ -207,8 +207,9 @@ fn check_table(
     let meta = Arc::new(table_meta(summary, run)?);
     let opened = cache.open(&meta.handle).and_then(|table| {
         let found = table.properties();
-        let same = (table.bytes(), found.entries, found.tombstones, found.ages)
-            == (summary.bytes, summary.entries, summary.tombstones, summary.ages);
+        let counts = (found.entries, found.tombstones, found.range_tombstones);
+        let written = (summary.entries, summary.tombstones, summary.range_tombstones);
+        let same = (table.bytes(), counts, found.ages) == (summary.bytes, written, summary.ages);
         if same {
             return Ok(());
         }
@@ -241,6 +242,7 @@ fn table_meta(table: &TableSummary, run: FileNumber) -> Result<TableMeta> {
         tombstones: table.tombstones,
         oldest_tombstone: table.ages.oldest_tombstone,
         expiry: expiry_of(&table.ages),
+        range_tombstones: table.range_tombstones,
         run,
         hidden: table.hidden,
         codec: table.codec,
@@ -250,7 +252,6 @@ fn table_meta(table: &TableSummary, run: FileNumber) -> Result<TableMeta> {
         smallest_seq: table.smallest_seq,
         largest_seq: table.largest_seq,
         footer_checksum: table.footer_checksum,
-        ..TableFacts::default()
     })
 }
 

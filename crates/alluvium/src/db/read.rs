@@ -8,8 +8,9 @@
 //! ```
 //!
 //! The first entry at or below the sequence number decides, value or tombstone; an entry that has
-//! expired counts as a tombstone. An error on the way
-//! is the answer: going on to older data could return a value that was overwritten.
+//! expired counts as a tombstone. So does the first range tombstone over the key, unless an entry
+//! of the same source is newer. An error on the way is the answer: going on to older data could
+//! return a value that was overwritten.
 
 use std::sync::Arc;
 
@@ -87,16 +88,25 @@ fn search(
     now: &dyn Fn() -> u64,
     options: &ReadOptions,
 ) -> Result<Option<Bytes>> {
+    let (user_key, at) = key::split(lookup);
+    let at = key::trailer_seq(at);
     let immutables = current.immutables.iter().map(|immutable| &immutable.memtable);
     for memtable in std::iter::once(&current.active).chain(immutables) {
-        if let Some((trailer, value)) = memtable.get(lookup) {
-            return decide(trailer, now, || Bytes::copy_from_slice(value));
+        let covering = memtable.covering(user_key, at);
+        match memtable.get(lookup) {
+            Some((trailer, value)) if key::trailer_seq(trailer) > covering => {
+                return decide(trailer, now, || Bytes::copy_from_slice(value));
+            }
+            // Whatever lies below is older than the range tombstone.
+            _ if covering > SeqNo::ZERO => return Ok(None),
+            _ => {}
         }
     }
-    let user_key = key::user_key(lookup);
     let hash = key_hash(user_key);
-    let look = |table: &Arc<TableMeta>| -> Result<Option<(u64, Bytes)>> {
+    let mut covering = SeqNo::ZERO;
+    let look = |table: &Arc<TableMeta>, covering: &mut SeqNo| -> Result<Option<(u64, Bytes)>> {
         let opened = core.tables.open(&table.handle)?;
+        *covering = opened.ranges().covering(user_key, at).max(*covering);
         match opened.get(lookup, hash, options.fill_cache) {
             Err(Error::Io { .. }) if planted::is("read-error-is-not-found") => Ok(None),
             found => found,
@@ -104,30 +114,33 @@ fn search(
     };
     let mut found: Option<(u64, Bytes)> = None;
     for run in current.version.level(0).runs() {
-        if let Some((trailer, _)) = &found
-            && (key::trailer_seq(*trailer) >= run.largest_seq()
-                || planted::is("level0-oldest-first"))
+        let newest = found.as_ref().map_or(SeqNo::ZERO, |(trailer, _)| key::trailer_seq(*trailer));
+        if newest.max(covering) >= run.largest_seq()
+            || (found.is_some() && planted::is("level0-oldest-first"))
         {
             break;
         }
         if let Some(table) = run.candidate(user_key)
-            && let Some(entry) = look(table)?
+            && let Some(entry) = look(table, &mut covering)?
             && found.as_ref().is_none_or(|(trailer, _)| entry.0 > *trailer)
         {
             found = Some(entry);
         }
     }
     for level in 1..LEVELS {
-        if found.is_some() {
+        // Whatever lies deeper is older than either.
+        if found.is_some() || covering > SeqNo::ZERO {
             break;
         }
         if let Some(table) = current.version.candidate(level, user_key) {
-            found = look(table)?;
+            found = look(table, &mut covering)?;
         }
     }
     match found {
-        Some((trailer, value)) => decide(trailer, now, || value),
-        None => Ok(None),
+        Some((trailer, value)) if key::trailer_seq(trailer) > covering => {
+            decide(trailer, now, || value)
+        }
+        _ => Ok(None),
     }
 }
 

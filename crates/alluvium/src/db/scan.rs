@@ -21,6 +21,7 @@ use crate::db::handle::Shared;
 use crate::db::memory::{CURSOR_SOURCE_BYTES, Charge};
 use crate::db::super_version::SuperVersion;
 use crate::iter::concat::ConcatIterator;
+use crate::iter::covers::{Covers, RangeSource, RunRanges};
 use crate::iter::merging::MergingIterator;
 use crate::iter::visible::VisibleIterator;
 use crate::options::ReadOptions;
@@ -173,13 +174,10 @@ impl Cursor {
         let bytes = sources.len() * CURSOR_SOURCE_BYTES;
         let _buffers = Charge::new(&shared.core.memory.cursors, bytes);
         let merging = MergingIterator::new(sources);
-        Ok(Cursor {
-            _buffers,
-            iterator: VisibleIterator::new(merging, moment.seq, moment.now_ms, bounds.0, bounds.1),
-            empty,
-            _current: current,
-            shared: Arc::clone(shared),
-        })
+        let covers = Covers::new(range_sources(&shared.core, &current), moment.seq);
+        let iterator = VisibleIterator::new(merging, moment.seq, moment.now_ms, bounds.0, bounds.1);
+        let iterator = iterator.with_covers(covers);
+        Ok(Cursor { _buffers, iterator, empty, _current: current, shared: Arc::clone(shared) })
     }
 
     /// Whether the cursor stands on an entry.
@@ -322,6 +320,24 @@ fn sources(
         }
     }
     Ok(sources)
+}
+
+/// The sources that hold range tombstones.
+fn range_sources(core: &Core, current: &SuperVersion) -> Vec<Box<dyn RangeSource>> {
+    let mut sources: Vec<Box<dyn RangeSource>> = Vec::new();
+    let immutables = current.immutables.iter().map(|immutable| &immutable.memtable);
+    for memtable in std::iter::once(&current.active).chain(immutables) {
+        if let Some(ranges) = memtable.ranges() {
+            sources.push(Box::new(ranges));
+        }
+    }
+    for run in current.version.levels().flat_map(Level::runs) {
+        if !run.tables_with_ranges().is_empty() {
+            let tables = RunTables::Ranges(Arc::clone(run));
+            sources.push(Box::new(RunRanges::new(tables, Arc::clone(&core.tables))));
+        }
+    }
+    sources
 }
 
 /// The entries of a range, from the front, from the back, or from both ends. As of the moment it

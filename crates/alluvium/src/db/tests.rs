@@ -3,6 +3,7 @@
 
 mod memory;
 mod pace;
+mod ranges;
 
 use std::sync::Arc;
 

@@ -116,7 +116,8 @@ fn verify_tables(env: &Arc<dyn Env>, versions: &VersionSet, report: &mut VerifyR
         report.bytes += opened.verify(&mut |error| damages.push(error));
         report.entries += table.entries;
         let found = opened.properties();
-        if (found.entries, found.tombstones) != (table.entries, table.tombstones)
+        if (found.entries, found.tombstones, found.range_tombstones)
+            != (table.entries, table.tombstones, table.range_tombstones)
             || opened.bytes() != table.bytes
             || expiry_of(&found.ages) != table.expiry
             || found.ages.oldest_tombstone != table.oldest_tombstone

@@ -108,6 +108,41 @@ impl WriteBatch {
         self.buffer.delete(family.id(), key.as_ref());
     }
 
+    /// Removes every key from `start` up to `end`, which is excluded, from the default column
+    /// family, at the cost of one operation however many keys there are. What later operations put
+    /// into the range stays. A range that is empty or the wrong way round holds no key: nothing is
+    /// added.
+    ///
+    /// ```
+    /// # fn main() -> alluvium::Result<()> {
+    /// # use std::sync::Arc;
+    /// # use alluvium::{Db, Options, WriteBatch, env::MemEnv};
+    /// # let db = Db::open_env(Arc::new(MemEnv::new()), Options::default())?;
+    /// db.put("2015-05-17", "old")?;
+    /// let mut batch = WriteBatch::new();
+    /// batch.delete_range("2015", "2016");
+    /// batch.put("2015-12-31", "new");
+    /// db.write(batch)?;
+    /// assert_eq!(db.get("2015-05-17")?, None);
+    /// assert_eq!(db.get("2015-12-31")?.as_deref(), Some(b"new".as_slice()));
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn delete_range(&mut self, start: impl AsRef<[u8]>, end: impl AsRef<[u8]>) {
+        self.buffer.delete_range(ColumnFamilyId::DEFAULT, start.as_ref(), end.as_ref());
+    }
+
+    /// Removes every key from `start` up to `end`, which is excluded, from `family`: see
+    /// [`WriteBatch::delete_range`].
+    pub fn delete_range_in(
+        &mut self,
+        family: &ColumnFamily,
+        start: impl AsRef<[u8]>,
+        end: impl AsRef<[u8]>,
+    ) {
+        self.buffer.delete_range(family.id(), start.as_ref(), end.as_ref());
+    }
+
     /// The number of operations.
     #[must_use]
     pub fn len(&self) -> usize {

@@ -27,6 +27,9 @@ pub fn batch(bytes: &[u8]) {
         };
         match operation.kind {
             ValueKind::Put => again.put(operation.family, operation.key, operation.value),
+            ValueKind::RangeDelete => {
+                again.delete_range(operation.family, operation.key, operation.value);
+            }
             ValueKind::PutExpiring => {
                 let Some((expiry_ms, value)) = expiry::split(operation.value) else {
                     panic!("a put that expires has no time");

@@ -6,15 +6,19 @@ use bytes::Bytes;
 
 use crate::base::error::{Error, Result};
 use crate::base::iterator::InternalIterator;
-use crate::base::key;
+use crate::base::key::{self, SeqNo};
 use crate::sstable::{ReadPurpose, TableCache, TableHandle, TableIterator};
 
 /// The tables of a sorted run: ascending, without overlap.
 pub(crate) trait SortedTables: Send {
     /// How many tables there are.
     fn count(&self) -> usize;
-    /// The largest internal key of table `index`.
+    /// The lower bound of table `index`, an encoded internal key.
+    fn smallest(&self, index: usize) -> &[u8];
+    /// The upper bound of table `index`, an encoded internal key.
     fn largest(&self, index: usize) -> &[u8];
+    /// The largest sequence number in table `index`.
+    fn largest_seq(&self, index: usize) -> SeqNo;
     /// Table `index`.
     fn handle(&self, index: usize) -> &Arc<TableHandle>;
 }
@@ -66,7 +70,7 @@ impl<T: SortedTables> ConcatIterator<T> {
     }
 
     /// After a forward move: goes on to the next table while there is no entry.
-    fn skip_forward(&mut self) -> Result<()> {
+    fn settle_forward(&mut self) -> Result<()> {
         while !self.valid() && self.at + 1 < self.tables.count() {
             let next = self.at + 1;
             self.enter(next)?.seek_to_first()?;
@@ -74,7 +78,7 @@ impl<T: SortedTables> ConcatIterator<T> {
         Ok(())
     }
 
-    fn skip_backward(&mut self) -> Result<()> {
+    fn settle_backward(&mut self) -> Result<()> {
         while !self.valid() && self.at > 0 {
             let previous = self.at - 1;
             self.enter(previous)?.seek_to_last()?;
@@ -93,7 +97,7 @@ impl<T: SortedTables> ConcatIterator<T> {
     fn try_seek_for_prev(&mut self, target: &[u8]) -> Result<()> {
         let index = self.find(target).min(self.tables.count() - 1);
         self.enter(index)?.seek_for_prev(target)?;
-        self.skip_backward()
+        self.settle_backward()
     }
 
     fn try_seek(&mut self, target: &[u8]) -> Result<()> {
@@ -103,7 +107,7 @@ impl<T: SortedTables> ConcatIterator<T> {
             return Ok(());
         }
         self.enter(index)?.seek(target)?;
-        self.skip_forward()
+        self.settle_forward()
     }
 
     fn try_step(&mut self, forward: bool) -> Result<()> {
@@ -113,10 +117,37 @@ impl<T: SortedTables> ConcatIterator<T> {
         let Some(current) = &mut self.current else { return Ok(()) };
         if forward {
             current.next()?;
-            self.skip_forward()
+            self.settle_forward()
         } else {
             current.prev()?;
-            self.skip_backward()
+            self.settle_backward()
+        }
+    }
+
+    /// Passes over the tables that hold nothing as new as `seq`, up to the first that does.
+    fn try_skip_forward(&mut self, target: &[u8], seq: SeqNo) -> Result<()> {
+        let last = self.find(target).min(self.tables.count() - 1);
+        let newer = (self.at..=last).find(|&index| self.tables.largest_seq(index) >= seq);
+        match newer {
+            None => self.try_seek(target),
+            Some(index) if index == self.at => Ok(()),
+            Some(index) => {
+                self.enter(index)?.seek_to_first()?;
+                self.settle_forward()
+            }
+        }
+    }
+
+    fn try_skip_backward(&mut self, target: &[u8], seq: SeqNo) -> Result<()> {
+        let first = self.find(target).min(self.at);
+        let newer = (first..=self.at).rev().find(|&index| self.tables.largest_seq(index) >= seq);
+        match newer {
+            None => self.try_seek_for_prev(target),
+            Some(index) if index == self.at => Ok(()),
+            Some(index) => {
+                self.enter(index)?.seek_to_last()?;
+                self.settle_backward()
+            }
         }
     }
 
@@ -140,7 +171,7 @@ impl<T: SortedTables> InternalIterator for ConcatIterator<T> {
             return Ok(());
         }
         let result = self.enter(0).and_then(InternalIterator::seek_to_first);
-        let result = result.and_then(|()| self.skip_forward());
+        let result = result.and_then(|()| self.settle_forward());
         self.keep(result)
     }
 
@@ -151,7 +182,7 @@ impl<T: SortedTables> InternalIterator for ConcatIterator<T> {
         }
         let last = self.tables.count() - 1;
         let result = self.enter(last).and_then(InternalIterator::seek_to_last);
-        let result = result.and_then(|()| self.skip_backward());
+        let result = result.and_then(|()| self.settle_backward());
         self.keep(result)
     }
 
@@ -179,6 +210,16 @@ impl<T: SortedTables> InternalIterator for ConcatIterator<T> {
     #[inline]
     fn prev(&mut self) -> Result<()> {
         let result = self.try_step(false);
+        self.keep(result)
+    }
+
+    fn skip_forward(&mut self, target: &[u8], seq: SeqNo) -> Result<()> {
+        let result = self.try_skip_forward(target, seq);
+        self.keep(result)
+    }
+
+    fn skip_backward(&mut self, target: &[u8], seq: SeqNo) -> Result<()> {
+        let result = self.try_skip_backward(target, seq);
         self.keep(result)
     }
 

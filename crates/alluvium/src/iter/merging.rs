@@ -12,7 +12,8 @@
 //!
 //! - `heap` holds the index of every source that is valid, and of no other, once each.
 //! - In direction `Forward` every source stands at or behind the current key; in `Reverse`, at or
-//!   before it. Turning round re-seeks all sources but the current one.
+//!   before it. Turning round re-seeks all sources but the current one. A source that skipped over
+//!   what is hidden stands further on.
 //! - No two sources hold the same internal key: a sequence number is given to one operation only.
 
 use std::cmp::Ordering;
@@ -21,7 +22,7 @@ use bytes::Bytes;
 
 use crate::base::error::{Error, Result};
 use crate::base::iterator::InternalIterator;
-use crate::base::key;
+use crate::base::key::{self, SeqNo};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Direction {
@@ -182,6 +183,25 @@ impl MergingIterator {
         Ok(())
     }
 
+    /// Runs `movement` on the sources on this side of `target`, and builds the heap.
+    fn skip(
+        &mut self,
+        target: &[u8],
+        side: Ordering,
+        movement: impl Fn(&mut dyn InternalIterator) -> Result<()>,
+    ) -> Result<()> {
+        for source in &mut self.sources {
+            if source.valid()
+                && key::compare(source.key(), target) == side
+                && let Err(error) = movement(source.as_mut())
+            {
+                return self.fail(error);
+            }
+        }
+        self.rebuild(self.direction);
+        Ok(())
+    }
+
     #[inline]
     fn current(&self) -> &dyn InternalIterator {
         self.sources[self.heap[0].source].as_ref()
@@ -230,6 +250,22 @@ impl InternalIterator for MergingIterator {
             self.turn(Direction::Reverse)?;
         }
         self.advance()
+    }
+
+    fn skip_forward(&mut self, target: &[u8], seq: SeqNo) -> Result<()> {
+        self.check()?;
+        if self.direction == Direction::Reverse {
+            return Ok(());
+        }
+        self.skip(target, Ordering::Less, |source| source.skip_forward(target, seq))
+    }
+
+    fn skip_backward(&mut self, target: &[u8], seq: SeqNo) -> Result<()> {
+        self.check()?;
+        if self.direction == Direction::Forward {
+            return Ok(());
+        }
+        self.skip(target, Ordering::Greater, |source| source.skip_backward(target, seq))
     }
 
     #[inline]

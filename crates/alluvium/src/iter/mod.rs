@@ -8,11 +8,12 @@
 //!     ConcatIterator            one for each deeper level: its tables end to end, opened lazily
 //! ```
 //!
-//! Each rule has one owner: ordering belongs to the merge, visibility to [`visible`], laziness to
-//! `concat`. Compaction uses the lower two and its own rule of what survives
-//! (`compaction::retain`).
+//! Each rule has one owner: ordering belongs to the merge, visibility to [`visible`], what range
+//! tombstones cover to [`covers`], laziness to `concat`. Compaction uses the lower two and its own
+//! rule of what survives (`compaction::retain`).
 
 pub(crate) mod concat;
+pub(crate) mod covers;
 pub(crate) mod merging;
 pub(crate) mod visible;
 

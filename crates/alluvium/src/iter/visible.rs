@@ -5,6 +5,8 @@
 //! - An entry newer than the snapshot is not there.
 //! - Of what is left of a user key only the newest entry counts; if it is a tombstone, or has
 //!   expired, the key is not there.
+//! - A key whose newest entry is older than a range tombstone over it that the snapshot sees is not
+//!   there.
 //! - Keys outside the bounds are not there.
 //!
 //! # Two directions
@@ -15,6 +17,10 @@
 //!
 //! A key with very many versions is not walked over: after [`SKIPS_BEFORE_SEEK`] steps the source
 //! is asked to seek past them.
+//!
+//! Nor is a stretch of keys that a range tombstone covers: each source that holds nothing newer
+//! there is moved behind it at once. What is left is walked, and after every
+//! [`SKIPS_BEFORE_SEEK`] covered keys the sources are asked again.
 
 use std::ops::Bound;
 
@@ -25,6 +31,7 @@ use crate::base::expiry::{self, EXPIRY_BYTES};
 use crate::base::iterator::InternalIterator;
 use crate::base::key::{self, SeqNo, ValueKind};
 use crate::base::planted;
+use crate::iter::covers::Covers;
 
 /// Steps over hidden versions of one key before a seek is tried instead.
 const SKIPS_BEFORE_SEEK: u32 = 8;
@@ -54,6 +61,7 @@ pub(crate) struct VisibleIterator<I> {
     saved_value: Bytes,
     /// Where the user's value begins in the stored one of the current entry.
     value_start: usize,
+    covers: Covers,
     target: Vec<u8>,
     /// What the last move failed with; it stays until the next seek.
     error: Option<Error>,
@@ -77,9 +85,16 @@ impl<I: InternalIterator> VisibleIterator<I> {
             saved_key: Vec::new(),
             saved_value: Bytes::new(),
             value_start: 0,
+            covers: Covers::none(),
             target: Vec::new(),
             error: None,
         }
+    }
+
+    /// With range tombstones, looked at as of the same sequence number.
+    pub(crate) fn with_covers(mut self, covers: Covers) -> VisibleIterator<I> {
+        self.covers = covers;
+        self
     }
 
     pub(crate) fn valid(&self) -> bool {
@@ -246,7 +261,11 @@ impl<I: InternalIterator> VisibleIterator<I> {
             Position::Saved => {
                 // The source rests before the key, or off the front.
                 self.position = Position::Off;
-                if self.source.valid() {
+                if !self.covers.is_empty() {
+                    // Some of it may rest further off, before a covered stretch.
+                    set_target(&mut self.target, &self.saved_key, 0);
+                    self.source.seek(&self.target)?;
+                } else if self.source.valid() {
                     self.source.next()?;
                 } else {
                     self.source.seek_to_first()?;
@@ -302,6 +321,7 @@ impl<I: InternalIterator> VisibleIterator<I> {
     #[inline]
     fn find_forward(&mut self, mut skipping: bool) -> Result<()> {
         let mut skips = 0;
+        let mut covered_keys = 0;
         while self.source.valid() {
             let (user_key, trailer) = key::split(self.source.key());
             if self.is_behind_upper(user_key) {
@@ -326,7 +346,9 @@ impl<I: InternalIterator> VisibleIterator<I> {
                     continue;
                 }
             } else {
-                match self.live_value_start(trailer)? {
+                let covering = self.covers.newest(user_key)?;
+                let newer = key::trailer_seq(trailer) > covering;
+                match self.live_value_start(trailer)?.filter(|_| newer) {
                     Some(start) => {
                         self.value_start = start;
                         self.position = Position::OnSource;
@@ -339,10 +361,36 @@ impl<I: InternalIterator> VisibleIterator<I> {
                         skips = 0;
                     }
                 }
+                if covering > SeqNo::ZERO {
+                    covered_keys += 1;
+                    if covered_keys % SKIPS_BEFORE_SEEK == 1 && self.skip_covered_forward()? {
+                        continue;
+                    }
+                }
             }
             self.source.next()?;
         }
         Ok(())
+    }
+
+    /// Asks the source to leave the covered stretch around `saved_key` forwards; false where it
+    /// cannot say how far that reaches.
+    #[cold]
+    fn skip_covered_forward(&mut self) -> Result<bool> {
+        let window = self.covers.at(&self.saved_key)?;
+        let Some(end) = &window.end else { return Ok(false) };
+        set_target(&mut self.target, end, u64::MAX);
+        self.source.skip_forward(&self.target, window.seq)?;
+        Ok(true)
+    }
+
+    /// Asks the source to leave the covered stretch around the current key backwards.
+    #[cold]
+    fn skip_covered_backward(&mut self) -> Result<()> {
+        let window = self.covers.at(key::user_key(self.source.key()))?;
+        let Some(start) = &window.start else { return Ok(()) };
+        set_target(&mut self.target, start, u64::MAX);
+        self.source.skip_backward(&self.target, window.seq)
     }
 
     /// Moves the source before every version of `saved_key`, on one of which it stands.
@@ -360,14 +408,26 @@ impl<I: InternalIterator> VisibleIterator<I> {
 
     /// From where the source stands, finds the last key that is visible, key by key backwards.
     fn find_backward(&mut self) -> Result<()> {
+        let mut covered_keys = 0;
         while self.source.valid() {
             let user_key = key::user_key(self.source.key());
             if self.is_before_lower(user_key) {
                 return Ok(());
             }
+            let mut covering = self.covers.newest(user_key)?;
+            if planted::is("range-tombstone-ignored-backwards") {
+                covering = SeqNo::ZERO;
+            }
+            if covering > SeqNo::ZERO {
+                covered_keys += 1;
+                if covered_keys % SKIPS_BEFORE_SEEK == 1 {
+                    self.skip_covered_backward()?;
+                    continue;
+                }
+            }
             self.saved_key.clear();
             self.saved_key.extend_from_slice(user_key);
-            if self.newest_visible_backward()? {
+            if self.newest_visible_backward(covering)? {
                 self.position = Position::Saved;
                 return Ok(());
             }
@@ -376,14 +436,15 @@ impl<I: InternalIterator> VisibleIterator<I> {
     }
 
     /// The source stands on the oldest version of `saved_key`. Walks over all of them, keeps the
-    /// value of the newest visible one, and says whether it is a value.
-    fn newest_visible_backward(&mut self) -> Result<bool> {
+    /// value of the newest visible one, and says whether it is a value newer than `covering`.
+    fn newest_visible_backward(&mut self, covering: SeqNo) -> Result<bool> {
         let mut found = false;
         for _ in 0..=SKIPS_BEFORE_SEEK {
             let trailer = key::trailer(self.source.key());
             let older_stays = found && planted::is("older-value-wins-backwards");
             if key::trailer_seq(trailer) <= self.seq && !older_stays {
-                found = self.save_live_value(trailer)?;
+                let newer = key::trailer_seq(trailer) > covering;
+                found = newer && self.save_live_value(trailer)?;
             }
             self.source.prev()?;
             if !self.source.valid() || key::user_key(self.source.key()) != self.saved_key.as_slice()
@@ -395,7 +456,9 @@ impl<I: InternalIterator> VisibleIterator<I> {
         set_target(&mut self.target, &self.saved_key, key::seek_trailer(self.seq));
         self.source.seek(&self.target)?;
         if self.source.valid() && key::user_key(self.source.key()) == self.saved_key.as_slice() {
-            found = self.save_live_value(key::trailer(self.source.key()))?;
+            let trailer = key::trailer(self.source.key());
+            let newer = key::trailer_seq(trailer) > covering;
+            found = newer && self.save_live_value(trailer)?;
         }
         set_target(&mut self.target, &self.saved_key, u64::MAX);
         self.source.seek_for_prev(&self.target)?;

@@ -1,8 +1,12 @@
 //! The memtable's cursor, as the engine's one iterator trait.
 
+use std::sync::Arc;
+
+use super::Memtable;
 use super::skiplist::Cursor;
 use crate::base::error::Result;
 use crate::base::iterator::InternalIterator;
+use crate::base::key::SeqNo;
 
 /// A cursor over a memtable, which it keeps alive. It sees entries that are inserted behind its
 /// position while it walks; whoever reads a snapshot skips those by their sequence numbers.
@@ -10,52 +14,69 @@ use crate::base::iterator::InternalIterator;
 /// Values are copied by `value_handle`: a handle onto the arena would keep a whole memtable in
 /// memory for the sake of one value.
 #[derive(Debug)]
-pub struct MemtableIterator(pub(super) Cursor);
+pub struct MemtableIterator {
+    pub(super) cursor: Cursor,
+    pub(super) memtable: Arc<Memtable>,
+}
 
 impl InternalIterator for MemtableIterator {
     #[inline]
     fn valid(&self) -> bool {
-        self.0.valid()
+        self.cursor.valid()
     }
 
     fn seek_to_first(&mut self) -> Result<()> {
-        self.0.seek_to_first();
+        self.cursor.seek_to_first();
         Ok(())
     }
 
     fn seek_to_last(&mut self) -> Result<()> {
-        self.0.seek_to_last();
+        self.cursor.seek_to_last();
         Ok(())
     }
 
     fn seek(&mut self, target: &[u8]) -> Result<()> {
-        self.0.seek(target);
+        self.cursor.seek(target);
         Ok(())
     }
 
     fn seek_for_prev(&mut self, target: &[u8]) -> Result<()> {
-        self.0.seek_for_prev(target);
+        self.cursor.seek_for_prev(target);
         Ok(())
     }
 
     #[inline]
     fn next(&mut self) -> Result<()> {
-        self.0.next();
+        self.cursor.next();
         Ok(())
     }
 
     fn prev(&mut self) -> Result<()> {
-        self.0.prev();
+        self.cursor.prev();
+        Ok(())
+    }
+
+    fn skip_forward(&mut self, target: &[u8], seq: SeqNo) -> Result<()> {
+        if self.memtable.newest() < seq {
+            self.cursor.seek(target);
+        }
+        Ok(())
+    }
+
+    fn skip_backward(&mut self, target: &[u8], seq: SeqNo) -> Result<()> {
+        if self.memtable.newest() < seq {
+            self.cursor.seek_for_prev(target);
+        }
         Ok(())
     }
 
     #[inline]
     fn key(&self) -> &[u8] {
-        self.0.key()
+        self.cursor.key()
     }
 
     #[inline]
     fn value(&self) -> &[u8] {
-        self.0.value()
+        self.cursor.value()
     }
 }

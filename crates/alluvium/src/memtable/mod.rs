@@ -4,12 +4,16 @@
 //! are added, never changed or removed; a memtable goes as a whole, when the last who holds it lets
 //! go of it.
 //!
+//! Range tombstones stand beside the list, as [`Fragments`] that each new one replaces: there are
+//! few of them. Whoever looks a key up asks for both.
+//!
 //! # Concurrency
 //!
 //! [`Memtable::writer`] takes a lock that only writers take. Readers take none and never wait. What
 //! was inserted through a writer is visible to every reader when the writer has been dropped, and
 //! may be before; so sequence numbers are published after that. A reader that meets entries newer
-//! than its sequence number skips them.
+//! than its sequence number skips them. The same holds for range tombstones; a memtable without any
+//! costs a reader one load to see that.
 
 mod arena;
 mod iter;
@@ -18,7 +22,9 @@ mod skiplist;
 use std::sync::Arc;
 
 use crate::base::key::{self, SeqNo, ValueKind};
-use crate::base::sync::fine_atomic::{AtomicU64, Ordering};
+use crate::base::sync::ArcSwap;
+use crate::base::sync::fine_atomic::{AtomicU64, AtomicUsize, Ordering};
+use crate::ranges::Fragments;
 pub use arena::ChunkPool;
 pub use iter::MemtableIterator;
 use skiplist::{Cursor, SkipList, Writer};
@@ -28,6 +34,13 @@ use skiplist::{Cursor, SkipList, Writer};
 pub struct Memtable {
     list: Arc<SkipList>,
     tombstones: AtomicU64,
+    ranges: ArcSwap<Fragments>,
+    /// How many range tombstones were inserted; raised after `ranges` has the last of them.
+    range_tombstones: AtomicU64,
+    /// Memory of `ranges`.
+    range_bytes: AtomicUsize,
+    /// The newest sequence number in the list, as of the last writer that was dropped.
+    newest: AtomicU64,
 }
 
 impl Default for Memtable {
@@ -52,12 +65,19 @@ impl Memtable {
     }
 
     fn with_list(list: SkipList) -> Memtable {
-        Memtable { list: Arc::new(list), tombstones: AtomicU64::new(0) }
+        Memtable {
+            list: Arc::new(list),
+            tombstones: AtomicU64::new(0),
+            ranges: ArcSwap::default(),
+            range_tombstones: AtomicU64::new(0),
+            range_bytes: AtomicUsize::new(0),
+            newest: AtomicU64::new(0),
+        }
     }
 
     /// The right to insert. Waits for the writer before this one to be dropped.
     pub fn writer(&self) -> MemtableWriter<'_> {
-        MemtableWriter { writer: self.list.writer(), tombstones: &self.tombstones }
+        MemtableWriter { writer: self.list.writer(), memtable: self, newest: SeqNo::ZERO }
     }
 
     /// The newest entry at or behind `lookup`, an encoded internal key, that has the same user key:
@@ -70,10 +90,34 @@ impl Memtable {
         (user_key == key::user_key(lookup)).then_some((trailer, value))
     }
 
-    /// An iterator, not positioned yet.
+    /// The newest range tombstone over `user_key` at or below `at`; [`SeqNo::ZERO`] where there is
+    /// none.
+    #[must_use]
+    #[inline]
+    pub fn covering(&self, user_key: &[u8], at: SeqNo) -> SeqNo {
+        if self.range_tombstones() == 0 {
+            return SeqNo::ZERO;
+        }
+        self.ranges.load().covering(user_key, at)
+    }
+
+    /// The range tombstones so far; `None` where there are none.
+    #[must_use]
+    pub(crate) fn ranges(&self) -> Option<Arc<Fragments>> {
+        (self.range_tombstones() > 0).then(|| self.ranges.load_full())
+    }
+
+    /// An iterator over the point entries, not positioned yet.
     #[must_use]
     pub fn iter(self: &Arc<Self>) -> MemtableIterator {
-        MemtableIterator(Cursor::new(Arc::clone(&self.list)))
+        MemtableIterator { cursor: Cursor::new(Arc::clone(&self.list)), memtable: Arc::clone(self) }
+    }
+
+    /// The newest sequence number of a point entry; [`SeqNo::ZERO`] where there is none. What a
+    /// writer inserts counts when it is dropped.
+    #[must_use]
+    pub(crate) fn newest(&self) -> SeqNo {
+        SeqNo::new(self.newest.load(Ordering::Acquire))
     }
 
     /// What every user key begins with, as far as the entries inserted so far tell. The keys of the
@@ -91,22 +135,29 @@ impl Memtable {
         first.iter().zip(last).take_while(|(a, b)| a == b).map(|(a, _)| *a).collect()
     }
 
-    /// Bytes of memory taken for entries: whole chunks, used or not.
+    /// Bytes of memory taken: whole chunks for entries, used or not, and range tombstones.
     #[must_use]
     pub fn memory_bytes(&self) -> usize {
-        self.list.memory_bytes()
+        self.list.memory_bytes() + self.range_bytes.load(Ordering::Relaxed)
     }
 
-    /// Entries inserted, tombstones among them.
+    /// Point entries inserted, tombstones among them.
     #[must_use]
     pub fn entries(&self) -> u64 {
         self.list.entries()
     }
 
-    /// Whether nothing was inserted.
+    /// Whether nothing was inserted, neither an entry nor a range tombstone.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.entries() == 0
+        self.entries() == 0 && self.range_tombstones() == 0
+    }
+
+    /// Range tombstones inserted.
+    #[must_use]
+    #[inline]
+    pub fn range_tombstones(&self) -> u64 {
+        self.range_tombstones.load(Ordering::Acquire)
     }
 
     /// Tombstones inserted.
@@ -120,21 +171,49 @@ impl Memtable {
 #[derive(Debug)]
 pub struct MemtableWriter<'a> {
     writer: Writer<'a>,
-    tombstones: &'a AtomicU64,
+    memtable: &'a Memtable,
+    /// The newest sequence number that was inserted into the list.
+    newest: SeqNo,
 }
 
 impl MemtableWriter<'_> {
-    /// Inserts an entry. No two entries have the same key and sequence number.
+    /// Inserts an operation. No two have the same key and sequence number, and range tombstones
+    /// come in the order of their sequence numbers.
     ///
     /// # Panics
     /// When `key` or `value` has 2^32 bytes or more, far beyond what a batch accepts.
     #[inline]
     pub fn insert(&mut self, seq: SeqNo, kind: ValueKind, key: &[u8], value: &[u8]) {
+        // Only the holder of the writer's lock stores: each store below is of one thread.
+        let memtable = self.memtable;
+        if kind == ValueKind::RangeDelete {
+            return self.insert_range(seq, key, value);
+        }
+        self.newest = self.newest.max(seq);
         self.writer.insert(key, key::pack_trailer(seq, kind), value);
         if kind == ValueKind::Delete {
-            // Only the holder of the writer's lock stores.
-            let tombstones = self.tombstones.load(Ordering::Relaxed) + 1;
-            self.tombstones.store(tombstones, Ordering::Relaxed);
+            let tombstones = memtable.tombstones.load(Ordering::Relaxed) + 1;
+            memtable.tombstones.store(tombstones, Ordering::Relaxed);
+        }
+    }
+
+    #[cold]
+    fn insert_range(&mut self, seq: SeqNo, start: &[u8], end: &[u8]) {
+        let memtable = self.memtable;
+        let mut ranges = Fragments::clone(&memtable.ranges.load());
+        ranges.insert(start, end, seq);
+        memtable.range_bytes.store(ranges.memory_bytes(), Ordering::Relaxed);
+        memtable.ranges.store(Arc::new(ranges));
+        let tombstones = memtable.range_tombstones.load(Ordering::Relaxed) + 1;
+        memtable.range_tombstones.store(tombstones, Ordering::Release);
+    }
+}
+
+impl Drop for MemtableWriter<'_> {
+    fn drop(&mut self) {
+        let newest = &self.memtable.newest;
+        if self.newest.get() > newest.load(Ordering::Relaxed) {
+            newest.store(self.newest.get(), Ordering::Release);
         }
     }
 }

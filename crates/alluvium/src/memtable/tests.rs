@@ -358,3 +358,35 @@ fn readers_see_every_published_entry_while_keys_of_one_prefix_are_inserted() {
         format!("one prefix {:08}", index.wrapping_mul(0x9e37_79b9) & 0x3ff_ffff).into()
     });
 }
+
+#[test]
+fn range_tombstones_stand_beside_the_entries_and_count() {
+    let memtable = Arc::new(Memtable::new());
+    put(&mut memtable.writer(), 1, b"b", b"v");
+    assert_eq!(memtable.covering(b"b", SeqNo::MAX), SeqNo::ZERO);
+    assert!(memtable.ranges().is_none());
+    let before = memtable.memory_bytes();
+    memtable.writer().insert(SeqNo::new(2), ValueKind::RangeDelete, b"a", b"c");
+    assert_eq!(memtable.covering(b"b", SeqNo::MAX), SeqNo::new(2));
+    assert_eq!(memtable.covering(b"b", SeqNo::new(1)), SeqNo::ZERO, "an older reader sees none");
+    assert_eq!(memtable.covering(b"c", SeqNo::MAX), SeqNo::ZERO, "the end is excluded");
+    assert_eq!((memtable.entries(), memtable.tombstones(), memtable.range_tombstones()), (1, 0, 1));
+    assert!(memtable.memory_bytes() > before);
+    let mut iterator = memtable.iter();
+    iterator.seek_to_first().unwrap();
+    assert_eq!(key::user_key(iterator.key()), b"b");
+    iterator.next().unwrap();
+    assert!(!iterator.valid(), "the tombstone is no entry");
+}
+
+#[test]
+fn a_memtable_of_one_range_tombstone_is_not_empty() {
+    let memtable = Memtable::new();
+    assert!(memtable.is_empty());
+    memtable.writer().insert(SeqNo::new(1), ValueKind::RangeDelete, b"a", b"c");
+    assert!(!memtable.is_empty());
+    assert_eq!(memtable.common_prefix(), b"");
+    assert_eq!(memtable.newest(), SeqNo::ZERO);
+    put(&mut memtable.writer(), 2, b"a", b"v");
+    assert_eq!(memtable.newest(), SeqNo::new(2));
+}

@@ -27,12 +27,15 @@ impl Ages {
         match kind {
             ValueKind::Put => {}
             ValueKind::PutExpiring => self.note_expiry(value),
-            _ => {
-                let oldest = self.oldest_tombstone;
-                let first = oldest == SeqNo::ZERO;
-                self.oldest_tombstone = if first { seq } else { oldest.min(seq) };
-            }
+            _ => self.note_tombstone(seq),
         }
+    }
+
+    /// Takes a tombstone in, one of a key or of a range.
+    pub(super) fn note_tombstone(&mut self, seq: SeqNo) {
+        let oldest = self.oldest_tombstone;
+        let first = oldest == SeqNo::ZERO;
+        self.oldest_tombstone = if first { seq } else { oldest.min(seq) };
     }
 
     fn note_expiry(&mut self, value: &[u8]) {
@@ -66,13 +69,14 @@ impl Ages {
         })
     }
 
-    /// Whether this can be true of a table with entries and tombstones of these numbers.
-    pub(super) fn is_consistent(&self, entries: u64, tombstones: u64) -> bool {
+    /// Whether this can be true of a table with entries, tombstones and range tombstones of these
+    /// numbers.
+    pub(super) fn is_consistent(&self, entries: u64, tombstones: u64, ranges: u64) -> bool {
         let expiry = match self.expiring {
             0 => (self.first_expiry_ms, self.last_expiry_ms) == (0, 0),
             _ => self.first_expiry_ms <= self.last_expiry_ms,
         };
-        let oldest = tombstones > 0 || self.oldest_tombstone == SeqNo::ZERO;
+        let oldest = tombstones > 0 || ranges > 0 || self.oldest_tombstone == SeqNo::ZERO;
         expiry && oldest && self.expiring <= entries.saturating_sub(tombstones)
     }
 }
@@ -97,7 +101,9 @@ mod tests {
         note(&mut ages, ValueKind::PutExpiring, 5, 400);
         assert_eq!((ages.oldest_tombstone, ages.expiring), (SeqNo::new(7), 3));
         assert_eq!((ages.first_expiry_ms, ages.last_expiry_ms), (400, u64::MAX));
-        assert!(ages.is_consistent(7, 3));
-        assert!(!ages.is_consistent(5, 3) && !ages.is_consistent(7, 0));
+        ages.note_tombstone(SeqNo::new(8));
+        assert_eq!(ages.oldest_tombstone, SeqNo::new(7));
+        assert!(ages.is_consistent(7, 3, 0) && ages.is_consistent(7, 0, 1));
+        assert!(!ages.is_consistent(5, 3, 0) && !ages.is_consistent(7, 0, 0));
     }
 }

@@ -169,6 +169,16 @@ impl Block {
         sound.then_some(block).ok_or(BAD_RESTARTS)
     }
 
+    /// As [`Self::from_disk`], where a block without entries is one too: the index of a table
+    /// without data blocks.
+    pub(super) fn index_from_disk(data: Bytes) -> Result<Block, Malformed> {
+        let block = Block::new(data.clone())?;
+        if block.restarts == 0 && block.entries_end == 0 {
+            return Ok(block);
+        }
+        Block::from_disk(data)
+    }
+
     /// The whole block, sharing its memory.
     pub(super) fn contents(&self) -> Bytes {
         self.data.clone()

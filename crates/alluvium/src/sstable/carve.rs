@@ -9,7 +9,8 @@
 //!
 //! Where no end fits, the block is damaged, and the next one's beginning is searched in the same
 //! way. The index block is a block, too, and would be taken for data: it is known by its
-//! entries, which name the blocks from the file's first byte on, and ends the search.
+//! entries, which name the blocks from the file's first byte on, and ends the search. So is the
+//! block of range tombstones, which is known by its first entry; the data ends somewhere before it.
 //!
 //! # Bounds
 //! The hashing for one table is bounded ([`HASH_FACTOR`]); where that is used up, the rest of the
@@ -20,10 +21,12 @@ use bytes::Bytes;
 use crate::base::coding::take_varint;
 use crate::base::file::FileNumber;
 use crate::base::limits::BLOCK_BYTES_MAX;
+use crate::ranges::Fragments;
 use crate::sstable::block::Block;
 use crate::sstable::compression::Codec;
 use crate::sstable::format::{BLOCK_TRAILER_BYTES, BlockHandle};
 use crate::sstable::index::block_offsets;
+use crate::sstable::range_block::{is_range_block, parse};
 use crate::sstable::table_file::{TableFile, open_stored};
 
 /// What is looked at first; most blocks are smaller.
@@ -50,6 +53,10 @@ pub(super) struct Carver {
     certain: bool,
     /// Where the file's first block ends, if that was found.
     first_end: Option<u64>,
+    /// Where the last data block before the range tombstones ended, once those were found.
+    before_ranges: Option<u64>,
+    /// The range tombstones, once they were found.
+    ranges: Option<Fragments>,
     hash_bytes_left: Option<u64>,
 }
 
@@ -63,7 +70,15 @@ struct Place {
 impl Carver {
     /// Carves from the file's start to `end`, where the data ends.
     pub(super) fn up_to(end: u64) -> Carver {
-        Carver { offset: 0, end, certain: true, first_end: None, hash_bytes_left: None }
+        Carver {
+            offset: 0,
+            end,
+            certain: true,
+            first_end: None,
+            before_ranges: None,
+            ranges: None,
+            hash_bytes_left: None,
+        }
     }
 
     /// Carves from the file's start to an end that is not known, in a file of `length` bytes.
@@ -71,9 +86,17 @@ impl Carver {
         Carver { certain: false, ..Carver::up_to(length) }
     }
 
+    /// The range tombstones in the file, which is searched to its end for them.
+    pub(super) fn find_ranges(file: &TableFile) -> Option<Fragments> {
+        let mut carver = Carver::without_end(file.length);
+        while carver.ranges.is_none() && carver.next(file).is_some() {}
+        carver.ranges
+    }
+
     /// Once nothing is left: where it is not known whether more data followed. Asked once.
     pub(super) fn take_uncertain_end(&mut self) -> Option<u64> {
-        (!std::mem::replace(&mut self.certain, true)).then_some(self.offset)
+        let end = self.before_ranges.unwrap_or(self.offset);
+        (!std::mem::replace(&mut self.certain, true)).then_some(end)
     }
 
     /// The next block, or bytes that are none; `None` at the end of the data.
@@ -87,19 +110,29 @@ impl Carver {
             self.hash_bytes_left = Some(allowed);
         }
         let found = self.search(file, left);
-        let start = self.offset;
+        let searched = self.offset;
+        let start = self.before_ranges.unwrap_or(searched);
         let Some(place) = found else {
-            self.offset = start + left;
+            self.offset = searched + left;
             return self.gap(start, self.offset);
         };
-        let begins = start + place.start as u64;
-        let ends = start + place.end as u64;
+        let begins = searched + place.start as u64;
+        let ends = searched + place.end as u64;
         let block = Block::from_disk(place.contents);
+        if let Ok(block) = &block
+            && self.ranges.is_none()
+            && is_range_block(block)
+        {
+            self.ranges = parse(block).ok();
+            (self.offset, self.before_ranges) = (ends, Some(start));
+            return self.next(file);
+        }
+        self.before_ranges = None;
         if let Some(end) = block.as_ref().ok().and_then(|block| self.data_end(block, begins)) {
             (self.offset, self.end, self.certain) = (end.max(start), end, true);
             return self.gap(start, end);
         }
-        if begins > start {
+        if begins > searched {
             // The block itself is found again at the next call.
             self.offset = begins;
             return self.gap(start, begins);

@@ -78,6 +78,7 @@ impl BlockHandle {
 pub(super) struct Footer {
     pub(super) index: BlockHandle,
     pub(super) filter: BlockHandle,
+    pub(super) ranges: BlockHandle,
     pub(super) properties: BlockHandle,
 }
 
@@ -85,7 +86,7 @@ impl Footer {
     /// The footer's bytes at `offset` of file `number`, and the checksum in them.
     pub(super) fn encode(&self, number: FileNumber, offset: u64) -> ([u8; FOOTER_BYTES], u64) {
         let mut out = Vec::with_capacity(FOOTER_BYTES);
-        for handle in [self.index, self.filter, BlockHandle::ABSENT, self.properties] {
+        for handle in [self.index, self.filter, self.ranges, self.properties] {
             out.extend_from_slice(&handle.offset.to_le_bytes());
             out.extend_from_slice(&handle.length.to_le_bytes());
         }
@@ -130,11 +131,8 @@ impl Footer {
         if raw.number != number.0 || raw.zero != 0 {
             return Err(damaged("the footer's fixed fields are not as they are written"));
         }
-        let [index, filter, range_tombstones, properties] = raw.handles;
-        if range_tombstones != BlockHandle::ABSENT {
-            return Err(damaged("a range tombstone block, which format version 2 does not have"));
-        }
-        let footer = Footer { index, filter, properties };
+        let [index, filter, ranges, properties] = raw.handles;
+        let footer = Footer { index, filter, ranges, properties };
         if !footer.chains_to(offset) {
             return Err(damaged("the blocks that the footer names do not fill the file"));
         }
@@ -144,22 +142,26 @@ impl Footer {
     /// The handles in bytes that look like a footer and do not check; each may be wrong.
     pub(super) fn guess(bytes: &[u8]) -> Option<Footer> {
         let raw = RawFooter::take(bytes)?;
-        let [index, filter, _, properties] = raw.handles;
-        Some(Footer { index, filter, properties })
+        let [index, filter, ranges, properties] = raw.handles;
+        Some(Footer { index, filter, ranges, properties })
     }
 
     /// Where the data blocks end and the others begin.
     pub(super) fn data_end(&self) -> u64 {
-        if self.filter.is_present() { self.filter.offset } else { self.properties.offset }
+        if self.filter.is_present() { self.filter.offset } else { self.filter_end() }
+    }
+
+    /// Where the filter block ends, or would.
+    fn filter_end(&self) -> u64 {
+        if self.ranges.is_present() { self.ranges.offset } else { self.properties.offset }
     }
 
     fn chains_to(&self, footer_offset: u64) -> bool {
-        let filter_fits = if self.filter.is_present() {
-            self.filter.is_sane() && self.filter.end() == self.properties.offset
-        } else {
-            self.filter == BlockHandle::ABSENT
+        let fits = |block: BlockHandle, end: u64| {
+            block == BlockHandle::ABSENT || (block.is_sane() && block.end() == end)
         };
-        filter_fits
+        fits(self.ranges, self.properties.offset)
+            && fits(self.filter, self.filter_end())
             && self.properties.is_sane()
             && self.properties.end() == self.index.offset
             && self.index.is_sane()

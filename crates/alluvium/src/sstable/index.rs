@@ -5,8 +5,9 @@
 //! differ are kept apart as integers, so that a search touches a few cache lines of one array and
 //! compares keys only among separators that these bytes cannot tell apart.
 //!
-//! Invariants, checked by [`Index::parse`]: there is at least one data block; the data blocks fill
-//! the file from its start to `data_end`. From there on nothing here can fail.
+//! Invariants, checked by [`Index::parse`]: the data blocks fill the file from its start to
+//! `data_end`; there is none only where a table holds nothing but range tombstones. From there on
+//! nothing here can fail.
 
 use std::cmp::Ordering;
 
@@ -55,7 +56,7 @@ impl Index {
             (at, value_start) = (entry.end, value_end);
         }
         let ends_meet = at == entries.len() && value_start == block.values().len();
-        if count == 0 || !ends_meet || offset != data_end {
+        if !ends_meet || offset != data_end {
             return Err(Malformed("the index does not cover the file"));
         }
         offsets.push(offset);
@@ -71,6 +72,9 @@ impl Index {
     }
 
     fn collect_prefixes(&mut self) -> Result<(), Malformed> {
+        if self.blocks() == 0 {
+            return Ok(());
+        }
         let (first, _) = split(self.key(0));
         let (last, _) = split(self.key(self.blocks() - 1));
         self.common = common_prefix(first, last);

@@ -14,7 +14,7 @@ use bytes::Bytes;
 
 use crate::base::error::{Error, Result};
 use crate::base::iterator::InternalIterator;
-use crate::base::key::{compare, split};
+use crate::base::key::{SeqNo, compare, split};
 use crate::base::planted;
 use crate::sstable::block::Block;
 use crate::sstable::block_iter::BlockIter;
@@ -185,12 +185,16 @@ impl TableIterator {
     }
 
     fn do_seek_to_first(&mut self) -> Result<()> {
+        if self.table.index.blocks() == 0 {
+            return Ok(());
+        }
         self.load(0)?;
         self.block.seek_to_first().map_err(|malformed| self.damaged(malformed))
     }
 
     fn do_seek_to_last(&mut self) -> Result<()> {
-        self.load(self.table.index.blocks() - 1)?;
+        let Some(last) = self.table.index.blocks().checked_sub(1) else { return Ok(()) };
+        self.load(last)?;
         self.block.seek_to_last().map_err(|malformed| self.damaged(malformed))
     }
 
@@ -262,6 +266,14 @@ impl InternalIterator for TableIterator {
         }
         let moved = self.do_prev();
         self.settle(moved)
+    }
+
+    fn skip_forward(&mut self, target: &[u8], seq: SeqNo) -> Result<()> {
+        if self.table.properties().largest_seq < seq { self.seek(target) } else { Ok(()) }
+    }
+
+    fn skip_backward(&mut self, target: &[u8], seq: SeqNo) -> Result<()> {
+        if self.table.properties().largest_seq < seq { self.seek_for_prev(target) } else { Ok(()) }
     }
 
     #[inline]

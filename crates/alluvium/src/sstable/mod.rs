@@ -11,7 +11,7 @@
 //!
 //! - `format`: handles, block trailers, the footer. `compression`: the codecs.
 //! - `block`, `block_builder`, `block_iter`: entries between restart points. `separator`: keys
-//!   between blocks. `properties`, `index`: the two blocks that are kept in memory.
+//!   between blocks. `properties`, `index`, `range_block`: the blocks that are kept in memory.
 //! - `table_file`, `read_ahead`: blocks from a file, checked.
 //! - `writer`; `reader`, `iter`, `verify`; `table_cache`.
 //! - `salvage`, `carve`: what is left of a damaged table.
@@ -35,6 +35,7 @@ pub mod fuzzing;
 mod index;
 mod iter;
 mod properties;
+mod range_block;
 mod read_ahead;
 mod reader;
 mod salvage;

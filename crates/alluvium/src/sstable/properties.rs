@@ -27,6 +27,7 @@ const CODEC: u64 = 10;
 const COLUMN_FAMILY: u64 = 11;
 /// The first of four.
 const AGES: u64 = 12;
+const RANGE_TOMBSTONES: u64 = 16;
 
 /// What a table holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,13 +42,15 @@ pub(crate) struct Properties {
     pub(crate) value_bytes: u64,
     /// Data blocks.
     pub(crate) data_blocks: u64,
-    /// The smallest sequence number of an entry.
+    /// The smallest sequence number of an entry or a range tombstone.
     pub(crate) smallest_seq: SeqNo,
-    /// The largest sequence number of an entry.
+    /// The largest sequence number of an entry or a range tombstone.
     pub(crate) largest_seq: SeqNo,
-    /// The first entry's encoded internal key.
+    /// The table's lower bound: the first entry's encoded internal key, or one of a range tombstone
+    /// that begins before it.
     pub(crate) smallest: Vec<u8>,
-    /// The last entry's encoded internal key.
+    /// The table's upper bound: the last entry's encoded internal key, or one with
+    /// [`key::EXCLUDED_TRAILER`] where a range tombstone ends behind it.
     pub(crate) largest: Vec<u8>,
     /// The codec that was asked for; each block says which it has.
     pub(crate) codec: Codec,
@@ -55,6 +58,8 @@ pub(crate) struct Properties {
     pub(crate) column_family: ColumnFamilyId,
     /// How old its tombstones are, and when its entries expire.
     pub(crate) ages: Ages,
+    /// Entries of the range tombstone block: pairs of a fragment and a sequence number.
+    pub(crate) range_tombstones: u64,
 }
 
 impl Properties {
@@ -81,6 +86,8 @@ impl Properties {
         put_varint(&mut out, COLUMN_FAMILY);
         put_varint(&mut out, u64::from(self.column_family.0));
         self.ages.encode_into(&mut out, AGES);
+        put_varint(&mut out, RANGE_TOMBSTONES);
+        put_varint(&mut out, self.range_tombstones);
         out
     }
 
@@ -104,21 +111,26 @@ impl Properties {
             data_blocks: take_field(input, DATA_BLOCKS)?,
             smallest_seq: SeqNo::try_new(take_field(input, SMALLEST_SEQ)?)?,
             largest_seq: SeqNo::try_new(take_field(input, LARGEST_SEQ)?)?,
-            smallest: take_key(input, SMALLEST)?,
-            largest: take_key(input, LARGEST)?,
+            smallest: take_key(input, SMALLEST, key::is_lower_bound)?,
+            largest: take_key(input, LARGEST, key::is_upper_bound)?,
             codec: Codec::from_tag(u8::try_from(take_field(input, CODEC)?).ok()?)?,
             column_family: ColumnFamilyId(u32::try_from(take_field(input, COLUMN_FAMILY)?).ok()?),
             ages: Ages::take(AGES, |tag| take_field(input, tag))?,
+            range_tombstones: take_field(input, RANGE_TOMBSTONES)?,
         })
     }
 
     fn is_consistent(&self) -> bool {
-        self.entries > 0
+        let point_bounds = key::trailer_kind(key::trailer(&self.smallest)).is_some()
+            && key::trailer(&self.largest) != key::EXCLUDED_TRAILER;
+        let data_blocks = u64::from(self.entries > 0)..=self.entries;
+        let may_be_so = self.range_tombstones > 0 || (self.entries > 0 && point_bounds);
+        may_be_so
             && self.tombstones <= self.entries
-            && (1..=self.entries).contains(&self.data_blocks)
+            && data_blocks.contains(&self.data_blocks)
             && self.smallest_seq <= self.largest_seq
             && key::compare(&self.smallest, &self.largest) != Ordering::Greater
-            && self.ages.is_consistent(self.entries, self.tombstones)
+            && self.ages.is_consistent(self.entries, self.tombstones, self.range_tombstones)
     }
 }
 
@@ -129,12 +141,11 @@ fn take_field(input: &mut &[u8], tag: u64) -> Option<u64> {
     take_varint(input)
 }
 
-fn take_key(input: &mut &[u8], tag: u64) -> Option<Vec<u8>> {
+fn take_key(input: &mut &[u8], tag: u64, may_bound: fn(u64) -> bool) -> Option<Vec<u8>> {
     if take_varint(input)? != tag {
         return None;
     }
     let internal_key = take_prefixed(input)?;
     let (user_key, trailer) = key::try_split(internal_key)?;
-    key::trailer_kind(trailer)?;
-    (user_key.len() <= KEY_BYTES_MAX).then(|| internal_key.to_vec())
+    (may_bound(trailer) && user_key.len() <= KEY_BYTES_MAX).then(|| internal_key.to_vec())
 }

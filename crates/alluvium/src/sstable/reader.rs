@@ -1,8 +1,9 @@
 //! An open table: point lookups, and the way to its blocks.
 //!
-//! Index, filter and properties are in memory from [`Table::open`] on; data blocks come from the
-//! block cache or the file. A lookup goes: filter (one cache line), index, block, restart points,
-//! entries. It allocates nothing when the block is cached: the value is a slice of the block.
+//! Index, filter, range tombstones and properties are in memory from [`Table::open`] on; data
+//! blocks come from the block cache or the file. A lookup goes: filter (one cache line), index,
+//! block, restart points, entries. It allocates nothing when the block is cached: the value is a
+//! slice of the block.
 //!
 //! A table is immutable and shared by any number of threads; no lock is held.
 
@@ -17,11 +18,13 @@ use crate::cache::BlockCache;
 use crate::env::ReadableFile;
 use crate::filter::FilterReader;
 use crate::metrics::Counters;
+use crate::ranges::Fragments;
 use crate::sstable::block::Block;
 use crate::sstable::format::{BlockHandle, FOOTER_BYTES, Footer, Malformed};
 use crate::sstable::index::Index;
 use crate::sstable::iter::{ReadPurpose, TableIterator};
 use crate::sstable::properties::Properties;
+use crate::sstable::range_block;
 use crate::sstable::table_file::TableFile;
 
 /// An open table.
@@ -34,6 +37,7 @@ pub(crate) struct Table {
     pub(super) cache: Arc<BlockCache>,
     pub(super) counters: Arc<Counters>,
     properties: Properties,
+    pub(super) ranges: Fragments,
     footer_checksum: u64,
 }
 
@@ -51,11 +55,26 @@ impl Table {
         let properties = read_properties(&file, footer.properties)?;
         let index = read_index(&file, &footer)?;
         let filter = read_filter(&file, footer.filter)?;
+        let ranges = range_block::read(&file, footer.ranges)?;
+        if ranges.tombstones() != properties.range_tombstones {
+            let detail = Malformed("the properties count other range tombstones than there are");
+            return Err(file.damaged(footer.properties.offset, detail));
+        }
         if index.blocks() as u64 != properties.data_blocks {
             let detail = Malformed("the properties count other data blocks than the index has");
             return Err(file.damaged(footer.properties.offset, detail));
         }
-        Ok(Table { file, footer, index, filter, cache, counters, properties, footer_checksum })
+        Ok(Table {
+            file,
+            footer,
+            index,
+            filter,
+            cache,
+            counters,
+            properties,
+            ranges,
+            footer_checksum,
+        })
     }
 
     /// The first entry with the user key of `lookup` at or behind it: its trailer and its value.
@@ -101,6 +120,12 @@ impl Table {
             }
             _ => Ok(None),
         }
+    }
+
+    /// The range tombstones.
+    #[inline]
+    pub(crate) fn ranges(&self) -> &Fragments {
+        &self.ranges
     }
 
     /// A data block from the cache or the file.
@@ -172,6 +197,7 @@ impl Table {
             + self.file.name.len()
             + self.index.memory_bytes()
             + self.filter.as_ref().map_or(0, FilterReader::memory_bytes)
+            + self.ranges.memory_bytes()
             + self.properties.smallest.len()
             + self.properties.largest.len()
     }
@@ -202,7 +228,7 @@ pub(super) fn read_properties(file: &TableFile, handle: BlockHandle) -> Result<P
 
 pub(super) fn read_index(file: &TableFile, footer: &Footer) -> Result<Index> {
     let contents = file.read_block(footer.index)?;
-    Block::from_disk(contents)
+    Block::index_from_disk(contents)
         .and_then(|block| Index::parse(&block, footer.data_end()))
         .map_err(|malformed| file.damaged(footer.index.offset, malformed))
 }

@@ -21,12 +21,14 @@ use crate::base::limits::{KEY_BYTES_MAX, VALUE_BYTES_MAX};
 use crate::base::sync::Mutex;
 use crate::env::ReadableFile;
 use crate::metrics::Counters;
+use crate::ranges::Fragments;
 use crate::sstable::block::{Block, Entry};
 use crate::sstable::block_iter::BlockIter;
 use crate::sstable::carve::Carver;
 use crate::sstable::format::{BlockHandle, FOOTER_BYTES, Footer, Malformed};
 use crate::sstable::index::block_offsets;
 use crate::sstable::properties::Properties;
+use crate::sstable::range_block;
 use crate::sstable::read_ahead::ReadAhead;
 use crate::sstable::reader::{read_footer, read_properties};
 use crate::sstable::table_file::TableFile;
@@ -53,6 +55,8 @@ pub(crate) struct Findings {
     pub(crate) entries: u64,
     /// What was stepped over, in order.
     pub(crate) gaps: Vec<Gap>,
+    /// Whether there were range tombstones and they cannot be read: a gap says where they were.
+    pub(crate) ranges_lost: bool,
 }
 
 /// Where the next block comes from.
@@ -77,6 +81,7 @@ pub(crate) struct Salvage {
     open_gap: Option<Gap>,
     findings: Arc<Mutex<Findings>>,
     properties: Option<Properties>,
+    ranges: Fragments,
     footer_checksum: Option<u64>,
 }
 
@@ -101,6 +106,15 @@ impl Salvage {
         };
         let properties = footer.map(|footer| footer.properties).filter(|handle| handle.is_sane());
         let properties = properties.and_then(|handle| read_properties(&file, handle).ok());
+        let ranges = match find_ranges(&file, footer.as_ref(), footer_checksum.is_some()) {
+            Ok(ranges) => ranges,
+            Err(gap) => {
+                let mut findings = findings.lock();
+                findings.ranges_lost = true;
+                findings.gaps.push(gap);
+                Fragments::default()
+            }
+        };
         let offsets = footer.and_then(|footer| read_offsets(&file, footer.index));
         let blocks = match (offsets, footer) {
             (Some(offsets), _) => Blocks::Indexed { offsets, position: 0 },
@@ -118,6 +132,7 @@ impl Salvage {
             open_gap: None,
             findings,
             properties,
+            ranges,
             footer_checksum,
         })
     }
@@ -125,6 +140,11 @@ impl Salvage {
     /// What the table says of itself, where that can be read.
     pub(crate) fn properties(&self) -> Option<&Properties> {
         self.properties.as_ref()
+    }
+
+    /// The range tombstones, as far as they can be read.
+    pub(crate) fn ranges(&self) -> &Fragments {
+        &self.ranges
     }
 
     /// The checksum in the footer, where it holds.
@@ -237,6 +257,30 @@ struct Walked {
     first: Vec<u8>,
     last: Vec<u8>,
     entries: u64,
+}
+
+/// The range tombstones of a table; a gap where it had some and they cannot be read. Where the
+/// footer does not check, its word that there are none counts for nothing.
+fn find_ranges(
+    file: &TableFile,
+    footer: Option<&Footer>,
+    footer_checks: bool,
+) -> std::result::Result<Fragments, Gap> {
+    let handle = footer.map_or(BlockHandle::ABSENT, |footer| footer.ranges);
+    if footer_checks && !handle.is_present() {
+        return Ok(Fragments::default());
+    }
+    if handle.is_sane()
+        && let Ok(ranges) = range_block::read(file, handle)
+    {
+        return Ok(ranges);
+    }
+    if !footer_checks {
+        return Ok(Carver::find_ranges(file).unwrap_or_default());
+    }
+    let (offset, bytes) = (handle.offset, handle.stored_bytes() as u64);
+    let detail = "the range tombstones cannot be read: what they deleted is there again".to_owned();
+    Err(Gap { offset, bytes, after: None, before: None, detail })
 }
 
 /// The footer's fields where its checksum does not hold.

@@ -10,10 +10,12 @@ use crate::base::checksum::key_hash;
 use crate::base::error::Error;
 use crate::base::key::{SeqNo, ValueKind, compare, split, trailer_kind, trailer_seq, user_key};
 use crate::base::limits::{KEY_BYTES_MAX, VALUE_BYTES_MAX};
+use crate::ranges::Fragment;
 use crate::sstable::ages::Ages;
 use crate::sstable::block::{Block, Entry, Restart};
 use crate::sstable::format::{BlockHandle, Malformed};
 use crate::sstable::properties::Properties;
+use crate::sstable::range_block;
 use crate::sstable::read_ahead::ReadAhead;
 use crate::sstable::reader::{Table, read_filter, read_footer, read_index, read_properties};
 use crate::sstable::separator::common_prefix;
@@ -45,6 +47,10 @@ impl Table {
         note(footer.index.stored_bytes() as u64, reread, footer.index.offset);
         let reread = read_properties(file, footer.properties).map(|p| p == *self.properties());
         note(footer.properties.stored_bytes() as u64, reread, footer.properties.offset);
+        if footer.ranges.is_present() {
+            let reread = range_block::read(file, footer.ranges).map(|found| found == self.ranges);
+            note(footer.ranges.stored_bytes() as u64, reread, footer.ranges.offset);
+        }
         if footer.filter.is_present() {
             let reread = read_filter(file, footer.filter).map(|filter| filter.is_some());
             note(footer.filter.stored_bytes() as u64, reread, footer.filter.offset);
@@ -218,14 +224,22 @@ impl Walk<'_> {
     }
 
     fn agrees_with(&self, properties: &Properties) -> bool {
+        let ranges = &self.table.ranges;
+        let (smallest, largest) = range_block::bounds(&self.first, &self.last, ranges);
+        let range_seqs = || ranges.iter().flat_map(Fragment::seqs);
+        let smallest_seq = range_seqs().chain([self.smallest_seq]).min();
+        let largest_seq = range_seqs().chain([self.largest_seq]).max();
+        let mut ages = self.ages;
+        range_seqs().for_each(|seq| ages.note_tombstone(seq));
         self.entries == properties.entries
             && self.tombstones == properties.tombstones
             && self.key_bytes == properties.key_bytes
             && self.value_bytes == properties.value_bytes
-            && self.smallest_seq == properties.smallest_seq
-            && self.largest_seq == properties.largest_seq
-            && self.first == properties.smallest
-            && self.last == properties.largest
-            && self.ages == properties.ages
+            && ranges.tombstones() == properties.range_tombstones
+            && smallest_seq == Some(properties.smallest_seq)
+            && largest_seq == Some(properties.largest_seq)
+            && smallest == properties.smallest
+            && largest == properties.largest
+            && ages == properties.ages
     }
 }

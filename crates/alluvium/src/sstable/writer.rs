@@ -25,12 +25,14 @@ use crate::base::limits::{BLOCK_BYTES_MAX, KEY_BYTES_MAX, VALUE_BYTES_MAX};
 use crate::base::planted;
 use crate::env::WritableFile;
 use crate::filter::FilterBuilder;
+use crate::ranges::{Fragment, Fragments};
 use crate::sstable::TableOptions;
 use crate::sstable::ages::Ages;
 use crate::sstable::block_builder::BlockBuilder;
 use crate::sstable::compression::{Codec, Compressor};
 use crate::sstable::format::{BLOCK_TRAILER_BYTES, BlockHandle, FOOTER_BYTES, Footer};
 use crate::sstable::properties::Properties;
+use crate::sstable::range_block;
 use crate::sstable::separator::{common_prefix, separator};
 
 const APPEND_BYTES: usize = 256 << 10;
@@ -47,13 +49,15 @@ pub(crate) struct TableSummary {
     pub(crate) entries: u64,
     /// Tombstones.
     pub(crate) tombstones: u64,
+    /// Range tombstones, each counted in every fragment that it covers.
+    pub(crate) range_tombstones: u64,
     /// Bytes of user keys.
     pub(crate) key_bytes: u64,
     /// Bytes of values.
     pub(crate) value_bytes: u64,
-    /// The first entry's encoded internal key.
+    /// The lower bound: see [`Properties::smallest`].
     pub(crate) smallest: Vec<u8>,
-    /// The last entry's encoded internal key.
+    /// The upper bound: see [`Properties::largest`].
     pub(crate) largest: Vec<u8>,
     /// The smallest sequence number.
     pub(crate) smallest_seq: SeqNo,
@@ -88,6 +92,7 @@ pub(crate) struct TableWriter {
     hidden: u64,
     /// The earliest and the latest event time so far.
     times: Option<(u64, u64)>,
+    ranges: Fragments,
     /// The encoded internal key added last.
     last: Vec<u8>,
     /// Reused for separators and handles.
@@ -115,6 +120,7 @@ impl TableWriter {
             codec: options.codec,
             column_family: options.column_family,
             ages: Ages::default(),
+            range_tombstones: 0,
         };
         TableWriter {
             output: Output::new(file, number, name),
@@ -128,6 +134,7 @@ impl TableWriter {
             event_time: options.event_time,
             hidden: 0,
             times: None,
+            ranges: Fragments::default(),
             last: Vec::new(),
             scratch: Vec::new(),
         }
@@ -164,6 +171,24 @@ impl TableWriter {
         self.note(kind, internal_key, value, trailer_seq(trailer));
         if self.block.bytes() >= self.block_bytes {
             self.close_block()?;
+        }
+        Ok(())
+    }
+
+    /// Adds a piece of the key space that range tombstones cover, behind all such before it. May
+    /// come at any time, before or behind entries.
+    pub(crate) fn add_range(&mut self, fragment: &Fragment) -> Result<()> {
+        self.output.check()?;
+        let seqs: Vec<SeqNo> = fragment.seqs().collect();
+        let fits = fragment.start().len().max(fragment.end().len()) <= KEY_BYTES_MAX;
+        if !fits || !self.ranges.push(fragment.start(), fragment.end(), &seqs) {
+            let detail = "the range tombstones of a table must be added in ascending order";
+            return Err(Error::invalid(detail));
+        }
+        for seq in seqs {
+            self.properties.smallest_seq = self.properties.smallest_seq.min(seq);
+            self.properties.largest_seq = self.properties.largest_seq.max(seq);
+            self.properties.ages.note_tombstone(seq);
         }
         Ok(())
     }
@@ -219,7 +244,8 @@ impl TableWriter {
 
     /// About the length that the file would have if it were finished now.
     pub(crate) fn estimated_bytes(&self) -> u64 {
-        let open = self.block.bytes() + self.index.bytes() + self.filter.estimated_bytes();
+        let blocks = self.block.bytes() + self.index.bytes() + self.filter.estimated_bytes();
+        let open = blocks + self.ranges.stored_bytes();
         let rest = 4 * BLOCK_TRAILER_BYTES + 2 * self.last.len() + FOOTER_BYTES;
         self.output.offset() + (open + rest) as u64
     }
@@ -237,11 +263,11 @@ impl TableWriter {
     }
 
     /// Writes what is left and syncs the file (not its name in the directory). A table without
-    /// entries is refused.
+    /// entries and range tombstones is refused.
     pub(crate) fn finish(mut self) -> Result<TableSummary> {
         self.output.check()?;
-        if self.properties.entries == 0 {
-            return Err(Error::invalid("a table must hold one entry at least"));
+        if self.properties.entries == 0 && self.ranges.is_empty() {
+            return Err(Error::invalid("a table must hold one entry or range tombstone at least"));
         }
         if !self.block.is_empty() {
             self.close_block()?;
@@ -254,17 +280,21 @@ impl TableWriter {
         if self.index.bytes() > BLOCK_BYTES_MAX {
             return Err(Error::invalid("a table of so many blocks: its index would be too large"));
         }
-        self.properties.largest = std::mem::take(&mut self.last);
+        let (smallest, largest) =
+            range_block::bounds(&self.properties.smallest, &self.last, &self.ranges);
+        (self.properties.smallest, self.properties.largest) = (smallest, largest);
+        self.properties.range_tombstones = self.ranges.tombstones();
         let mut filter = self.filter.finish();
         let filter = if filter.is_empty() {
             BlockHandle::ABSENT
         } else {
             self.output.block(&mut filter, Codec::None)?
         };
+        let ranges = write_ranges(&self.ranges, &mut self.compressor, &mut self.output)?;
         let properties = self.output.block(&mut self.properties.encode(), Codec::None)?;
         let (stored, codec) = self.compressor.compress(self.index.finish());
         let index = self.output.block(stored, codec)?;
-        let footer_checksum = self.output.footer(Footer { index, filter, properties })?;
+        let footer_checksum = self.output.footer(Footer { index, filter, ranges, properties })?;
         if !planted::is("table-not-synced") {
             self.output.sync()?;
         }
@@ -274,6 +304,22 @@ impl TableWriter {
             ..summarize(self.properties, &self.output, footer_checksum)
         })
     }
+}
+
+fn write_ranges(
+    ranges: &Fragments,
+    compressor: &mut Compressor,
+    output: &mut Output,
+) -> Result<BlockHandle> {
+    if ranges.is_empty() {
+        return Ok(BlockHandle::ABSENT);
+    }
+    let mut block = range_block::build(ranges);
+    if block.bytes() > BLOCK_BYTES_MAX {
+        return Err(Error::invalid("a table of so many range tombstones"));
+    }
+    let (stored, codec) = compressor.compress(block.finish());
+    output.block(stored, codec)
 }
 
 /// Refuses what no reader would accept.
@@ -298,6 +344,7 @@ fn summarize(properties: Properties, output: &Output, footer_checksum: u64) -> T
         bytes: output.offset(),
         entries: properties.entries,
         tombstones: properties.tombstones,
+        range_tombstones: properties.range_tombstones,
         key_bytes: properties.key_bytes,
         value_bytes: properties.value_bytes,
         smallest: properties.smallest,

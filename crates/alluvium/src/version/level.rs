@@ -28,7 +28,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use crate::base::file::FileNumber;
-use crate::base::key::SeqNo;
+use crate::base::key::{KeyEnd, SeqNo};
 use crate::base::planted;
 use crate::version::table_meta::TableMeta;
 use crate::version::{Breach, Checked};
@@ -37,6 +37,8 @@ use crate::version::{Breach, Checked};
 #[derive(Debug, Default)]
 pub struct Run {
     tables: Vec<Arc<TableMeta>>,
+    /// Those that hold range tombstones.
+    with_ranges: Vec<Arc<TableMeta>>,
     bytes: u64,
     largest_seq: SeqNo,
     fences: Fences,
@@ -52,7 +54,9 @@ impl Run {
             })?;
         }
         let largest_seq = tables.iter().map(|table| table.largest_seq).max();
+        let has_ranges = |table: &&Arc<TableMeta>| table.range_tombstones > 0;
         Ok(Arc::new(Run {
+            with_ranges: tables.iter().filter(has_ranges).cloned().collect(),
             fences: Fences::build(&tables),
             bytes,
             largest_seq: largest_seq.unwrap_or_default(),
@@ -73,6 +77,12 @@ impl Run {
         self.bytes
     }
 
+    /// Those tables that hold range tombstones, ascending.
+    #[must_use]
+    pub fn tables_with_ranges(&self) -> &[Arc<TableMeta>] {
+        &self.with_ranges
+    }
+
     /// The largest sequence number in it.
     #[must_use]
     #[inline]
@@ -80,8 +90,8 @@ impl Run {
         self.largest_seq
     }
 
-    /// The index of the first table whose largest key is at or behind `user_key`, which is where a
-    /// search for the key begins; the number of tables when there is none.
+    /// The index of the first table that does not end before `user_key`, which is where a search
+    /// for the key begins; the number of tables when there is none.
     #[must_use]
     #[inline]
     pub fn first_ending_at_or_behind(&self, user_key: &[u8]) -> usize {
@@ -96,23 +106,24 @@ impl Run {
         (table.smallest_user_key() <= user_key).then_some(table)
     }
 
-    /// The indexes of the tables that may hold keys between the two, both included.
+    /// The indexes of the tables that may hold keys from `smallest_user_key` to `end`.
     #[must_use]
-    pub fn range(&self, smallest_user_key: &[u8], largest_user_key: &[u8]) -> Range<usize> {
+    pub fn range<'a>(&self, smallest_user_key: &[u8], end: impl Into<KeyEnd<'a>>) -> Range<usize> {
+        let end = end.into();
         let first = self.first_ending_at_or_behind(smallest_user_key);
-        let count = self.tables[first..]
-            .partition_point(|table| table.smallest_user_key() <= largest_user_key);
+        let count =
+            self.tables[first..].partition_point(|table| !end.is_before(table.smallest_user_key()));
         first..first + count
     }
 
-    /// The tables that may hold keys between the two, both included.
+    /// The tables that may hold keys from `smallest_user_key` to `end`.
     #[must_use]
-    pub fn overlapping(
+    pub fn overlapping<'a>(
         &self,
         smallest_user_key: &[u8],
-        largest_user_key: &[u8],
+        end: impl Into<KeyEnd<'a>>,
     ) -> &[Arc<TableMeta>] {
-        &self.tables[self.range(smallest_user_key, largest_user_key)]
+        &self.tables[self.range(smallest_user_key, end)]
     }
 }
 
@@ -186,34 +197,34 @@ impl Level {
         self.runs.first()?.candidate(user_key)
     }
 
-    /// In any level but 0: the tables that may hold keys between the two, both included.
+    /// In any level but 0: the tables that may hold keys from `smallest_user_key` to `end`.
     #[must_use]
-    pub fn overlapping(
+    pub fn overlapping<'a>(
         &self,
         smallest_user_key: &[u8],
-        largest_user_key: &[u8],
+        end: impl Into<KeyEnd<'a>>,
     ) -> &[Arc<TableMeta>] {
-        self.runs.first().map_or(&[], |run| run.overlapping(smallest_user_key, largest_user_key))
+        self.runs.first().map_or(&[], |run| run.overlapping(smallest_user_key, end))
     }
 
-    /// The tables that overlap the range between the two keys, or another table that does, in this
-    /// level's order.
+    /// The tables that overlap the range from `smallest_user_key` to `end`, or another table that
+    /// does, in this level's order.
     pub(super) fn overlapping_expanded(
         &self,
         smallest_user_key: &[u8],
-        largest_user_key: &[u8],
+        end: KeyEnd<'_>,
     ) -> Vec<Arc<TableMeta>> {
-        let (mut smallest, mut largest) = (smallest_user_key, largest_user_key);
+        let (mut smallest, mut end) = (smallest_user_key, end);
         let mut taken = vec![false; self.tables.len()];
         loop {
             let mut grown = false;
             for (table, taken) in self.tables.iter().zip(&mut taken) {
-                if !*taken && table.overlaps(smallest, largest) {
+                if !*taken && table.overlaps(smallest, end) {
                     *taken = true;
                     grown |= table.smallest_user_key() < smallest;
-                    grown |= table.largest_user_key() > largest;
+                    grown |= table.end() > end;
                     smallest = smallest.min(table.smallest_user_key());
-                    largest = largest.max(table.largest_user_key());
+                    end = end.max(table.end());
                 }
             }
             if !grown {
@@ -258,7 +269,7 @@ pub fn chain(mut groups: Vec<Vec<Arc<TableMeta>>>) -> Vec<Vec<Arc<TableMeta>>> {
 
 fn check_disjoint(index: usize, tables: &[Arc<TableMeta>]) -> Checked<()> {
     for pair in tables.windows(2) {
-        if pair[0].largest_user_key() >= pair[1].smallest_user_key() {
+        if !pair[0].end().is_before(pair[1].smallest_user_key()) {
             let (a, b) = (pair[0].number, pair[1].number);
             let detail = format!("tables {a} and {b} of level {index} overlap");
             return Err(Breach::of_table(a.max(b), detail));
@@ -288,7 +299,7 @@ impl Fences {
         Fences { common: first[..shared].to_vec(), heads }
     }
 
-    /// The first table whose largest key is at or behind `key`.
+    /// The first table that does not end before `key`.
     #[inline]
     fn search(&self, tables: &[Arc<TableMeta>], key: &[u8]) -> usize {
         let (begin, rest) = key.split_at(key.len().min(self.common.len()));
@@ -301,7 +312,7 @@ impl Fences {
         let first = self.heads.partition_point(|&other| other < head);
         // Heads that are equal decide nothing: compare the keys. Seldom more than one.
         let equal = self.heads[first..].partition_point(|&other| other == head);
-        first + tables[first..first + equal].partition_point(|table| table.largest_user_key() < key)
+        first + tables[first..first + equal].partition_point(|table| table.end().is_before(key))
     }
 }
 

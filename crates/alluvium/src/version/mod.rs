@@ -46,6 +46,7 @@ use std::sync::Arc;
 use crate::base::error::Error;
 
 use crate::base::file::FileNumber;
+use crate::base::key::KeyEnd;
 use crate::base::limits::LEVELS;
 
 pub use edit::VersionEdit;
@@ -159,7 +160,7 @@ impl Version {
         self.levels().map(Level::bytes).sum()
     }
 
-    /// The tables of `level` that may hold keys between the two user keys, both included.
+    /// The tables of `level` that may hold keys from `smallest_user_key` to `end`.
     ///
     /// Level 0 expands: a table that overlaps one that was found is found too, for whoever moves
     /// the newer of two tables down must move the older along.
@@ -167,17 +168,17 @@ impl Version {
     /// # Panics
     /// When `level` is not below [`LEVELS`].
     #[must_use]
-    pub fn overlapping(
+    pub fn overlapping<'a>(
         &self,
         level: usize,
         smallest_user_key: &[u8],
-        largest_user_key: &[u8],
+        end: impl Into<KeyEnd<'a>>,
     ) -> Vec<Arc<TableMeta>> {
         let tables = self.level(level);
         if level == 0 {
-            tables.overlapping_expanded(smallest_user_key, largest_user_key)
+            tables.overlapping_expanded(smallest_user_key, end.into())
         } else {
-            tables.overlapping(smallest_user_key, largest_user_key).to_vec()
+            tables.overlapping(smallest_user_key, end).to_vec()
         }
     }
 

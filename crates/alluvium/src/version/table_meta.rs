@@ -10,7 +10,7 @@ use std::ops::Deref;
 use std::sync::{Arc, OnceLock};
 
 use crate::base::file::FileNumber;
-use crate::base::key::{self, SeqNo};
+use crate::base::key::{self, KeyEnd, SeqNo};
 use crate::base::limits::KEY_BYTES_MAX;
 use crate::base::planted;
 use crate::base::sync::Mutex;
@@ -55,7 +55,8 @@ pub struct TableFacts {
     pub tombstones: u64,
     /// How many of its entries are older versions of the key before them, kept for snapshots.
     pub hidden: u64,
-    /// How many range tombstones it holds beside its entries.
+    /// How many range tombstones it holds beside its entries, each counted in every piece of the
+    /// key space that it was cut to.
     pub range_tombstones: u64,
     /// The sequence number of its oldest tombstone; zero where it has none.
     pub oldest_tombstone: SeqNo,
@@ -68,9 +69,11 @@ pub struct TableFacts {
     /// In level 0: the sorted run that it was written with, named by the number of one table of the
     /// run; zero where the table is a run by itself. Means nothing in deeper levels.
     pub run: FileNumber,
-    /// Its first internal key, encoded.
+    /// Its lower bound: its first internal key, encoded, or one of a range tombstone that begins
+    /// before it.
     pub smallest: Vec<u8>,
-    /// Its last internal key, encoded.
+    /// Its upper bound: its last internal key, encoded, or one with
+    /// [`key::EXCLUDED_TRAILER`] where a range tombstone ends behind it.
     pub largest: Vec<u8>,
     /// The smallest sequence number in it.
     pub smallest_seq: SeqNo,
@@ -88,11 +91,19 @@ impl TableFacts {
         key::user_key(&self.smallest)
     }
 
-    /// The last user key.
+    /// The last user key, or the one that its last range tombstone ends before: [`Self::end`]
+    /// tells.
     #[must_use]
     #[inline]
     pub fn largest_user_key(&self) -> &[u8] {
         key::user_key(&self.largest)
+    }
+
+    /// Where its keys end.
+    #[must_use]
+    #[inline]
+    pub fn end(&self) -> KeyEnd<'_> {
+        key::end_of(&self.largest)
     }
 
     /// The number of its sorted run in level 0.
@@ -101,10 +112,10 @@ impl TableFacts {
         if self.run == FileNumber(0) { self.number } else { self.run }
     }
 
-    /// Whether the table may hold keys between the two user keys, both included.
+    /// Whether the table may hold keys from `smallest_user_key` to `end`.
     #[must_use]
-    pub fn overlaps(&self, smallest_user_key: &[u8], largest_user_key: &[u8]) -> bool {
-        self.smallest_user_key() <= largest_user_key && smallest_user_key <= self.largest_user_key()
+    pub fn overlaps<'a>(&self, smallest_user_key: &[u8], end: impl Into<KeyEnd<'a>>) -> bool {
+        !end.into().is_before(self.smallest_user_key()) && !self.end().is_before(smallest_user_key)
     }
 
     /// Whether the facts can be true of any table.
@@ -115,7 +126,8 @@ impl TableFacts {
         if self.number == FileNumber(0) || self.number > FileNumber::MAX {
             return wrong("there is no such file number");
         }
-        if self.entries == 0 || self.tombstones > self.entries {
+        let is_empty = self.entries == 0 && self.range_tombstones == 0;
+        if is_empty || self.tombstones > self.entries {
             return wrong("it has no entries, or fewer than tombstones");
         }
         if self.hidden >= self.entries.max(1) {
@@ -139,12 +151,20 @@ impl TableFacts {
         if self.times.is_some_and(|times| times.first_ms > times.last_ms) {
             return wrong("its event times end before they begin");
         }
-        for bound in [&self.smallest, &self.largest] {
+        let has_ranges = self.range_tombstones > 0;
+        for (bound, may_be) in [
+            (&self.smallest, key::is_lower_bound as fn(u64) -> bool),
+            (&self.largest, key::is_upper_bound),
+        ] {
             let Some((user_key, trailer)) = key::try_split(bound) else {
                 return wrong("a bound is no internal key");
             };
-            if user_key.len() > KEY_BYTES_MAX || key::trailer_kind(trailer).is_none() {
+            let of_range = key::trailer_kind(trailer).is_none();
+            if user_key.len() > KEY_BYTES_MAX || !may_be(trailer) || (of_range && !has_ranges) {
                 return wrong("a bound is no key that a table can hold");
+            }
+            if trailer == key::EXCLUDED_TRAILER {
+                continue;
             }
             if !(self.smallest_seq..=self.largest_seq).contains(&key::trailer_seq(trailer)) {
                 return wrong("a bound lies outside of its sequence numbers");

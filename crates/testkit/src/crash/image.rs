@@ -103,6 +103,7 @@ fn aftermath(model: &Model, variant: u64) -> Vec<Operation> {
         family: family.clone(),
         key: key.as_bytes().to_vec(),
         value: value.map(|value| value.as_bytes().to_vec()),
+        end: None,
     };
     let write = |changes: Vec<Change>| Operation::Write { changes, durability: Durability::Disk };
     let mut run = vec![

@@ -326,6 +326,7 @@ fn put(key: &str) -> operation::Operation {
             family: DEFAULT_FAMILY.to_owned(),
             key: key.as_bytes().to_vec(),
             value: Some(b"1".to_vec()),
+            end: None,
         }],
         durability: Durability::Disk,
     }

@@ -111,7 +111,8 @@ fn change(input: &mut Input<'_>) -> Change {
         value.resize(usize::from(length) * long, b'v');
         value
     });
-    Change { family, key, value }
+    let end = (value.is_none() && length.is_multiple_of(10)).then(|| self::key(input));
+    Change { family, key, value, end }
 }
 
 fn family(input: &mut Input<'_>) -> String {

@@ -28,6 +28,7 @@ fn image() -> &'static MemEnv {
                 family: family.to_owned(),
                 key: key.as_bytes().to_vec(),
                 value: value.map(|value| value.as_bytes().to_vec()),
+                end: None,
             }],
             durability: Durability::Disk,
         };
@@ -302,7 +303,7 @@ fn one_write(input: &mut Input<'_>) -> Operation {
             let key = input.bytes(2).to_vec();
             let length = input.byte();
             let value = (!length.is_multiple_of(4)).then(|| vec![shape; usize::from(length)]);
-            Change { family: DEFAULT_FAMILY.to_owned(), key, value }
+            Change { family: DEFAULT_FAMILY.to_owned(), key, value, end: None }
         })
         .collect();
     Operation::Write { changes, durability: Durability::Disk }

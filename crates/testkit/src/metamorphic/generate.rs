@@ -100,7 +100,13 @@ impl Generator {
             _ => self.random.below(6_000),
         };
         let value = Value { number: self.writes, length };
-        Put { family, key, value: (!self.random.one_in(4)).then_some(value) }
+        let value = (!self.random.one_in(4)).then_some(value);
+        let is_range = value.is_none() && self.random.one_in(3);
+        let end = is_range.then(|| match self.random.below(3) {
+            0 => [&key[..], &[0]].concat(),
+            _ => self.key(),
+        });
+        Put { family, key, value, end }
     }
 
     /// A key: mostly 0 to 4 bytes of four, sometimes long with a common beginning.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::metamorphic::answer::{Answer, Entry, Moved};
 use crate::metamorphic::step::{Move, Put, Step, contains};
-use crate::model::Pairs;
+use crate::model::{Pairs, remove_range};
 use crate::operation::{DEFAULT_FAMILY, Direction};
 
 /// A family's contents, and which family of the name it is.
@@ -113,13 +113,14 @@ impl Model {
     }
 
     fn write(&mut self, changes: &[Put]) -> Answer {
-        for Put { family, key, value } in changes {
+        for Put { family, key, value, end } in changes {
             let Some(family) = self.state.get_mut(family) else { continue };
             let pairs = Arc::make_mut(&mut family.pairs);
-            match value {
-                Some(value) => pairs.insert(key.clone(), value.bytes()),
-                None => pairs.remove(key),
-            };
+            match (value, end) {
+                (Some(value), _) => drop(pairs.insert(key.clone(), value.bytes())),
+                (None, Some(end)) => remove_range(pairs, key, end),
+                (None, None) => drop(pairs.remove(key)),
+            }
         }
         Answer::Done
     }

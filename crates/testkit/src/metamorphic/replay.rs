@@ -180,23 +180,26 @@ impl<'a> Replay<'a> {
         if durability.unwrap_or(self.options.durability) == Durability::Buffered {
             self.buffered = true;
         }
-        if let ([Put { family, key, value }], None) = (&known[..], durability) {
+        if let ([Put { family, key, value, end }], None) = (&known[..], durability) {
             let family = &self.families[family];
-            match value {
-                Some(value) => family.put(key, value.bytes())?,
-                None => family.delete(key)?,
+            match (value, end) {
+                (Some(value), _) => family.put(key, value.bytes())?,
+                (None, Some(end)) => family.delete_range(key, end)?,
+                (None, None) => family.delete(key)?,
             }
             return Ok(Answer::Done);
         }
         let mut batch = WriteBatch::new();
-        for Put { family, key, value } in known {
+        for Put { family, key, value, end } in known {
             let in_default = family == DEFAULT_FAMILY;
             let family = &self.families[family];
-            match value {
-                Some(value) if in_default => batch.put(key, value.bytes()),
-                Some(value) => batch.put_in(family, key, value.bytes()),
-                None if in_default => batch.delete(key),
-                None => batch.delete_in(family, key),
+            match (value, end) {
+                (Some(value), _) if in_default => batch.put(key, value.bytes()),
+                (Some(value), _) => batch.put_in(family, key, value.bytes()),
+                (None, Some(end)) if in_default => batch.delete_range(key, end),
+                (None, Some(end)) => batch.delete_range_in(family, key, end),
+                (None, None) if in_default => batch.delete(key),
+                (None, None) => batch.delete_in(family, key),
             }
         }
         match durability {

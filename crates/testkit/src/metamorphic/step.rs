@@ -38,7 +38,7 @@ impl Value {
     }
 }
 
-/// One put (`value`) or delete (no value) of a batch.
+/// One put (`value`), delete (no value) or range delete (no value, an `end`) of a batch.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Put {
     /// The column family's name.
@@ -47,6 +47,8 @@ pub struct Put {
     pub key: Vec<u8>,
     /// The value, or none for a delete.
     pub value: Option<Value>,
+    /// Of a range delete, where the range ends, excluded; it begins at the key.
+    pub end: Option<Vec<u8>>,
 }
 
 /// A movement of a cursor that is kept open.

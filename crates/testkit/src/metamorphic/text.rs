@@ -4,6 +4,7 @@
 //!
 //! ```text
 //! write disk default'a'=v1*20 beta'\x00'-     a batch: put (value of write 1, 20 bytes), delete
+//! write own default'a'-'c'                    deletes the range from 'a' up to 'c', excluded
 //! get default 'a' at 0                        at the snapshot in slot 0; without: now
 //! multi default 'a' 'b' ''
 //! scan default incl'a' excl'c' both at 1      bounds: open, incl'KEY', excl'KEY'
@@ -187,12 +188,13 @@ impl fmt::Display for Step {
 
 impl fmt::Display for Put {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Put { family, key, value } = self;
-        match value {
-            Some(Value { number, length }) => {
+        let Put { family, key, value, end } = self;
+        match (value, end) {
+            (Some(Value { number, length }), _) => {
                 write!(f, "{family}{}=v{number}*{length}", Quoted(key))
             }
-            None => write!(f, "{family}{}-", Quoted(key)),
+            (None, Some(end)) => write!(f, "{family}{}-{}", Quoted(key), Quoted(end)),
+            (None, None) => write!(f, "{family}{}-", Quoted(key)),
         }
     }
 }
@@ -334,15 +336,19 @@ fn parse_end(word: &str) -> Result<Bound<Vec<u8>>, String> {
 }
 
 fn parse_put(word: &str) -> Result<Put, String> {
-    let (Some(first), Some(last)) = (word.find('\''), word.rfind('\'')) else {
-        return Err(format!("\"{word}\" is no change"));
+    let no_change = || format!("\"{word}\" is no change");
+    let (family, rest) = word.split_once('\'').ok_or_else(no_change)?;
+    let (_, what) = rest.split_once('\'').ok_or_else(no_change)?;
+    let key = parse_key(&word[family.len()..word.len() - what.len()])?;
+    let (value, end) = match what.strip_prefix('-') {
+        Some("") => (None, None),
+        Some(end) => (None, Some(parse_key(end)?)),
+        None => {
+            let value = parse_value(what).ok_or_else(|| format!("\"{what}\" is no value"))?;
+            (Some(value), None)
+        }
     };
-    let key = parse_key(&word[first..=last])?;
-    let value = match &word[last + 1..] {
-        "-" => None,
-        value => Some(parse_value(value).ok_or_else(|| format!("\"{value}\" is no value"))?),
-    };
-    Ok(Put { family: word[..first].to_owned(), key, value })
+    Ok(Put { family: family.to_owned(), key, value, end })
 }
 
 fn parse_value(text: &str) -> Option<Value> {

@@ -7,6 +7,7 @@ fn put(key: &str, value: &str) -> Change {
         family: DEFAULT_FAMILY.to_owned(),
         key: key.as_bytes().to_vec(),
         value: Some(value.as_bytes().to_vec()),
+        end: None,
     }
 }
 

@@ -250,6 +250,7 @@ pub fn write(pairs: &[(&str, &str, usize)], durability: Durability) -> Operation
         family: (*family).to_owned(),
         key: key.as_bytes().to_vec(),
         value: Some(format!("{key}.{size}.").into_bytes().repeat(1 + size / 8)),
+        end: None,
     };
     Operation::Write { changes: pairs.iter().map(change).collect(), durability }
 }

@@ -30,6 +30,8 @@ fn a_seek_target_stands_before_what_it_may_see() {
 fn reserved_and_unknown_kinds_are_refused() {
     assert_eq!(trailer_kind(1), Some(ValueKind::Put));
     assert_eq!(trailer_kind(2), None);
+    assert_eq!(trailer_kind(3), None, "a range tombstone is no point entry");
+    assert_eq!(ValueKind::from_byte(3), Some(ValueKind::RangeDelete));
     assert_eq!(trailer_kind(0xff), None);
     assert_eq!(try_split(b"short"), None);
     assert_eq!(SeqNo::try_new(1 << 56), None);

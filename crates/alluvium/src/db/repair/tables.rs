@@ -13,6 +13,7 @@ use crate::base::sync::Mutex;
 use crate::batch::ColumnFamilyId;
 use crate::cache::BlockCache;
 use crate::compaction::TablePlace;
+use crate::compaction::covered::Covered;
 use crate::compaction::job::{JobContext, JobOutput};
 use crate::compaction::retain::{Now, Retain, Verdict};
 use crate::db::jobs::check_tables;
@@ -22,6 +23,7 @@ use crate::db::repair::{Work, list_tables};
 use crate::env::Env;
 use crate::iter::merging::MergingIterator;
 use crate::metrics::Counters;
+use crate::ranges::{Fragment, Fragments};
 use crate::sstable::{
     Findings, Gap, ReadPurpose, Salvage, TableCache, TableHandle, TableOptions, TableWriter,
 };
@@ -121,7 +123,8 @@ impl Work {
         let mut sound = opened.bytes() == table.bytes;
         opened.verify(&mut |_| sound = false);
         let found = opened.properties();
-        Ok(sound && (found.entries, found.tombstones) == (table.entries, table.tombstones))
+        let found = (found.entries, found.tombstones, found.range_tombstones);
+        Ok(sound && found == (table.entries, table.tombstones, table.range_tombstones))
     }
 
     /// Copies a table's file; false when it cannot be read after all.
@@ -165,7 +168,7 @@ impl Work {
         let gaps = std::mem::take(&mut findings.gaps);
         let file = self.source.display(FileId::Table(number));
         let is_whole = match entries {
-            Some(entries) => entries == findings.entries,
+            Some(entries) => entries == findings.entries && !findings.ranges_lost,
             None => gaps.is_empty(),
         };
         if is_whole {
@@ -332,17 +335,34 @@ impl Work {
         let level = LEVELS - 1;
         let mut sources: Vec<Box<dyn InternalIterator>> = Vec::new();
         let all = found.clone();
+        let mut ranges: Vec<Fragments> = Vec::new();
+        for table in &found {
+            // Where it cannot be opened now, it is noted when its turn comes.
+            if let Ok(salvage) = open_salvage(&self.source, table.number, &table.findings) {
+                ranges.push(salvage.ranges().clone());
+            }
+            // Opened again when its turn comes, it says so once more.
+            table.findings.lock().gaps.clear();
+        }
         for run in sorted_runs(found) {
             sources.push(Box::new(Run::new(Arc::clone(&self.source), run)));
         }
         for table in replayed {
-            sources.push(Box::new(self.tables.open(&table.handle)?.iter(ReadPurpose::Compaction)));
+            let opened = self.tables.open(&table.handle)?;
+            ranges.push(opened.ranges().clone());
+            sources.push(Box::new(opened.iter(ReadPurpose::Compaction)));
         }
+        let ranges = Fragments::merged(&ranges);
+        if let Some(newest) = ranges.iter().flat_map(Fragment::seqs).max() {
+            self.last_sequence = self.last_sequence.max(newest);
+        }
+        // There is nothing below that they could hide.
+        let covered = Covered::new(ranges, &Retain::new(Vec::new(), Now::UNKNOWN), |_, _, _| false);
         let options = self.options.column_family.table_options(TablePlace::in_level(level), id);
         let table_bytes = self.options.column_family.table_bytes;
         let merging = MergingIterator::new(sources);
         let (output, last) =
-            self.with_context(|context| merge(context, merging, &options, table_bytes))?;
+            self.with_context(|context| merge(context, merging, &covered, &options, table_bytes))?;
         self.last_sequence = self.last_sequence.max(last);
         for table in check_tables(&self.tables, &output, None)? {
             self.edit.add(id, level, table);
@@ -395,6 +415,13 @@ fn rewrite(
 ) -> Result<JobOutput> {
     let mut output = JobOutput::default();
     let mut writer: Option<TableWriter> = None;
+    for fragment in salvage.ranges().iter() {
+        let writer = match &mut writer {
+            Some(writer) => writer,
+            None => writer.insert(context.begin_table(&mut output, options)?),
+        };
+        writer.add_range(fragment)?;
+    }
     salvage.seek_to_first()?;
     while salvage.valid() {
         let writer = match &mut writer {
@@ -410,11 +437,12 @@ fn rewrite(
     Ok(output)
 }
 
-/// Writes of each key the newest entry, unless that is a tombstone: below it there is nothing. Also
-/// gives the greatest sequence number read.
+/// Writes of each key the newest entry, unless that is a tombstone, or older than a range tombstone
+/// over it: below it there is nothing. Also gives the greatest sequence number read.
 fn merge(
     context: &JobContext<'_>,
     mut source: MergingIterator,
+    covered: &Covered,
     options: &TableOptions,
     table_bytes: u64,
 ) -> Result<(JobOutput, SeqNo)> {
@@ -435,7 +463,7 @@ fn merge(
         last = last.max(seq);
         let kind = key::trailer_kind(trailer);
         let verdict = kind.map(|kind| retain.judge(user_key, seq, kind, source.value(), || true));
-        if verdict == Some(Verdict::Keep) {
+        if verdict == Some(Verdict::Keep) && !covered.covers(user_key, seq) {
             let writer = match &mut writer {
                 Some(writer) => writer,
                 None => writer.insert(context.begin_table(&mut output, options)?),

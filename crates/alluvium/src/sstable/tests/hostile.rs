@@ -53,10 +53,11 @@ fn table_around(blocks: &[(Vec<u8>, u8)], filter: Option<&[u8]>) -> Vec<u8> {
         codec: Codec::None,
         column_family: crate::batch::ColumnFamilyId::DEFAULT,
         ages: Ages::default(),
+        range_tombstones: 0,
     };
     let properties = push_block(&mut file, &properties.encode(), 0);
     let index = push_block(&mut file, index.finish(), 0);
-    let footer = Footer { index, filter, properties };
+    let footer = Footer { index, filter, ranges: BlockHandle::ABSENT, properties };
     let (bytes, _) = footer.encode(NUMBER, file.len() as u64);
     file.extend_from_slice(&bytes);
     file
