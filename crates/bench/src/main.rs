@@ -24,6 +24,7 @@ mod parent;
 mod record;
 mod report;
 mod settings;
+mod space;
 mod workloads;
 
 use std::process::ExitCode;
@@ -36,6 +37,8 @@ fn main() -> ExitCode {
     let first = arguments.next().unwrap_or_default();
     let outcome = if first == child::SUBCOMMAND {
         child::main(arguments.next().as_deref().unwrap_or_default())
+    } else if first == space::SUBCOMMAND {
+        space::main(arguments)
     } else if long::NAMES.contains(&first.as_str()) {
         long::main()
     } else {

@@ -261,7 +261,7 @@ pub(crate) struct Ages {
     pub(crate) droppable: SeqNo,
     /// Tombstones that have waited for a compaction long enough.
     pub(crate) overdue: SeqNo,
-    /// Older than a [`Fifo`] family keeps.
+    /// Older than a FIFO family keeps.
     pub(crate) outlived: SeqNo,
 }
 

@@ -69,8 +69,8 @@ pub struct TimeWindows {
     /// How much event time one window holds. 30 to 100 windows in a store are a good number: each
     /// is a unit of deletion, and of merging.
     pub window: Duration,
-    /// How long after its last event a window is kept; `None`: for ever. Reads hide what is older
-    /// at once, entry by entry; the space returns when the whole window has expired.
+    /// How long after its last moment a window is kept; `None`: for ever. Its entries can be read
+    /// until then: give them a time to live of their own where each must go at its time.
     pub ttl: Option<Duration>,
     /// Where a key says when its event was.
     pub time: EventTime,
