@@ -74,5 +74,8 @@ pub static BUGS: &[Bug] = &[
     bug("prefix-of-ff-is-empty", "a prefix that ends in 0xff finds nothing", OPTIONS),
     bug("expired-entry-is-read", "a lookup gives a value whose time has passed", MODEL),
     bug("expired-entry-uncovers-older", "what has expired goes while it hides something", MODEL),
+    bug("range-tombstone-not-cut", "a range tombstone reaches over its table's end", MODEL),
+    bug("range-tombstone-passes-a-snapshot", "a range tombstone hides what is newer", MODEL),
+    bug("range-tombstone-ignored-backwards", "a scan backwards shows a deleted range", MODEL),
     bug("scan-misses-a-full-memtable", "a scan leaves out the newest full memtable", OPTIONS),
 ];

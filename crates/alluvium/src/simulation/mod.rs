@@ -1,7 +1,7 @@
 //! Floor 7: the compaction pickers, opened for the simulator. Compiled with the feature
 //! `simulation` only, hidden, and no part of what the crate promises.
 //!
-//! A [`Tree`] is one column family without bytes: a [`Version`] of tables that exist as facts
+//! A [`Tree`] is one column family without bytes: a version of tables that exist as facts
 //! alone, the picker that the options choose, and the tables that running jobs hold. It decides
 //! nothing by itself. What to compact says the engine's own picker; that the plan keeps newer above
 //! older, `compaction::order`; where an output ends, `compaction::split`; whether anything older
