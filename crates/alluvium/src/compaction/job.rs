@@ -74,6 +74,18 @@ impl JobOutput {
         self.entries_dropped += u64::from(!written);
         written
     }
+
+    /// Takes in what another part of the same job wrote, which comes behind this one's.
+    pub(crate) fn absorb(&mut self, part: JobOutput) {
+        let JobOutput { tables, begun, entries_read, steps, entries_dropped, entries_expired } =
+            part;
+        self.tables.extend(tables);
+        self.begun.extend(begun);
+        self.entries_read += entries_read;
+        self.steps += steps;
+        self.entries_dropped += entries_dropped;
+        self.entries_expired += entries_expired;
+    }
 }
 
 impl JobContext<'_> {

@@ -134,10 +134,7 @@ impl SharedMerge {
         outputs.sort_by_key(|(place, _)| *place);
         let mut all = JobOutput::default();
         for (_, output) in outputs {
-            all.tables.extend(output.tables);
-            all.begun.extend(output.begun);
-            all.entries_read += output.entries_read;
-            all.entries_dropped += output.entries_dropped;
+            all.absorb(output);
         }
         let result = error.map_or_else(|| check_counts(&self.plan, &all), Err);
         if result.is_err() {
