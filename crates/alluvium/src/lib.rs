@@ -63,6 +63,7 @@ pub use db::{
     LogLoss, RepairReport, RepairedFamily, Scan, Snapshot, Stats, Status, TableLoss, VerifyReport,
     WriteBatch, inspect, repair, repair_env, status, status_env, verify, verify_env,
 };
+pub use filter::{FilterPolicy, PrefixExtractor};
 pub use metrics::{
     CompactionBegun, CompactionEnded, Event, EventListener, FlushBegun, FlushEnded,
     HistogramSnapshot, Listeners, StallCause, StallStats, Stalled, TableInfo, TablesMoved,
@@ -70,7 +71,7 @@ pub use metrics::{
 pub use options::{
     ColumnFamilyOptions, Durability, Options, PerLevel, RateLimit, ReadOptions, WriteOptions,
 };
-pub use sstable::Codec;
+pub use sstable::{Codec, ZstdOptions};
 
 /// The examples of the README, compiled.
 #[cfg(doctest)]

@@ -12,10 +12,12 @@
 //! ```
 //!
 //! Long runs (`long/`) stand apart: one engine, in the process that was started, second by second.
+//! Two names, `filters` and `codecs`, count instead of timing and run in the parent (`counts/`).
 //!
 //! How to run it, and what is made equal on all sides: `docs/benchmarks.md`.
 
 mod child;
+mod counts;
 mod engines;
 mod keys;
 mod long;

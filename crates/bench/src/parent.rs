@@ -13,6 +13,7 @@ use clap::Parser;
 
 use crate::Result;
 use crate::child::{Job, SUBCOMMAND};
+use crate::counts;
 use crate::engines;
 use crate::record::Record;
 use crate::report;
@@ -26,7 +27,15 @@ pub fn main() -> Result<()> {
         for workload in workloads::ALL {
             println!("{:18} {}", workload.name, workload.about);
         }
+        for (name, about) in counts::ALL {
+            println!("{name:18} {about} (counted, not timed)");
+        }
         return Ok(());
+    }
+    let root = command.dir.clone().map_or_else(default_dir, Ok)?;
+    std::fs::create_dir_all(&root)?;
+    if let Some(counted) = counts::run(&command, root) {
+        return counted;
     }
     let selected = workloads::select(&command.name)?;
     let engines = selected_engines(&command)?;

@@ -5,8 +5,8 @@
 use std::time::Duration;
 
 use alluvium::{
-    Codec, ColumnFamilyOptions, Durability, EventTime, Fifo, Options, PerLevel, Strategy,
-    TimeWindows,
+    Codec, ColumnFamilyOptions, Durability, EventTime, Fifo, FilterPolicy, Options, PerLevel,
+    PrefixExtractor, Strategy, TimeWindows, ZstdOptions,
 };
 
 /// A named set of options.
@@ -73,6 +73,28 @@ fn strategies() -> Vec<Config> {
     ]
 }
 
+/// Sets for filters and dictionaries.
+fn filters() -> Vec<Config> {
+    vec![
+        config("no filter", |o| o.column_family.filter = FilterPolicy::None),
+        config("filter of 1 bit", |o| {
+            o.column_family.filter = FilterPolicy::Uniform { bits_per_key: 1.0 };
+        }),
+        config("filters of 100 bytes", |o| {
+            o.column_family.filter = FilterPolicy::MonkeyBytes { bytes: 100 };
+        }),
+        config("prefixes of 2 bytes", |o| {
+            o.column_family.prefix_extractor = Some(PrefixExtractor::Fixed(2));
+        }),
+        config("a dictionary a table", |o| {
+            o.column_family.codecs = PerLevel::all(Codec::ZstdDictionary);
+            o.column_family.bottom_codec = Some(Codec::ZstdDictionary);
+            o.column_family.zstd = ZstdOptions { level: 1, dictionary_bytes: 1 << 10 };
+            o.column_family.table_bytes = 256 << 10;
+        }),
+    ]
+}
+
 /// Every set there is.
 #[must_use]
 pub fn all() -> Vec<Config> {
@@ -89,8 +111,6 @@ pub fn all() -> Vec<Config> {
         config("restart interval 1000", |o| o.column_family.restart_interval = 1000),
         config("blocks of 1 byte", |o| o.column_family.block_bytes = 1),
         config("blocks of 64 bytes", |o| o.column_family.block_bytes = 64),
-        config("no filter", |o| o.column_family.filter_bits_per_key = 0),
-        config("filter of 1 bit", |o| o.column_family.filter_bits_per_key = 1),
         config("no cache", |o| o.block_cache_bytes = 0),
         config("few open tables", |o| {
             o.open_tables_max = 8;
@@ -125,7 +145,7 @@ pub fn all() -> Vec<Config> {
             own.memtable_bytes = 1 << 10;
             own.codecs = PerLevel::all(Codec::Zstd);
             own.restart_interval = 1;
-            own.filter_bits_per_key = 0;
+            own.filter = FilterPolicy::None;
             o.column_families = vec![("beta".to_owned(), own)];
         }),
         config("a file STATUS", |o| o.status_interval = Some(Duration::from_millis(1))),
@@ -137,6 +157,7 @@ pub fn all() -> Vec<Config> {
             o.column_family.level1_bytes = 256 << 20;
         }),
     ];
+    all.extend(filters());
     all.extend(strategies());
     all
 }

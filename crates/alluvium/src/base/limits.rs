@@ -17,6 +17,8 @@ pub const FRAME_PAYLOAD_BYTES_MAX: usize = BATCH_BYTES_MAX + 64;
 pub const EDIT_BYTES_MAX: usize = 16 << 20;
 /// Largest block of a table before compression, in bytes. A block holds one entry at least.
 pub const BLOCK_BYTES_MAX: usize = VALUE_BYTES_MAX + KEY_BYTES_MAX + (1 << 20);
+/// Longest dictionary of a table, in bytes.
+pub const DICTIONARY_BYTES_MAX: usize = 110 << 10;
 /// Levels of a column family.
 pub const LEVELS: usize = 7;
 /// Most column families at a time.

@@ -7,8 +7,8 @@
 //! [`job`] carries a plan out, or a part of it that [`cut`] made; [`pace`] is how it is held back;
 //! [`retain`] decides which entries survive, [`covered`] which of them range tombstones cover and
 //! what becomes of those; [`split`] where one output ends; [`order`] holds every plan against the
-//! one rule that keeps newer data above older; [`flush`] turns immutable memtables into tables of
-//! level 0.
+//! one rule that keeps newer data above older; [`shape`] says what a family will hold when a job is
+//! done, for its filters; [`flush`] turns immutable memtables into tables of level 0.
 
 pub(crate) mod covered;
 pub(crate) mod cut;
@@ -21,13 +21,14 @@ mod outputs;
 pub(crate) mod pace;
 mod reclaim;
 pub(crate) mod retain;
+pub(crate) mod shape;
 pub(crate) mod split;
 pub(crate) mod strategy;
 mod tiered;
 mod windows;
 
 use std::collections::HashSet;
-use std::ops::{Bound, RangeBounds};
+use std::ops::{Bound, Range, RangeBounds};
 use std::sync::Arc;
 
 use crate::base::event_time::EventTime;
@@ -378,8 +379,8 @@ pub(crate) fn user_key_range<'a>(
 /// The tables of a sorted run of a version, or some of them, to iterate over.
 #[derive(Debug, Clone)]
 pub(crate) enum RunTables {
-    /// A whole run.
-    Run(Arc<Run>),
+    /// Some tables of a run that stand side by side.
+    Part(Arc<Run>, Range<usize>),
     /// Those tables of a run that hold range tombstones.
     Ranges(Arc<Run>),
     /// Chosen tables, ascending and without overlap.
@@ -389,7 +390,7 @@ pub(crate) enum RunTables {
 impl RunTables {
     fn tables(&self) -> &[Arc<TableMeta>] {
         match self {
-            RunTables::Run(run) => run.tables(),
+            RunTables::Part(run, range) => &run.tables()[range.clone()],
             RunTables::Ranges(run) => run.tables_with_ranges(),
             RunTables::Chosen(tables) => tables,
         }

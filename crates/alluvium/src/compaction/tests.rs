@@ -341,3 +341,39 @@ fn outputs_do_not_reach_over_a_table_that_stays() {
     assert!(merged.contains("overlap table 000003"), "{merged}");
     assert_eq!(order::breach(&version, &plan_of(&both, 2, Action::Move)), None);
 }
+
+/// Tables of 10 entries and 12 bytes of filter each.
+fn filtered(number: u64, from: &str, to: &str) -> Arc<TableMeta> {
+    let facts =
+        TableFacts { entries: 10, filter_bytes: 12, ..(**table(number, from, to, 50, 0)).clone() };
+    Arc::new(TableMeta::new(facts).unwrap())
+}
+
+#[test]
+fn the_filters_of_a_flush_are_chosen_beside_all_that_there_is() {
+    let tables =
+        [(0, filtered(1, "a", "z")), (1, filtered(2, "a", "m")), (1, filtered(3, "n", "z"))];
+    let shape = shape::of_flush(&version(&tables), 7);
+    assert_eq!((shape.runs, shape.output_run), (vec![7, 10, 20], 0));
+    assert_eq!((shape.output_entries, shape.kept_filter_bytes), (7, 36));
+}
+
+#[test]
+fn the_filters_of_a_compaction_are_chosen_for_what_will_be_left() {
+    let (new, old) = (filtered(1, "a", "m"), filtered(2, "c", "k"));
+    let (lower, beside) = (filtered(3, "a", "n"), filtered(4, "p", "z"));
+    let tables = [(0, new.clone()), (0, old.clone()), (1, lower.clone()), (1, beside)];
+    let version = version(&tables);
+    let plan = plan_of(&[(0, &new), (0, &old), (1, &lower)], 1, Action::Merge);
+    let shape = shape::of_compaction(&version, &plan);
+    assert_eq!((shape.runs, shape.output_run), (vec![40], 0));
+    assert_eq!((shape.output_entries, shape.kept_filter_bytes), (30, 12));
+    // Merged where they are, they are a run of their own.
+    let plan = plan_of(&[(0, &new), (0, &old)], 0, Action::Merge);
+    let shape = shape::of_compaction(&version, &plan);
+    assert_eq!((shape.runs, shape.output_run), (vec![0, 0, 20, 20], 2));
+    // A level that was empty.
+    let plan = plan_of(&[(1, &lower)], 2, Action::Merge);
+    let shape = shape::of_compaction(&version, &plan);
+    assert_eq!((shape.runs, shape.output_run), (vec![10, 10], 1));
+}

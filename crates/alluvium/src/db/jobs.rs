@@ -59,11 +59,13 @@ fn run_flush(
     let strategy = family.strategy();
     let place = ColumnFamilyOptions::flush_place(&strategy);
     let windows = strategy.windows().map(TimeWindows::split);
-    let options = family
+    let mut options = family
         .options
         .table_options(place, family.id)
         .with_event_time(windows.map(|windows| windows.time));
     let entries = memtables.iter().map(|memtable| memtable.entries()).sum();
+    let shape = compaction::shape::of_flush(&family.load().version, entries);
+    options.filter_bits_per_key = family.options.filter.bits_per_key(&shape);
     let task = Task::Flush { memtables: memtables.len() };
     let running = core.running.begin(Running::new(family.id, task, entries));
     let pacing = Pacing::of_flush(core, &running.job);
@@ -87,6 +89,7 @@ fn run_flush(
     core.counters.flush_bytes.add(written);
     core.counters.expired_entries.add(output.entries_expired);
     family.traffic[0].written.add(written);
+    count_blocks(core, &output);
     core.note_pressure();
     remove_old_segments(core);
     Ok(output)
@@ -209,7 +212,8 @@ fn check_table(
         let found = table.properties();
         let counts = (found.entries, found.tombstones, found.range_tombstones);
         let written = (summary.entries, summary.tombstones, summary.range_tombstones);
-        let same = (table.bytes(), counts, found.ages) == (summary.bytes, written, summary.ages);
+        let same = (table.bytes(), counts, found.ages, table.filter_bytes())
+            == (summary.bytes, written, summary.ages, summary.filter_bytes);
         if same {
             return Ok(());
         }
@@ -247,6 +251,7 @@ fn table_meta(table: &TableSummary, run: FileNumber) -> Result<TableMeta> {
         hidden: table.hidden,
         codec: table.codec,
         times: table.times.map(|(first_ms, last_ms)| EventTimes { first_ms, last_ms }),
+        filter_bytes: table.filter_bytes,
         smallest: table.smallest.clone(),
         largest: table.largest.clone(),
         smallest_seq: table.smallest_seq,
@@ -287,6 +292,7 @@ fn run_compaction(core: &Arc<Core>, family: &Arc<Family>, plan: &Compaction) -> 
     install_compaction(core, family, plan, tables, &output)?;
     core.note_pressure();
     count_compaction(core, family, plan, &output);
+    count_blocks(core, &output);
     purge(core);
     Ok(output)
 }
@@ -326,6 +332,15 @@ fn install_compaction(
     let version = Arc::clone(&versions.families()[&family.id].version);
     family.install(version, &[]);
     Ok(())
+}
+
+/// Counts what became of the blocks that were to be compressed.
+fn count_blocks(core: &Core, output: &JobOutput) {
+    for table in &output.tables {
+        core.counters.blocks_compressed.add(table.compression.compressed);
+        core.counters.blocks_incompressible.add(table.compression.declined);
+        core.counters.blocks_not_tried.add(table.compression.untried);
+    }
 }
 
 fn count_compaction(core: &Core, family: &Family, plan: &Compaction, output: &JobOutput) {

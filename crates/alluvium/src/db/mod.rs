@@ -35,6 +35,7 @@ mod open;
 pub(crate) mod pacing;
 mod pause;
 mod progress;
+mod reach;
 mod read;
 mod recovery;
 mod repair;

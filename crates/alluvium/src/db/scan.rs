@@ -19,7 +19,9 @@ use crate::db::core::Core;
 use crate::db::family::Family;
 use crate::db::handle::Shared;
 use crate::db::memory::{CURSOR_SOURCE_BYTES, Charge};
+use crate::db::reach::Reach;
 use crate::db::super_version::SuperVersion;
+use crate::filter::PrefixExtractor;
 use crate::iter::concat::ConcatIterator;
 use crate::iter::covers::{Covers, RangeSource, RunRanges};
 use crate::iter::merging::MergingIterator;
@@ -156,26 +158,26 @@ impl Cursor {
         options: ReadOptions,
     ) -> Result<Cursor> {
         let current = family.load();
-        let seq = seq.unwrap_or_else(|| shared.core.visible());
-        let now_ms = shared.core.clock.now_ms();
-        Cursor::over(shared, current, bounds, Moment { seq, now_ms }, options)
+        let view = View::of(shared, family, seq, options);
+        Cursor::over(shared, current, bounds, view)
     }
 
     fn over(
         shared: &Arc<Shared>,
         current: Arc<SuperVersion>,
         bounds: Bounds,
-        moment: Moment,
-        options: ReadOptions,
+        view: View,
     ) -> Result<Cursor> {
         shared.core.counters.cursors.add(1);
-        let sources = sources(&shared.core, &current, options)?;
+        let reach = Reach::new(&bounds, view.prefix_extractor);
+        let sources = sources(&shared.core, &current, &reach, view.options)?;
         let empty = is_empty(&bounds);
         let bytes = sources.len() * CURSOR_SOURCE_BYTES;
         let _buffers = Charge::new(&shared.core.memory.cursors, bytes);
         let merging = MergingIterator::new(sources);
-        let covers = Covers::new(range_sources(&shared.core, &current), moment.seq);
-        let iterator = VisibleIterator::new(merging, moment.seq, moment.now_ms, bounds.0, bounds.1);
+        let Moment { seq, now_ms } = view.moment;
+        let covers = Covers::new(range_sources(&shared.core, &current), seq);
+        let iterator = VisibleIterator::new(merging, seq, now_ms, bounds.0, bounds.1);
         let iterator = iterator.with_covers(covers);
         Ok(Cursor { _buffers, iterator, empty, _current: current, shared: Arc::clone(shared) })
     }
@@ -295,10 +297,28 @@ impl Cursor {
     }
 }
 
-/// The sources of a super version, newest first.
+/// How a cursor looks at a super version.
+#[derive(Debug, Clone, Copy)]
+struct View {
+    moment: Moment,
+    options: ReadOptions,
+    prefix_extractor: Option<PrefixExtractor>,
+}
+
+impl View {
+    /// As of `seq`, or now.
+    fn of(shared: &Shared, family: &Family, seq: Option<SeqNo>, options: ReadOptions) -> View {
+        let seq = seq.unwrap_or_else(|| shared.core.visible());
+        let moment = Moment { seq, now_ms: shared.core.clock.now_ms() };
+        View { moment, options, prefix_extractor: family.options.prefix_extractor }
+    }
+}
+
+/// The sources of a super version within reach, newest first.
 fn sources(
     core: &Core,
     current: &SuperVersion,
+    reach: &Reach<'_>,
     options: ReadOptions,
 ) -> Result<Vec<Box<dyn InternalIterator>>> {
     let purpose = ReadPurpose::User { fill_cache: options.fill_cache };
@@ -312,11 +332,15 @@ fn sources(
         }
     }
     for run in current.version.levels().flat_map(Level::runs) {
-        if let [table] = run.tables() {
-            sources.push(Box::new(core.tables.open(&table.handle)?.iter(purpose)));
-        } else {
-            let run = RunTables::Run(Arc::clone(run));
-            sources.push(Box::new(ConcatIterator::new(run, Arc::clone(&core.tables), purpose)));
+        let range = reach.within_filtered(core, run);
+        match &run.tables()[range.clone()] {
+            [] => {}
+            [table] => sources.push(Box::new(core.tables.open(&table.handle)?.iter(purpose))),
+            _ => {
+                let part = RunTables::Part(Arc::clone(run), range);
+                let tables = Arc::clone(&core.tables);
+                sources.push(Box::new(ConcatIterator::new(part, tables, purpose)));
+            }
         }
     }
     Ok(sources)
@@ -349,8 +373,7 @@ pub struct Scan {
     shared: Arc<Shared>,
     current: Arc<SuperVersion>,
     bounds: Bounds,
-    moment: Moment,
-    options: ReadOptions,
+    view: View,
     front: End,
     back: End,
     finished: bool,
@@ -374,15 +397,13 @@ impl Scan {
         options: ReadOptions,
     ) -> Scan {
         let current = family.load();
-        let seq = seq.unwrap_or_else(|| shared.core.visible());
-        let moment = Moment { seq, now_ms: shared.core.clock.now_ms() };
+        let view = View::of(shared, family, seq, options);
         let finished = is_empty(&bounds);
         Scan {
             shared: Arc::clone(shared),
             current,
             bounds,
-            moment,
-            options,
+            view,
             front: End::Fresh,
             back: End::Fresh,
             finished,
@@ -398,14 +419,8 @@ impl Scan {
     }
 
     fn cursor(&self) -> Result<Box<Cursor>> {
-        Cursor::over(
-            &self.shared,
-            Arc::clone(&self.current),
-            self.bounds.clone(),
-            self.moment,
-            self.options,
-        )
-        .map(Box::new)
+        let (current, bounds) = (Arc::clone(&self.current), self.bounds.clone());
+        Cursor::over(&self.shared, current, bounds, self.view).map(Box::new)
     }
 
     /// Moves one end and gives what it then stands on, unless the other end has been there.

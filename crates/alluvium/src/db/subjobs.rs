@@ -14,11 +14,11 @@ use crate::base::error::{Error, Result};
 
 use crate::base::sync::atomic::{AtomicBool, Ordering};
 use crate::base::sync::{Condvar, Mutex};
-use crate::compaction::Compaction;
 use crate::compaction::cut::cut;
 use crate::compaction::job::{self, JobOutput, Part, Work, check_counts};
 use crate::compaction::pace::Step;
 use crate::compaction::retain::Retain;
+use crate::compaction::{Compaction, shape};
 use crate::db::core::Core;
 use crate::db::family::Family;
 use crate::db::jobs;
@@ -61,7 +61,9 @@ pub(crate) fn run(
     let version = family.load().version.clone();
     let retain = jobs::retain(core, family);
     let options = family.options.table_options(plan.place, family.id);
-    let options = options.with_event_time(plan.windows.map(|windows| windows.time));
+    let mut options = options.with_event_time(plan.windows.map(|windows| windows.time));
+    let shape = shape::of_compaction(&version, plan);
+    options.filter_bits_per_key = family.options.filter.bits_per_key(&shape);
     let buffers = job_bytes(plan, &family.options);
     let parts_max = core.memory.parts_max(buffers, 1 + core.scheduler.idle_slots(core));
     let parts = cut(plan, parts_max, plan.table_bytes.max(1));

@@ -4,8 +4,11 @@
 //! line, so that a probe costs one cache miss whatever the number of bits. Which bits, is drawn in
 //! docs/format.md ("Filter block"); it is the scheme of RocksDB's `FastLocalBloom`.
 //!
-//! Invariant: a key that was added is never denied. At 10 bits a key about 1 in 100 of the others
-//! is let through.
+//! Invariant: a key or a prefix that was added is never denied. At 10 bits a key about 1 in 100 of
+//! the others is let through.
+//!
+//! `rate` has the curve of false positives by bits a key, `monkey` divides memory among runs by it,
+//! `policy` is what a user chooses, and `prefix` what scans ask filters by.
 //!
 //! A builder has one owner; a reader is immutable and shared by any number of threads.
 //!
@@ -13,8 +16,18 @@
 //! a cache miss for each probe; Ribbon and fuse filters save a quarter of the space, for several
 //! times the work to build, on the path (flush and compaction) that is short of processor time.
 
+mod monkey;
+mod policy;
+mod prefix;
+mod rate;
+
+use crate::base::checksum::key_hash;
 use crate::base::coding::take_u32;
 use crate::base::limits::BLOCK_BYTES_MAX;
+
+pub use policy::FilterPolicy;
+pub(crate) use policy::FilterShape;
+pub use prefix::PrefixExtractor;
 
 const KIND_BLOCKED_BLOOM: u8 = 1;
 const HEADER_BYTES: usize = 6;
@@ -24,24 +37,26 @@ const LINES_MAX: u64 = ((BLOCK_BYTES_MAX - HEADER_BYTES) / LINE_BYTES) as u64;
 const PROBES_MAX: u8 = 16;
 /// 2^32 divided by the golden ratio: successive products spread their upper bits evenly.
 const SPREAD: u32 = 0x9e37_79b9;
+/// Any odd number with bits all over; on disk by its effect.
+const PREFIX_FACTOR: u64 = 0xd6e8_feb8_6659_fd93;
 
 /// Collects the hashes of a table's keys.
 #[derive(Debug)]
 pub(crate) struct FilterBuilder {
-    bits_per_key: u32,
+    bits_per_key: f64,
     hashes: Vec<u64>,
 }
 
 impl FilterBuilder {
     /// A filter of `bits_per_key`; 0 stands for no filter.
-    pub(crate) fn new(bits_per_key: u32) -> FilterBuilder {
+    pub(crate) fn new(bits_per_key: f64) -> FilterBuilder {
         FilterBuilder { bits_per_key, hashes: Vec::new() }
     }
 
-    /// Adds a key by its [`crate::base::checksum::key_hash`].
+    /// Adds a key by its [`key_hash`], or a prefix by its [`prefix_hash`].
     #[inline]
     pub(crate) fn add_hash(&mut self, hash: u64) {
-        if self.bits_per_key > 0 {
+        if self.bits_per_key > 0.0 {
             self.hashes.push(hash);
         }
     }
@@ -55,8 +70,10 @@ impl FilterBuilder {
     }
 
     fn lines(&self) -> u64 {
-        let bits = (self.hashes.len() as u64).saturating_mul(u64::from(self.bits_per_key));
-        bits.div_ceil(LINE_BITS).min(LINES_MAX)
+        let lines = self.hashes.len() as f64 * self.bits_per_key / LINE_BITS as f64;
+        // To the nearest line, so that many small filters are together what was asked for; but a
+        // filter that is asked for is there.
+        if lines > 0.0 { (lines.round() as u64).clamp(1, LINES_MAX) } else { 0 }
     }
 
     /// The filter as it stands on disk; empty when there is none.
@@ -86,9 +103,14 @@ impl FilterBuilder {
 
 /// Fewer probes than the 0.69 a bit of a plain Bloom filter: lines fill unevenly, and the full ones
 /// suffer more from a further bit than the empty ones gain.
-fn probes_for(bits_per_key: u32) -> u8 {
-    let probes = (u64::from(bits_per_key) * 6 + 5) / 10;
-    probes.clamp(1, u64::from(PROBES_MAX)) as u8
+fn probes_for(bits_per_key: f64) -> u8 {
+    let probes = (bits_per_key * 0.6 + 0.5) as u8;
+    probes.clamp(1, PROBES_MAX)
+}
+
+/// The hash under which a prefix stands in a filter: another than that of a key of the same bytes.
+pub(crate) fn prefix_hash(prefix: &[u8]) -> u64 {
+    key_hash(prefix).wrapping_mul(PREFIX_FACTOR)
 }
 
 #[inline]

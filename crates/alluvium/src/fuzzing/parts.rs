@@ -107,7 +107,7 @@ pub fn filter(bytes: &[u8]) {
         }
     }
     let Some((&bits, hashes)) = bytes.split_first() else { return };
-    let bits = u32::from(bits % 65);
+    let bits = f64::from(bits) / 8.0;
     let mut builder = FilterBuilder::new(bits);
     hashes.chunks(8).for_each(|chunk| builder.add_hash(hash_of(chunk)));
     let estimated = builder.estimated_bytes();

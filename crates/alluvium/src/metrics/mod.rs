@@ -152,6 +152,17 @@ counters! {
     /// Entries that flushes and compactions removed, or made into tombstones, because their time
     /// had come.
     expired_entries,
+    /// Data blocks that flushes and compactions stored compressed.
+    blocks_compressed,
+    /// Data blocks that were stored as they are because compressing them did not save an eighth.
+    blocks_incompressible,
+    /// Data blocks that were stored as they are without a try, because those before had been
+    /// incompressible.
+    blocks_not_tried,
+    /// Tables that scans skipped because their filters deny the prefix of the bounds.
+    prefix_filter_useful,
+    /// Tables that scans asked for the prefix of their bounds and went on to read.
+    prefix_filter_passed,
     /// Microseconds that flushes and compactions were held by the limit on background work.
     background_limited_us,
     /// Microseconds that writers were slowed because background work is behind.

@@ -10,8 +10,9 @@ use crate::base::limits::LEVELS;
 use crate::batch::ColumnFamilyId;
 use crate::compaction::strategy::{Picker, Strategy};
 use crate::compaction::{LevelShape, TablePlace};
+use crate::filter::{FilterPolicy, PrefixExtractor};
 use crate::metrics::Listeners;
-use crate::sstable::{Codec, TableOptions};
+use crate::sstable::{Codec, TableOptions, ZstdOptions};
 
 /// What has happened to a write when the call that made it returns.
 ///
@@ -53,7 +54,8 @@ impl Default for ReadOptions {
     }
 }
 
-/// One value for each level of a column family; the last holds for all deeper levels.
+/// One value for each level of a column family, 0 being where data come in; the last holds for all
+/// deeper levels.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PerLevel<T>(Vec<T>);
 
@@ -93,12 +95,21 @@ pub struct ColumnFamilyOptions {
     /// Keys between two restart points of a block. Larger: smaller blocks, slower lookups.
     /// Default: 16.
     pub restart_interval: usize,
-    /// Bits of Bloom filter for each key; 0 turns filters off. Larger: fewer needless block reads,
-    /// for more memory (10 bits: about 1 in 100 is needless). Default: 10.
-    pub filter_bits_per_key: u32,
-    /// How blocks are compressed, by level. Default: none in levels 0 and 1, which are rewritten
-    /// soon, LZ4 below, Zstd in the deepest.
+    /// How much memory filters take, and how it is divided among the sorted runs. More: fewer
+    /// needless block reads. Default: [`FilterPolicy::Uniform`] with 10 bits a key.
+    pub filter: FilterPolicy,
+    /// What of a key stands in the filters beside the whole key, so that scans within one prefix
+    /// skip tables. Costs as many bits for each prefix as for a key. Default: none.
+    pub prefix_extractor: Option<PrefixExtractor>,
+    /// How blocks are compressed, counted from where data come in: first that of flushed tables,
+    /// then that of the tables of their first merge, and so on; the last holds for all below.
+    /// Default: none for the first two, which are rewritten soon, LZ4 below.
     pub codecs: PerLevel<Codec>,
+    /// How the oldest sorted run is compressed, into which all is merged in the end and which
+    /// holds most of the data. Default: none given, it is the last of `codecs`.
+    pub bottom_codec: Option<Codec>,
+    /// How hard Zstd tries, wherever one of the codecs above is Zstd.
+    pub zstd: ZstdOptions,
     /// Target size of a table. Larger: fewer files; smaller: compaction in smaller steps.
     /// Default: 64 MiB.
     pub table_bytes: u64,
@@ -145,16 +156,11 @@ impl Default for ColumnFamilyOptions {
             memtables_max: 3,
             block_bytes: 4 << 10,
             restart_interval: 16,
-            filter_bits_per_key: 10,
-            codecs: PerLevel::new([
-                Codec::None,
-                Codec::None,
-                Codec::Lz4,
-                Codec::Lz4,
-                Codec::Lz4,
-                Codec::Lz4,
-                Codec::Zstd,
-            ]),
+            filter: FilterPolicy::default(),
+            prefix_extractor: None,
+            codecs: PerLevel::new([Codec::None, Codec::None, Codec::Lz4]),
+            bottom_codec: None,
+            zstd: ZstdOptions::default(),
             table_bytes: 64 << 20,
             strategy: Strategy::Leveled,
             tombstone_age: Duration::from_secs(24 * 3600),
@@ -171,20 +177,26 @@ impl Default for ColumnFamilyOptions {
 }
 
 impl ColumnFamilyOptions {
-    /// How tables of `place` are written.
+    /// How tables of `place` are written. The bits of the filter are those for a table of whose
+    /// surroundings nothing is known.
     pub(crate) fn table_options(&self, place: TablePlace, family: ColumnFamilyId) -> TableOptions {
         TableOptions {
             block_bytes: self.block_bytes,
             restart_interval: self.restart_interval,
             codec: self.codec(place),
-            filter_bits_per_key: self.filter_bits_per_key,
+            zstd: self.zstd,
+            filter_bits_per_key: self.filter.usual_bits_per_key(),
+            prefix_extractor: self.prefix_extractor,
             column_family: family,
             event_time: None,
         }
     }
 
     fn codec(&self, place: TablePlace) -> Codec {
-        self.codecs.get(place.level).copied().unwrap_or(Codec::None)
+        // `get` answers with the last for all that is deeper than the list.
+        let depth = if place.bottom { usize::MAX } else { place.depth };
+        let listed = self.codecs.get(depth).copied().unwrap_or_default();
+        self.bottom_codec.filter(|_| place.bottom).unwrap_or(listed)
     }
 
     /// Where flushed tables stand: those that are seldom or never merged are written as they will

@@ -9,7 +9,9 @@ fn the_defaults_are_valid_and_are_what_the_documents_say() {
     let family = &options.column_family;
     assert_eq!((family.memtable_bytes, family.block_bytes), (64 << 20, 4096));
     assert_eq!((family.level0_tables_slowdown, family.level0_tables_stop), (20, 36));
-    assert_eq!(family.filter_bits_per_key, 10);
+    assert_eq!(family.filter, FilterPolicy::Uniform { bits_per_key: 10.0 });
+    assert_eq!((family.prefix_extractor, family.bottom_codec), (None, None));
+    assert_eq!(family.zstd, ZstdOptions { level: 3, dictionary_bytes: 16 << 10 });
 }
 
 #[test]
@@ -26,6 +28,10 @@ fn each_value_that_cannot_work_is_refused_by_name() {
     refused(|o| o.block_bytes = 5 << 30, "block_bytes");
     refused(|o| o.restart_interval = 0, "restart_interval");
     refused(|o| o.codecs = PerLevel::new([]), "codecs");
+    refused(|o| o.filter = FilterPolicy::Uniform { bits_per_key: 33.0 }, "filter");
+    refused(|o| o.prefix_extractor = Some(PrefixExtractor::Fixed(0)), "prefix_extractor");
+    refused(|o| o.zstd.level = 0, "zstd: level");
+    refused(|o| o.zstd.dictionary_bytes = 200 << 10, "dictionary_bytes");
     refused(|o| o.level0_tables_compact = 40, "level0_tables_slowdown");
     refused(
         |o| {
@@ -44,6 +50,20 @@ fn a_family_has_its_own_options_or_the_common_ones() {
     let options = Options { column_families: vec![("a".to_owned(), own)], ..Options::default() };
     assert_eq!(options.family("a").block_bytes, 512);
     assert_eq!(options.family("b").block_bytes, 4096);
+}
+
+#[test]
+fn a_codec_is_chosen_by_depth_and_at_the_bottom_by_itself() {
+    let mut family = ColumnFamilyOptions::default();
+    let codec = |family: &ColumnFamilyOptions, depth, bottom| {
+        let place = TablePlace { level: 0, depth, bottom };
+        family.table_options(place, ColumnFamilyId::DEFAULT).codec
+    };
+    let by_depth = [0, 1, 2, 6].map(|depth| codec(&family, depth, depth == 6));
+    assert_eq!(by_depth, [Codec::None, Codec::None, Codec::Lz4, Codec::Lz4]);
+    family.bottom_codec = Some(Codec::ZstdDictionary);
+    assert_eq!(codec(&family, 1, false), Codec::None);
+    assert_eq!(codec(&family, 1, true), Codec::ZstdDictionary);
 }
 
 #[test]

@@ -1,7 +1,10 @@
 //! Every rule that options must keep, each with its own sentence.
 
 use crate::base::error::{Error, Result};
-use crate::base::limits::{BLOCK_BYTES_MAX, COLUMN_FAMILY_NAME_BYTES_MAX, MEMORY_LIMIT_BYTES_MIN};
+use crate::base::limits::{
+    BLOCK_BYTES_MAX, COLUMN_FAMILY_NAME_BYTES_MAX, DICTIONARY_BYTES_MAX, MEMORY_LIMIT_BYTES_MIN,
+};
+use crate::filter::PrefixExtractor;
 use crate::options::{ColumnFamilyOptions, Options, RateLimit};
 
 /// Fails with the first rule that does not hold.
@@ -51,7 +54,16 @@ impl ColumnFamilyOptions {
             (self.block_bytes >= 1, "block_bytes must not be 0"),
             (self.block_bytes <= BLOCK_BYTES_MAX / 2, "block_bytes must be 256 MiB at most"),
             (self.restart_interval >= 1, "restart_interval must be 1 at least"),
-            (self.filter_bits_per_key <= 64, "filter_bits_per_key must be 64 at most"),
+            (self.filter.is_sound(), "filter: bits_per_key must be from 0 to 32"),
+            (
+                self.prefix_extractor.is_none_or(PrefixExtractor::is_sound),
+                "prefix_extractor: a fixed prefix has 1 to 65,536 bytes",
+            ),
+            ((1..=19).contains(&self.zstd.level), "zstd: level must be from 1 to 19"),
+            (
+                (1 << 10..=DICTIONARY_BYTES_MAX as u32).contains(&self.zstd.dictionary_bytes),
+                "zstd: dictionary_bytes must be from 1 KiB to 110 KiB",
+            ),
             (self.codecs.len() >= 1, "codecs must name one codec at least"),
             (self.table_bytes >= 1 << 10, "table_bytes must be 1 KiB at least"),
             (self.level0_tables_compact >= 1, "level0_tables_compact must be 1 at least"),

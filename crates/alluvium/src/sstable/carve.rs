@@ -19,7 +19,6 @@
 use bytes::Bytes;
 
 use crate::base::coding::take_varint;
-use crate::base::file::FileNumber;
 use crate::base::limits::BLOCK_BYTES_MAX;
 use crate::ranges::Fragments;
 use crate::sstable::block::Block;
@@ -41,8 +40,8 @@ const RESYNC_BYTES: usize = 256 << 10;
 const HASH_FACTOR: u64 = 1024;
 /// What may be hashed in a file of any size.
 const HASH_BYTES_MIN: u64 = 256 << 20;
-/// No block is shorter: an entry of eleven bytes, one restart point, the tail, the trailer.
-const STORED_BYTES_MIN: usize = 11 + 8 + 8 + BLOCK_TRAILER_BYTES;
+/// No block is shorter: a compressed one has a length and three bytes, however much it stands for.
+const STORED_BYTES_MIN: usize = 4 + BLOCK_TRAILER_BYTES;
 
 /// Goes from block to block.
 pub(super) struct Carver {
@@ -171,12 +170,12 @@ impl Carver {
             let mut bytes = vec![0; size];
             file.read_into(self.offset, &mut bytes).ok()?;
             let bytes = Bytes::from(bytes);
-            let found = self.find_end(file.number, &bytes, 0, seen);
+            let found = self.find_end(file, &bytes, 0, seen);
             if found.is_some() {
                 return found;
             }
             if size < window || window >= BLOCK_SEARCH_BYTES {
-                return self.find_next(file.number, bytes);
+                return self.find_next(file, bytes);
             }
             (seen, window) = (size, window * 4);
         }
@@ -185,24 +184,24 @@ impl Carver {
     /// The block that begins at `start` of `bytes` and ends behind `seen`.
     fn find_end(
         &mut self,
-        number: FileNumber,
+        file: &TableFile,
         bytes: &Bytes,
         start: usize,
         seen: usize,
     ) -> Option<Place> {
         let first = seen.max(start + STORED_BYTES_MIN);
-        (first..=bytes.len()).find_map(|end| self.try_place(number, bytes, start, end))
+        (first..=bytes.len()).find_map(|end| self.try_place(file, bytes, start, end))
     }
 
     /// The first block that begins behind the first byte of `bytes`.
-    fn find_next(&mut self, number: FileNumber, mut bytes: Bytes) -> Option<Place> {
+    fn find_next(&mut self, file: &TableFile, mut bytes: Bytes) -> Option<Place> {
         bytes.truncate(RESYNC_BYTES);
         for end in STORED_BYTES_MIN..=bytes.len() {
             if !is_plausible_end(&bytes[..end], 0) {
                 continue;
             }
             for start in 1..=end - STORED_BYTES_MIN {
-                if let Some(place) = self.try_place(number, &bytes, start, end) {
+                if let Some(place) = self.try_place(file, &bytes, start, end) {
                     return Some(place);
                 }
             }
@@ -212,7 +211,7 @@ impl Carver {
 
     fn try_place(
         &mut self,
-        number: FileNumber,
+        file: &TableFile,
         bytes: &Bytes,
         start: usize,
         end: usize,
@@ -225,7 +224,8 @@ impl Carver {
         *left = left.checked_sub(stored.len() as u64)?;
         let begins = self.offset + start as u64;
         let handle = BlockHandle::between(begins, begins + stored.len() as u64);
-        let contents = open_stored(bytes.slice(start..end), handle, number).ok()?;
+        let contents =
+            open_stored(bytes.slice(start..end), handle, file.number, &file.unpacker).ok()?;
         Some(Place { start, end, contents })
     }
 }

@@ -8,7 +8,7 @@ use crate::base::checksum::checksum;
 use crate::base::coding::{put_varint, take_bytes, take_u32, take_u64, take_varint};
 use crate::base::error::{Error, Result};
 use crate::base::file::FileNumber;
-use crate::base::limits::BLOCK_BYTES_MAX;
+use crate::base::limits::{BLOCK_BYTES_MAX, DICTIONARY_BYTES_MAX};
 
 /// Bytes behind a block: codec and checksum.
 pub(super) const BLOCK_TRAILER_BYTES: usize = 9;
@@ -80,6 +80,8 @@ pub(super) struct Footer {
     pub(super) filter: BlockHandle,
     pub(super) ranges: BlockHandle,
     pub(super) properties: BlockHandle,
+    /// Stands right behind the data blocks; absent in most tables.
+    pub(super) dictionary: BlockHandle,
 }
 
 impl Footer {
@@ -92,7 +94,7 @@ impl Footer {
         }
         out.extend_from_slice(&number.0.to_le_bytes());
         out.extend_from_slice(&FORMAT_VERSION.to_le_bytes());
-        out.extend_from_slice(&[0; 4]);
+        out.extend_from_slice(&(self.dictionary.length as u32).to_le_bytes());
         let sum = checksum(&out, number.0, offset);
         out.extend_from_slice(&sum.to_le_bytes());
         out.extend_from_slice(&MAGIC);
@@ -128,11 +130,12 @@ impl Footer {
                 supported: FORMAT_VERSION,
             });
         }
-        if raw.number != number.0 || raw.zero != 0 {
+        if raw.number != number.0 {
             return Err(damaged("the footer's fixed fields are not as they are written"));
         }
-        let [index, filter, ranges, properties] = raw.handles;
-        let footer = Footer { index, filter, ranges, properties };
+        let footer = raw
+            .footer()
+            .ok_or_else(|| damaged("a dictionary that is too long, or begins before the file"))?;
         if !footer.chains_to(offset) {
             return Err(damaged("the blocks that the footer names do not fill the file"));
         }
@@ -142,18 +145,30 @@ impl Footer {
     /// The handles in bytes that look like a footer and do not check; each may be wrong.
     pub(super) fn guess(bytes: &[u8]) -> Option<Footer> {
         let raw = RawFooter::take(bytes)?;
-        let [index, filter, ranges, properties] = raw.handles;
-        Some(Footer { index, filter, ranges, properties })
+        raw.footer().or_else(|| RawFooter { dictionary_bytes: 0, ..raw }.footer())
     }
 
     /// Where the data blocks end and the others begin.
     pub(super) fn data_end(&self) -> u64 {
+        if self.dictionary.is_present() { self.dictionary.offset } else { self.after_dictionary() }
+    }
+
+    /// Where the first block behind data and dictionary begins.
+    fn after_dictionary(&self) -> u64 {
         if self.filter.is_present() { self.filter.offset } else { self.filter_end() }
     }
 
     /// Where the filter block ends, or would.
     fn filter_end(&self) -> u64 {
         if self.ranges.is_present() { self.ranges.offset } else { self.properties.offset }
+    }
+
+    /// The dictionary's handle, where it is known that the data blocks end at `data_end`.
+    pub(super) fn dictionary_behind(&self, data_end: u64) -> Option<BlockHandle> {
+        let end = self.after_dictionary();
+        let bytes = end.checked_sub(data_end)?.checked_sub(BLOCK_TRAILER_BYTES as u64)?;
+        let fits = (1..=DICTIONARY_BYTES_MAX as u64).contains(&bytes);
+        fits.then_some(BlockHandle { offset: data_end, length: bytes })
     }
 
     fn chains_to(&self, footer_offset: u64) -> bool {
@@ -174,7 +189,7 @@ struct RawFooter {
     handles: [BlockHandle; 4],
     number: u64,
     version: u32,
-    zero: u32,
+    dictionary_bytes: u32,
     checksum: u64,
     magic: [u8; 8],
 }
@@ -191,9 +206,22 @@ impl RawFooter {
         }
         let number = take_u64(&mut input)?;
         let version = take_u32(&mut input)?;
-        let zero = take_u32(&mut input)?;
+        let dictionary_bytes = take_u32(&mut input)?;
         let checksum = take_u64(&mut input)?;
         let magic = *take_bytes(&mut input, MAGIC.len())?.first_chunk()?;
-        Some(RawFooter { handles, number, version, zero, checksum, magic })
+        Some(RawFooter { handles, number, version, dictionary_bytes, checksum, magic })
+    }
+
+    /// The handles; `None` when no dictionary of that length can stand where it would have to.
+    fn footer(&self) -> Option<Footer> {
+        let [index, filter, ranges, properties] = self.handles;
+        let dictionary = BlockHandle::ABSENT;
+        let mut footer = Footer { index, filter, ranges, properties, dictionary };
+        if self.dictionary_bytes > 0 {
+            let stored = u64::from(self.dictionary_bytes) + BLOCK_TRAILER_BYTES as u64;
+            let offset = footer.after_dictionary().checked_sub(stored)?;
+            footer.dictionary = footer.dictionary_behind(offset)?;
+        }
+        Some(footer)
     }
 }

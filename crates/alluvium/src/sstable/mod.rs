@@ -9,7 +9,8 @@
 //!
 //! Every byte is drawn in docs/format.md ("Tables"). From the bottom up:
 //!
-//! - `format`: handles, block trailers, the footer. `compression`: the codecs.
+//! - `format`: handles, block trailers, the footer. `compression`: the codecs. `dictionary`: what
+//!   the blocks of a table have in common.
 //! - `block`, `block_builder`, `block_iter`: entries between restart points. `separator`: keys
 //!   between blocks. `properties`, `index`, `range_block`: the blocks that are kept in memory.
 //! - `table_file`, `read_ahead`: blocks from a file, checked.
@@ -29,6 +30,7 @@ mod block_builder;
 mod block_iter;
 mod carve;
 mod compression;
+mod dictionary;
 mod format;
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;
@@ -47,9 +49,10 @@ mod writer;
 
 use crate::base::event_time::EventTime;
 use crate::batch::ColumnFamilyId;
+use crate::filter::PrefixExtractor;
 
 pub(crate) use ages::Ages;
-pub use compression::Codec;
+pub use compression::{Codec, ZstdOptions};
 pub(crate) use iter::{ReadPurpose, TableIterator};
 pub(crate) use properties::Properties;
 pub(crate) use reader::Table;
@@ -67,8 +70,12 @@ pub(crate) struct TableOptions {
     pub(crate) restart_interval: usize,
     /// How blocks are compressed.
     pub(crate) codec: Codec,
+    /// How hard Zstd tries.
+    pub(crate) zstd: ZstdOptions,
     /// Bits of the filter for each key; 0 for no filter. 10 let 1 in 100 absent keys through.
-    pub(crate) filter_bits_per_key: u32,
+    pub(crate) filter_bits_per_key: f64,
+    /// What stands in the filter beside whole keys.
+    pub(crate) prefix_extractor: Option<PrefixExtractor>,
     /// The column family that the table belongs to.
     pub(crate) column_family: ColumnFamilyId,
     /// Where keys say when their event was, for a family that groups by it.
@@ -88,7 +95,9 @@ impl Default for TableOptions {
             block_bytes: 4096,
             restart_interval: 16,
             codec: Codec::None,
-            filter_bits_per_key: 10,
+            zstd: ZstdOptions::default(),
+            filter_bits_per_key: 10.0,
+            prefix_extractor: None,
             column_family: ColumnFamilyId::DEFAULT,
             event_time: None,
         }

@@ -8,8 +8,9 @@ use std::cmp::Ordering;
 
 use crate::base::coding::{put_prefixed, put_varint, take_prefixed, take_varint};
 use crate::base::key::{self, SeqNo};
-use crate::base::limits::KEY_BYTES_MAX;
+use crate::base::limits::{BLOCK_BYTES_MAX, KEY_BYTES_MAX};
 use crate::batch::ColumnFamilyId;
+use crate::filter::PrefixExtractor;
 use crate::sstable::ages::Ages;
 use crate::sstable::compression::Codec;
 use crate::sstable::format::Malformed;
@@ -28,6 +29,8 @@ const COLUMN_FAMILY: u64 = 11;
 /// The first of four.
 const AGES: u64 = 12;
 const RANGE_TOMBSTONES: u64 = 16;
+const LARGEST_BLOCK: u64 = 17;
+const PREFIX: u64 = 18;
 
 /// What a table holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,6 +63,10 @@ pub(crate) struct Properties {
     pub(crate) ages: Ages,
     /// Entries of the range tombstone block: pairs of a fragment and a sequence number.
     pub(crate) range_tombstones: u64,
+    /// Bytes of the largest block before compression: data, index or range tombstones.
+    pub(crate) largest_block_bytes: u64,
+    /// How the prefixes in the filter were cut; `None` when it has none.
+    pub(crate) prefix_extractor: Option<PrefixExtractor>,
 }
 
 impl Properties {
@@ -88,6 +95,10 @@ impl Properties {
         self.ages.encode_into(&mut out, AGES);
         put_varint(&mut out, RANGE_TOMBSTONES);
         put_varint(&mut out, self.range_tombstones);
+        put_varint(&mut out, LARGEST_BLOCK);
+        put_varint(&mut out, self.largest_block_bytes);
+        put_varint(&mut out, PREFIX);
+        PrefixExtractor::encode_into(self.prefix_extractor, &mut out);
         out
     }
 
@@ -117,6 +128,8 @@ impl Properties {
             column_family: ColumnFamilyId(u32::try_from(take_field(input, COLUMN_FAMILY)?).ok()?),
             ages: Ages::take(AGES, |tag| take_field(input, tag))?,
             range_tombstones: take_field(input, RANGE_TOMBSTONES)?,
+            largest_block_bytes: take_field(input, LARGEST_BLOCK)?,
+            prefix_extractor: take_prefix_extractor(input)?,
         })
     }
 
@@ -129,6 +142,7 @@ impl Properties {
             && self.tombstones <= self.entries
             && data_blocks.contains(&self.data_blocks)
             && self.smallest_seq <= self.largest_seq
+            && self.largest_block_bytes <= BLOCK_BYTES_MAX as u64
             && key::compare(&self.smallest, &self.largest) != Ordering::Greater
             && self.ages.is_consistent(self.entries, self.tombstones, self.range_tombstones)
     }
@@ -139,6 +153,14 @@ fn take_field(input: &mut &[u8], tag: u64) -> Option<u64> {
         return None;
     }
     take_varint(input)
+}
+
+#[expect(clippy::option_option, reason = "the outer one says whether the bytes are any")]
+fn take_prefix_extractor(input: &mut &[u8]) -> Option<Option<PrefixExtractor>> {
+    if take_varint(input)? != PREFIX {
+        return None;
+    }
+    PrefixExtractor::decode(input)
 }
 
 fn take_key(input: &mut &[u8], tag: u64, may_bound: fn(u64) -> bool) -> Option<Vec<u8>> {

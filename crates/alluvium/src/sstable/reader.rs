@@ -1,9 +1,9 @@
 //! An open table: point lookups, and the way to its blocks.
 //!
-//! Index, filter, range tombstones and properties are in memory from [`Table::open`] on; data
-//! blocks come from the block cache or the file. A lookup goes: filter (one cache line), index,
-//! block, restart points, entries. It allocates nothing when the block is cached: the value is a
-//! slice of the block.
+//! Index, filter, range tombstones, properties and dictionary are in memory from [`Table::open`]
+//! on; data blocks come from the block cache or the file. A lookup goes: filter (one cache line),
+//! index, block, restart points, entries. It allocates nothing when the block is cached: the value
+//! is a slice of the block.
 //!
 //! A table is immutable and shared by any number of threads; no lock is held.
 
@@ -16,10 +16,11 @@ use crate::base::file::FileNumber;
 use crate::base::key;
 use crate::cache::BlockCache;
 use crate::env::ReadableFile;
-use crate::filter::FilterReader;
+use crate::filter::{FilterReader, PrefixExtractor, prefix_hash};
 use crate::metrics::Counters;
 use crate::ranges::Fragments;
 use crate::sstable::block::Block;
+use crate::sstable::dictionary::Dictionary;
 use crate::sstable::format::{BlockHandle, FOOTER_BYTES, Footer, Malformed};
 use crate::sstable::index::Index;
 use crate::sstable::iter::{ReadPurpose, TableIterator};
@@ -42,7 +43,7 @@ pub(crate) struct Table {
 }
 
 impl Table {
-    /// Reads footer, properties, index and filter of table `number`, called `name` in messages.
+    /// Reads all but the data blocks of table `number`, called `name` in messages.
     pub(crate) fn open(
         file: Arc<dyn ReadableFile>,
         number: FileNumber,
@@ -50,9 +51,11 @@ impl Table {
         cache: Arc<BlockCache>,
         counters: Arc<Counters>,
     ) -> Result<Table> {
-        let file = TableFile::new(file, number, name, Arc::clone(&counters))?;
+        let mut file = TableFile::new(file, number, name, Arc::clone(&counters))?;
         let (footer, footer_checksum) = read_footer(&file)?;
         let properties = read_properties(&file, footer.properties)?;
+        file.unpacker.block_bytes_max = properties.largest_block_bytes;
+        file.unpacker.dictionary = read_dictionary(&file, footer.dictionary)?;
         let index = read_index(&file, &footer)?;
         let filter = read_filter(&file, footer.filter)?;
         let ranges = range_block::read(&file, footer.ranges)?;
@@ -99,6 +102,17 @@ impl Table {
             self.counters.filter_false_positives.add(1);
         }
         Ok(found)
+    }
+
+    /// Whether the table may hold a key with `prefix`, which `extractor` cut: not where its filter
+    /// has the prefixes of the same extractor and denies this one.
+    pub(crate) fn may_hold_prefix(&self, extractor: PrefixExtractor, prefix: &[u8]) -> bool {
+        match &self.filter {
+            Some(filter) if self.properties.prefix_extractor == Some(extractor) => {
+                filter.may_contain(prefix_hash(prefix))
+            }
+            _ => true,
+        }
     }
 
     #[inline]
@@ -191,6 +205,11 @@ impl Table {
         self.footer_checksum
     }
 
+    /// Bytes of the filter block.
+    pub(crate) fn filter_bytes(&self) -> u64 {
+        self.footer.filter.length
+    }
+
     /// Bytes of memory held, blocks in the cache not counted.
     pub(crate) fn memory_bytes(&self) -> usize {
         size_of::<Table>()
@@ -198,6 +217,7 @@ impl Table {
             + self.index.memory_bytes()
             + self.filter.as_ref().map_or(0, FilterReader::memory_bytes)
             + self.ranges.memory_bytes()
+            + self.file.unpacker.dictionary.as_ref().map_or(0, Dictionary::memory_bytes)
             + self.properties.smallest.len()
             + self.properties.largest.len()
     }
@@ -241,4 +261,12 @@ pub(super) fn read_filter(file: &TableFile, handle: BlockHandle) -> Result<Optio
         Some(filter) => Ok(Some(filter)),
         None => Err(file.damaged(handle.offset, Malformed("the filter is not one that is known"))),
     }
+}
+
+pub(super) fn read_dictionary(file: &TableFile, handle: BlockHandle) -> Result<Option<Dictionary>> {
+    if !handle.is_present() {
+        return Ok(None);
+    }
+    let dictionary = Dictionary::parse(&file.read_block(handle)?);
+    dictionary.map(Some).map_err(|malformed| file.damaged(handle.offset, malformed))
 }

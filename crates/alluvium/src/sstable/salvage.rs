@@ -25,12 +25,13 @@ use crate::ranges::Fragments;
 use crate::sstable::block::{Block, Entry};
 use crate::sstable::block_iter::BlockIter;
 use crate::sstable::carve::Carver;
+use crate::sstable::dictionary::Dictionary;
 use crate::sstable::format::{BlockHandle, FOOTER_BYTES, Footer, Malformed};
 use crate::sstable::index::block_offsets;
 use crate::sstable::properties::Properties;
 use crate::sstable::range_block;
 use crate::sstable::read_ahead::ReadAhead;
-use crate::sstable::reader::{read_footer, read_properties};
+use crate::sstable::reader::{read_dictionary, read_footer, read_properties};
 use crate::sstable::table_file::TableFile;
 
 /// Bytes of a table that gave no entries.
@@ -97,7 +98,7 @@ impl Salvage {
         name: String,
         findings: Arc<Mutex<Findings>>,
     ) -> Result<Salvage> {
-        let file = TableFile::new(file, number, name, Arc::new(Counters::default()))?;
+        let mut file = TableFile::new(file, number, name, Arc::new(Counters::default()))?;
         let (footer, footer_checksum) = match read_footer(&file) {
             Ok((footer, sum)) => (Some(footer), Some(sum)),
             Err(error @ Error::UnsupportedFormat { .. }) => return Err(error),
@@ -116,6 +117,9 @@ impl Salvage {
             }
         };
         let offsets = footer.and_then(|footer| read_offsets(&file, footer.index));
+        let data_end = offsets.as_ref().and_then(|offsets| offsets.last().copied());
+        file.unpacker.dictionary =
+            footer.and_then(|footer| find_dictionary(&file, &footer, data_end));
         let blocks = match (offsets, footer) {
             (Some(offsets), _) => Blocks::Indexed { offsets, position: 0 },
             (None, Some(footer)) if footer_checksum.is_some() => {
@@ -289,6 +293,15 @@ fn guess_footer(file: &TableFile) -> Option<Footer> {
     let mut bytes = [0; FOOTER_BYTES];
     file.read_into(offset, &mut bytes).ok()?;
     Footer::guess(&bytes)
+}
+
+/// The dictionary, where the footer has it, or else behind the data, where their end is known.
+fn find_dictionary(file: &TableFile, footer: &Footer, data_end: Option<u64>) -> Option<Dictionary> {
+    let behind = data_end.and_then(|data_end| footer.dictionary_behind(data_end));
+    let places = [Some(footer.dictionary), behind].into_iter().flatten();
+    places
+        .filter(|handle| handle.is_sane())
+        .find_map(|handle| read_dictionary(file, handle).ok().flatten())
 }
 
 /// Where the data blocks begin, and where the last ends, as the index block at `handle` has it.

@@ -16,7 +16,7 @@ use crate::base::file::FileNumber;
 use crate::base::planted;
 use crate::env::ReadableFile;
 use crate::metrics::Counters;
-use crate::sstable::compression::{Codec, decompress};
+use crate::sstable::compression::{Codec, Unpacker};
 use crate::sstable::format::{BlockHandle, Malformed};
 
 /// An open file, and what it is called.
@@ -26,6 +26,8 @@ pub(super) struct TableFile {
     pub(super) number: FileNumber,
     pub(super) name: String,
     pub(super) length: u64,
+    /// What is known of the table's blocks: nothing at first.
+    pub(super) unpacker: Unpacker,
     counters: Arc<Counters>,
 }
 
@@ -37,7 +39,7 @@ impl TableFile {
         counters: Arc<Counters>,
     ) -> Result<TableFile> {
         let length = file.length().map_err(|source| Error::io("measure", name.as_str(), source))?;
-        Ok(TableFile { file, number, name, length, counters })
+        Ok(TableFile { file, number, name, length, unpacker: Unpacker::default(), counters })
     }
 
     /// Damage in the block at `offset`.
@@ -93,7 +95,7 @@ impl TableFile {
     /// Checks a block as it is stored, trailer included, and gives its contents: a slice of
     /// `stored` where it is not compressed.
     pub(super) fn open_block(&self, handle: BlockHandle, stored: Bytes) -> Result<Bytes> {
-        open_stored(stored, handle, self.number)
+        open_stored(stored, handle, self.number, &self.unpacker)
             .map_err(|malformed| self.damaged(handle.offset, malformed))
     }
 }
@@ -103,6 +105,7 @@ pub(super) fn open_stored(
     mut stored: Bytes,
     handle: BlockHandle,
     number: FileNumber,
+    unpacker: &Unpacker,
 ) -> std::result::Result<Bytes, Malformed> {
     const NO_TRAILER: Malformed = Malformed("a block without a trailer");
     let (checked, sum) = stored.split_last_chunk::<8>().ok_or(NO_TRAILER)?;
@@ -117,6 +120,6 @@ pub(super) fn open_stored(
             stored.truncate(bytes.len());
             Ok(stored)
         }
-        Some(codec) => decompress(codec, bytes).map(Bytes::from),
+        Some(codec) => unpacker.decompress(codec, bytes).map(Bytes::from),
     }
 }

@@ -17,7 +17,9 @@ use crate::sstable::format::{BlockHandle, Malformed};
 use crate::sstable::properties::Properties;
 use crate::sstable::range_block;
 use crate::sstable::read_ahead::ReadAhead;
-use crate::sstable::reader::{Table, read_filter, read_footer, read_index, read_properties};
+use crate::sstable::reader::{
+    Table, read_dictionary, read_filter, read_footer, read_index, read_properties,
+};
 use crate::sstable::separator::common_prefix;
 
 impl Table {
@@ -50,6 +52,10 @@ impl Table {
         if footer.ranges.is_present() {
             let reread = range_block::read(file, footer.ranges).map(|found| found == self.ranges);
             note(footer.ranges.stored_bytes() as u64, reread, footer.ranges.offset);
+        }
+        if footer.dictionary.is_present() {
+            let reread = read_dictionary(file, footer.dictionary).map(|found| found.is_some());
+            note(footer.dictionary.stored_bytes() as u64, reread, footer.dictionary.offset);
         }
         if footer.filter.is_present() {
             let reread = read_filter(file, footer.filter).map(|filter| filter.is_some());
@@ -213,6 +219,12 @@ impl Walk<'_> {
             && !filter.may_contain(key_hash(user_key))
         {
             return Err(Malformed("the filter denies a key that is there"));
+        }
+        let extractor = self.table.properties().prefix_extractor;
+        if let Some((extractor, prefix)) = extractor.and_then(|e| Some((e, e.prefix(user_key)?)))
+            && !self.table.may_hold_prefix(extractor, prefix)
+        {
+            return Err(Malformed("the filter denies a prefix that is there"));
         }
         if self.last.is_empty() {
             self.first.clone_from(&self.key);

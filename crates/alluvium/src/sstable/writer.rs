@@ -6,6 +6,9 @@
 //! block's separator is its last key itself: a shorter one would spoil the prefix that all
 //! separators have in common, which readers search without.
 //!
+//! With [`Codec::ZstdDictionary`] the first blocks wait in memory until a dictionary is trained
+//! from them; their index entries wait with them.
+//!
 //! An entry as large as a whole block stands alone in one, so that reading its neighbours does not
 //! mean reading it.
 //!
@@ -24,12 +27,13 @@ use crate::base::key::{SeqNo, TRAILER_BYTES, ValueKind, trailer_kind, trailer_se
 use crate::base::limits::{BLOCK_BYTES_MAX, KEY_BYTES_MAX, VALUE_BYTES_MAX};
 use crate::base::planted;
 use crate::env::WritableFile;
-use crate::filter::FilterBuilder;
+use crate::filter::{FilterBuilder, prefix_hash};
 use crate::ranges::{Fragment, Fragments};
 use crate::sstable::TableOptions;
 use crate::sstable::ages::Ages;
 use crate::sstable::block_builder::BlockBuilder;
-use crate::sstable::compression::{Codec, Compressor};
+use crate::sstable::compression::{Codec, CompressionTally, Compressor};
+use crate::sstable::dictionary::Gather;
 use crate::sstable::format::{BLOCK_TRAILER_BYTES, BlockHandle, FOOTER_BYTES, Footer};
 use crate::sstable::properties::Properties;
 use crate::sstable::range_block;
@@ -70,6 +74,10 @@ pub(crate) struct TableSummary {
     /// The earliest and the latest event time, where they were looked at; greatest of all where
     /// keys have none.
     pub(crate) times: Option<(u64, u64)>,
+    /// Bytes of the filter.
+    pub(crate) filter_bytes: u64,
+    /// What became of the data blocks when they were to be compressed.
+    pub(crate) compression: CompressionTally,
     /// The checksum in the footer, by which this table is told from any other of its number.
     pub(crate) footer_checksum: u64,
     /// How old its tombstones are, and when its entries expire.
@@ -85,8 +93,14 @@ pub(crate) struct TableWriter {
     compressor: Compressor,
     index: BlockBuilder,
     /// The block whose index entry waits for the next key.
-    unindexed: Option<BlockHandle>,
+    unindexed: Option<Unindexed>,
+    /// The blocks that wait for a dictionary.
+    gather: Option<Gather>,
+    /// The dictionary, once there is one.
+    dictionary: Vec<u8>,
     filter: FilterBuilder,
+    /// The prefix that the filter got last.
+    last_prefix_hash: Option<u64>,
     properties: Properties,
     event_time: Option<EventTime>,
     hidden: u64,
@@ -97,6 +111,15 @@ pub(crate) struct TableWriter {
     last: Vec<u8>,
     /// Reused for separators and handles.
     scratch: Vec<u8>,
+}
+
+/// A closed block that the index does not have yet.
+#[derive(Debug)]
+enum Unindexed {
+    /// In the file.
+    Written(BlockHandle),
+    /// Among those that wait for a dictionary.
+    Gathered,
 }
 
 impl TableWriter {
@@ -121,15 +144,21 @@ impl TableWriter {
             column_family: options.column_family,
             ages: Ages::default(),
             range_tombstones: 0,
+            largest_block_bytes: 0,
+            prefix_extractor: options.prefix_extractor,
         };
+        let gathers = options.codec == Codec::ZstdDictionary;
         TableWriter {
             output: Output::new(file, number, name),
             block_bytes: options.block_bytes.clamp(1, BLOCK_BYTES_TARGET_MAX),
             block: BlockBuilder::new(options.restart_interval),
-            compressor: Compressor::new(options.codec),
+            compressor: Compressor::new(options.codec, options.zstd),
             index: BlockBuilder::new(1),
             unindexed: None,
+            gather: gathers.then(|| Gather::new(options.zstd)),
+            dictionary: Vec::new(),
             filter: FilterBuilder::new(options.filter_bits_per_key),
+            last_prefix_hash: None,
             properties,
             event_time: options.event_time,
             hidden: 0,
@@ -152,10 +181,10 @@ impl TableWriter {
         if entry_bytes >= self.block_bytes && !self.block.is_empty() {
             self.close_block()?;
         }
-        if let Some(handle) = self.unindexed.take() {
+        if let Some(block) = self.unindexed.take() {
             self.scratch.clear();
             separator(&self.last, internal_key, &mut self.scratch);
-            self.index_block(handle);
+            self.index_block(&block);
         }
         if new_user_key {
             let whole = planted::is("filter-of-internal-keys");
@@ -165,6 +194,7 @@ impl TableWriter {
                 let (first, last) = self.times.unwrap_or((time, time));
                 self.times = Some((first.min(time), last.max(time)));
             }
+            self.filter_prefix(user_key);
         }
         self.hidden += u64::from(!new_user_key);
         self.block.add(common, internal_key, value);
@@ -225,17 +255,72 @@ impl TableWriter {
         self.last.extend_from_slice(internal_key);
     }
 
+    /// Adds the prefix of a key to the filter, unless it is that of the key before.
+    #[inline]
+    fn filter_prefix(&mut self, user_key: &[u8]) {
+        let extractor = self.properties.prefix_extractor;
+        let Some(prefix) = extractor.and_then(|extractor| extractor.prefix(user_key)) else {
+            return;
+        };
+        let hash = prefix_hash(prefix);
+        if self.last_prefix_hash != Some(hash) {
+            self.filter.add_hash(hash);
+            self.last_prefix_hash = Some(hash);
+        }
+    }
+
     fn close_block(&mut self) -> Result<()> {
-        let (stored, codec) = self.compressor.compress(self.block.finish());
+        let contents = self.block.finish();
+        self.properties.data_blocks += 1;
+        let bytes = contents.len() as u64;
+        self.properties.largest_block_bytes = self.properties.largest_block_bytes.max(bytes);
+        if let Some(gather) = &mut self.gather {
+            gather.block(contents);
+            let full = gather.is_full();
+            self.block.clear();
+            self.unindexed = Some(Unindexed::Gathered);
+            return if full { self.write_gathered() } else { Ok(()) };
+        }
+        let (stored, codec) = self.compressor.compress(contents);
         let handle = self.output.block(stored, codec)?;
         self.block.clear();
-        self.properties.data_blocks += 1;
-        self.unindexed = Some(handle);
+        self.unindexed = Some(Unindexed::Written(handle));
         Ok(())
     }
 
-    /// Adds the index entry of a block, whose separator is in `scratch`.
-    fn index_block(&mut self, handle: BlockHandle) {
+    /// Trains a dictionary from the blocks that wait, if there are any, and writes them.
+    fn write_gathered(&mut self) -> Result<()> {
+        let Some(gather) = self.gather.take() else { return Ok(()) };
+        if let Some(dictionary) = gather.train() {
+            self.compressor.use_dictionary(&dictionary);
+            self.dictionary = dictionary;
+        }
+        let mut contents = Vec::new();
+        for (block, separator) in gather.blocks() {
+            contents.clear();
+            contents.extend_from_slice(block);
+            let (stored, codec) = self.compressor.compress(&mut contents);
+            let block = Unindexed::Written(self.output.block(stored, codec)?);
+            match separator {
+                Some(separator) => {
+                    self.scratch.clear();
+                    self.scratch.extend_from_slice(separator);
+                    self.index_block(&block);
+                }
+                None => self.unindexed = Some(block),
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds the index entry of a block, whose separator is in `scratch`, or lets it wait with the
+    /// block.
+    fn index_block(&mut self, block: &Unindexed) {
+        let handle = match (block, &mut self.gather) {
+            (Unindexed::Written(handle), _) => handle,
+            (Unindexed::Gathered, Some(gather)) => return gather.separator(&self.scratch),
+            (Unindexed::Gathered, None) => return,
+        };
         let key_bytes = self.scratch.len();
         handle.encode_into(&mut self.scratch);
         let (separator, handle) = self.scratch.split_at(key_bytes);
@@ -247,7 +332,8 @@ impl TableWriter {
         let blocks = self.block.bytes() + self.index.bytes() + self.filter.estimated_bytes();
         let open = blocks + self.ranges.stored_bytes();
         let rest = 4 * BLOCK_TRAILER_BYTES + 2 * self.last.len() + FOOTER_BYTES;
-        self.output.offset() + (open + rest) as u64
+        let waiting = self.gather.as_ref().map_or(self.dictionary.len(), Gather::bytes);
+        self.output.offset() + (open + rest + waiting) as u64
     }
 
     /// Entries added so far.
@@ -272,11 +358,14 @@ impl TableWriter {
         if !self.block.is_empty() {
             self.close_block()?;
         }
-        if let Some(handle) = self.unindexed.take() {
+        self.write_gathered()?;
+        if let Some(block) = self.unindexed.take() {
             self.scratch.clear();
             self.scratch.extend_from_slice(&self.last);
-            self.index_block(handle);
+            self.index_block(&block);
         }
+        let index_bytes = self.index.bytes() as u64;
+        self.properties.largest_block_bytes = self.properties.largest_block_bytes.max(index_bytes);
         if self.index.bytes() > BLOCK_BYTES_MAX {
             return Err(Error::invalid("a table of so many blocks: its index would be too large"));
         }
@@ -284,42 +373,43 @@ impl TableWriter {
             range_block::bounds(&self.properties.smallest, &self.last, &self.ranges);
         (self.properties.smallest, self.properties.largest) = (smallest, largest);
         self.properties.range_tombstones = self.ranges.tombstones();
-        let mut filter = self.filter.finish();
-        let filter = if filter.is_empty() {
+        let mut ranges = range_block(&self.ranges)?;
+        let largest = self.properties.largest_block_bytes.max(ranges.len() as u64);
+        self.properties.largest_block_bytes = largest;
+        let dictionary = self.output.plain_block(std::mem::take(&mut self.dictionary))?;
+        let filter = self.output.plain_block(self.filter.finish())?;
+        let compression = self.compressor.tally();
+        let ranges = if ranges.is_empty() {
             BlockHandle::ABSENT
         } else {
-            self.output.block(&mut filter, Codec::None)?
+            let (stored, codec) = self.compressor.compress_index(&mut ranges);
+            self.output.block(stored, codec)?
         };
-        let ranges = write_ranges(&self.ranges, &mut self.compressor, &mut self.output)?;
-        let properties = self.output.block(&mut self.properties.encode(), Codec::None)?;
-        let (stored, codec) = self.compressor.compress(self.index.finish());
+        let properties = self.output.plain_block(self.properties.encode())?;
+        let (stored, codec) = self.compressor.compress_index(self.index.finish());
         let index = self.output.block(stored, codec)?;
-        let footer_checksum = self.output.footer(Footer { index, filter, ranges, properties })?;
+        let footer = Footer { index, filter, ranges, properties, dictionary };
+        let footer_checksum = self.output.footer(footer)?;
         if !planted::is("table-not-synced") {
             self.output.sync()?;
         }
-        Ok(TableSummary {
-            hidden: self.hidden,
-            times: self.times,
-            ..summarize(self.properties, &self.output, footer_checksum)
-        })
+        let filter_bytes = footer.filter.length;
+        let summary = summarize(self.properties, &self.output, footer_checksum);
+        let (hidden, times) = (self.hidden, self.times);
+        Ok(TableSummary { hidden, times, filter_bytes, compression, ..summary })
     }
 }
 
-fn write_ranges(
-    ranges: &Fragments,
-    compressor: &mut Compressor,
-    output: &mut Output,
-) -> Result<BlockHandle> {
+/// The block of the range tombstones, not compressed; empty where there are none.
+fn range_block(ranges: &Fragments) -> Result<Vec<u8>> {
     if ranges.is_empty() {
-        return Ok(BlockHandle::ABSENT);
+        return Ok(Vec::new());
     }
     let mut block = range_block::build(ranges);
     if block.bytes() > BLOCK_BYTES_MAX {
         return Err(Error::invalid("a table of so many range tombstones"));
     }
-    let (stored, codec) = compressor.compress(block.finish());
-    output.block(stored, codec)
+    Ok(std::mem::take(block.finish()))
 }
 
 /// Refuses what no reader would accept.
@@ -356,6 +446,8 @@ fn summarize(properties: Properties, output: &Output, footer_checksum: u64) -> T
         times: None,
         footer_checksum,
         ages: properties.ages,
+        filter_bytes: 0,
+        compression: CompressionTally::default(),
     }
 }
 
@@ -402,6 +494,14 @@ impl Output {
             }
         }
         Ok(handle)
+    }
+
+    /// Writes a block that is not compressed; none where there are no bytes.
+    fn plain_block(&mut self, mut contents: Vec<u8>) -> Result<BlockHandle> {
+        if contents.is_empty() {
+            return Ok(BlockHandle::ABSENT);
+        }
+        self.block(&mut contents, Codec::None)
     }
 
     /// Writes the footer; returns the checksum in it.

@@ -346,7 +346,7 @@ fn put_facts(out: &mut Vec<u8>, table: &TableFacts) {
         out,
         &[table.hidden, table.range_tombstones, table.oldest_tombstone.get(), table.run.0],
     );
-    put_varint(out, u64::from(table.codec));
+    put_varints(out, &[u64::from(table.codec), table.filter_bytes]);
     match table.expiry {
         Some(expiry) => put_varints(out, &[expiry.entries, expiry.first_ms, expiry.last_ms]),
         None => put_varint(out, 0),
@@ -409,6 +409,7 @@ fn take_facts(input: &mut &[u8]) -> Option<TableFacts> {
         oldest_tombstone: take_sequence(input)?,
         run: take_number(input)?,
         codec: u8::try_from(take_varint(input)?).ok()?,
+        filter_bytes: take_varint(input)?,
         expiry: take_expiry(input)?,
         times: take_times(input)?,
         smallest: take_prefixed(input)?.to_vec(),

@@ -66,6 +66,8 @@ pub struct TableFacts {
     pub times: Option<EventTimes>,
     /// How its blocks were to be compressed: the tag of a codec.
     pub codec: u8,
+    /// Bytes of its filter.
+    pub filter_bytes: u64,
     /// In level 0: the sorted run that it was written with, named by the number of one table of the
     /// run; zero where the table is a run by itself. Means nothing in deeper levels.
     pub run: FileNumber,
@@ -135,6 +137,9 @@ impl TableFacts {
         }
         if self.run > FileNumber::MAX {
             return wrong("there is no such run");
+        }
+        if self.filter_bytes > self.bytes {
+            return wrong("its filter is larger than the table");
         }
         if self.smallest_seq > self.largest_seq {
             return wrong("its sequence numbers end before they begin");

@@ -3,7 +3,10 @@
 use std::sync::Arc;
 
 use alluvium::env::MemEnv;
-use alluvium::{Codec, ColumnFamilyOptions, Db, Durability, Error, Options, PerLevel};
+use alluvium::{
+    Codec, ColumnFamilyOptions, Db, Durability, Error, FilterPolicy, Options, PerLevel,
+    PrefixExtractor, ZstdOptions,
+};
 
 use crate::configs::Config;
 use crate::fuzz::input::Input;
@@ -123,13 +126,34 @@ fn any_family(input: &mut Input<'_>) -> ColumnFamilyOptions {
         family.level_ratio = size(input) as u32;
     }
     if set(10) {
-        family.filter_bits_per_key = size(input) as u32;
+        let (kind, size) = (input.below(4), size(input));
+        let bits_per_key = size as f64 / 8.0;
+        family.filter = match kind {
+            0 => FilterPolicy::None,
+            1 => FilterPolicy::Uniform { bits_per_key },
+            2 => FilterPolicy::Monkey { bits_per_key },
+            _ => FilterPolicy::MonkeyBytes { bytes: size },
+        };
     }
     if set(11) {
-        let codecs = [Codec::None, Codec::Lz4, Codec::Zstd, Codec::Snappy];
+        let codecs = [Codec::None, Codec::Lz4, Codec::Zstd, Codec::Snappy, Codec::ZstdDictionary];
         let count = input.below(10);
-        let codecs: Vec<Codec> = (0..count).map(|_| codecs[input.below(4)]).collect();
-        family.codecs = PerLevel::new(codecs);
+        let chosen: Vec<Codec> = (0..count).map(|_| codecs[input.below(5)]).collect();
+        family.codecs = PerLevel::new(chosen);
+        family.bottom_codec = codecs.get(input.below(6)).copied();
+    }
+    if set(12) {
+        let number = size(input);
+        family.prefix_extractor = Some(match input.below(2) {
+            0 => PrefixExtractor::Fixed(number as u32),
+            _ => PrefixExtractor::UpToByte(number as u8),
+        });
+    }
+    if set(13) {
+        family.zstd = ZstdOptions {
+            level: i32::from(input.byte()) - 100,
+            dictionary_bytes: size(input) as u32,
+        };
     }
     family
 }

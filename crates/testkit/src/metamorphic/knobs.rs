@@ -6,7 +6,10 @@
 use std::fmt;
 use std::time::Duration;
 
-use alluvium::{Codec, ColumnFamilyOptions, Durability, Fifo, Options, PerLevel, Strategy};
+use alluvium::{
+    Codec, ColumnFamilyOptions, Durability, Fifo, FilterPolicy, Options, PerLevel, PrefixExtractor,
+    Strategy, ZstdOptions,
+};
 
 use crate::configs::{Config, tiny, windows};
 use crate::random::Random;
@@ -53,11 +56,52 @@ const DURABILITIES: [Durability; 3] = [Durability::Buffered, Durability::Os, Dur
 fn codecs(number: u64) -> PerLevel<Codec> {
     let each = [Codec::None, Codec::Lz4, Codec::Zstd, Codec::Snappy];
     match number {
+        7 => PerLevel::all(Codec::ZstdDictionary),
         0..4 => PerLevel::all(each[number as usize]),
         4 => PerLevel::new([Codec::None, Codec::Lz4]),
         5 => ColumnFamilyOptions::default().codecs,
         _ => PerLevel::new([Codec::Zstd, Codec::None, Codec::Snappy, Codec::Lz4]),
     }
+}
+
+/// Which filter a number stands for: none, a figure of bits a key, or one of bytes.
+fn filter(number: u64) -> FilterPolicy {
+    match number {
+        0 => FilterPolicy::None,
+        1..=32 => FilterPolicy::Uniform { bits_per_key: number as f64 },
+        33 => FilterPolicy::MonkeyBytes { bytes: 100 },
+        34 => FilterPolicy::Monkey { bits_per_key: 1.5 },
+        35 => FilterPolicy::Monkey { bits_per_key: 10.0 },
+        _ => FilterPolicy::default(),
+    }
+}
+
+/// Which prefixes a number stands for: none, those of so many bytes, or those up to a byte.
+fn prefixes(number: u64) -> Option<PrefixExtractor> {
+    match number {
+        0 => None,
+        1..=32 => Some(PrefixExtractor::Fixed(number as u32)),
+        _ => Some(PrefixExtractor::UpToByte(number as u8)),
+    }
+}
+
+/// Which codec of the oldest run a number stands for.
+fn bottom_codec(number: u64) -> Option<Codec> {
+    [None, Some(Codec::Zstd), Some(Codec::ZstdDictionary)][number.min(2) as usize]
+}
+
+/// How hard Zstd tries: its level, and a dictionary as small as it may be above that of default.
+fn zstd(number: u64) -> ZstdOptions {
+    let usual = ZstdOptions::default();
+    match number {
+        0 => usual,
+        _ => ZstdOptions { level: number.min(19) as i32, dictionary_bytes: 1 << 10 },
+    }
+}
+
+/// The number that a function makes an option of, among the first few.
+fn number_of<T: PartialEq>(option: &T, make: fn(u64) -> T) -> u64 {
+    (0..=255).find(|number| make(*number) == *option).unwrap_or(0)
 }
 
 /// The options that the family `beta` has of its own where it has any: as unlike the others' as may
@@ -67,7 +111,7 @@ fn own_options(options: &Options) -> Vec<(String, ColumnFamilyOptions)> {
     own.memtable_bytes = 1 << 10;
     own.codecs = PerLevel::all(Codec::Zstd);
     own.restart_interval = 1;
-    own.filter_bits_per_key = 0;
+    own.filter = FilterPolicy::None;
     vec![("beta".to_owned(), own)]
 }
 
@@ -88,7 +132,7 @@ pub fn strategy(number: u64) -> Strategy {
 }
 
 /// Every option. The families' own come last, because they follow from the others.
-static KNOBS: [Knob; 20] = [
+static KNOBS: [Knob; 23] = [
     Knob {
         name: "durability",
         choices: &[0, 1, 2],
@@ -103,13 +147,36 @@ static KNOBS: [Knob; 20] = [
     number!(column_family.memtables_max: [1, 2, 3, 8]),
     number!(column_family.block_bytes: [1, 16, 64, 256, 4 << 10, 64 << 10]),
     number!(column_family.restart_interval: [1, 2, 3, 4, 16, 1000]),
-    number!(column_family.filter_bits_per_key: [0, 1, 10, 20, 64]),
+    Knob {
+        name: "filter",
+        choices: &[0, 1, 10, 32, 33, 34, 35],
+        get: |options| number_of(&options.column_family.filter, filter),
+        set: |options, value| options.column_family.filter = filter(value),
+    },
+    Knob {
+        name: "prefixes",
+        choices: &[0, 1, 2, 4, b'/' as u64, b'0' as u64],
+        get: |options| number_of(&options.column_family.prefix_extractor, prefixes),
+        set: |options, value| options.column_family.prefix_extractor = prefixes(value),
+    },
+    Knob {
+        name: "bottom_codec",
+        choices: &[0, 0, 1, 2],
+        get: |options| number_of(&options.column_family.bottom_codec, bottom_codec),
+        set: |options, value| options.column_family.bottom_codec = bottom_codec(value),
+    },
+    Knob {
+        name: "zstd",
+        choices: &[0, 1, 6],
+        get: |options| number_of(&options.column_family.zstd, zstd),
+        set: |options, value| options.column_family.zstd = zstd(value),
+    },
     Knob {
         name: "codecs",
-        choices: &[0, 1, 2, 3, 4, 5, 6],
+        choices: &[0, 1, 2, 3, 4, 5, 6, 7],
         get: |options| {
             let same = |number: &u64| codecs(*number) == options.column_family.codecs;
-            (0..7).find(same).unwrap_or(4)
+            (0..8).find(same).unwrap_or(4)
         },
         set: |options, value| options.column_family.codecs = codecs(value),
     },

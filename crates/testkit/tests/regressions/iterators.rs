@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use alluvium::env::{Fault, FaultEnv, FileKind, MemEnv, Operation as Io, When};
-use alluvium::{Bytes, Codec, Db, Durability, Options, PerLevel};
+use alluvium::{Bytes, Codec, Db, Durability, FilterPolicy, Options, PerLevel, PrefixExtractor};
 use alluvium_testkit::random::Random;
 
 use crate::store::*;
@@ -38,10 +38,10 @@ fn layered(env: &MemEnv, options: &Options) -> (Db, Pairs) {
 /// of all sizes, with filters of all sizes, long keys and keys of one byte.
 #[test]
 fn reg_f01_no_filter_denies_a_key_that_is_there() {
-    for bits in [1, 2, 10, 64] {
+    for bits in [0.3, 1.0, 2.0, 10.0, 32.0] {
         for keys in [1, 2, 63, 64, 65, 1_000] {
             let mut options = calm();
-            options.column_family.filter_bits_per_key = bits;
+            options.column_family.filter = FilterPolicy::Uniform { bits_per_key: bits };
             let db = open(&MemEnv::new(), &options);
             let name = |index: usize| value(index, 7).repeat(1 + index % 3);
             for index in 0..keys {
@@ -80,11 +80,18 @@ fn reg_f04_many_keys_at_once_answer_as_one_by_one() {
 fn reg_f05_other_options_change_no_answer() {
     let env = MemEnv::new();
     let mut expected = Pairs::new();
-    let codecs = [Codec::None, Codec::Lz4, Codec::Zstd, Codec::Snappy];
+    let codecs = [Codec::ZstdDictionary, Codec::Lz4, Codec::Zstd, Codec::Snappy];
     for life in 0..12usize {
         let mut options = small();
         let family = &mut options.column_family;
-        family.filter_bits_per_key = [10, 0, 1, 30][life % 4];
+        family.filter = [
+            FilterPolicy::default(),
+            FilterPolicy::None,
+            FilterPolicy::MonkeyBytes { bytes: 200 },
+            FilterPolicy::Uniform { bits_per_key: 30.0 },
+        ][life % 4];
+        family.prefix_extractor =
+            [None, Some(PrefixExtractor::Fixed(3)), Some(PrefixExtractor::Fixed(2))][life % 3];
         family.block_bytes = [256, 1, 4096][life % 3];
         family.restart_interval = [1, 16, 1000][life / 2 % 3];
         family.codecs = PerLevel::all(codecs[life % 4]);
@@ -115,9 +122,9 @@ fn reg_f06_filters_work_after_a_restart_with_other_options() {
     fill(&db, 0..500, 0);
     db.flush().unwrap();
     db.close().unwrap();
-    for bits in [10, 1, 0] {
+    for bits_per_key in [10.0, 1.0, 0.0] {
         let mut options = calm();
-        options.column_family.filter_bits_per_key = bits;
+        options.column_family.filter = FilterPolicy::Uniform { bits_per_key };
         let db = open(&env, &options);
         for index in 0..400 {
             assert_eq!(db.get([&key(index)[..], b"x"].concat()).unwrap(), None);

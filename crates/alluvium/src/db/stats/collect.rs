@@ -64,6 +64,7 @@ fn family_stats(family: &Family) -> FamilyStats {
             entries_in: traffic.entries_in.get(),
             entries_dropped: traffic.entries_dropped.get(),
             entries: level.tables().iter().map(|table| table.entries).sum(),
+            filter_bytes: level.tables().iter().map(|table| table.filter_bytes).sum(),
             tombstones: level.tables().iter().map(|table| table.tombstones).sum(),
         }
     };

@@ -49,6 +49,8 @@ pub struct LevelStats {
     pub entries: u64,
     /// Tombstones among them.
     pub tombstones: u64,
+    /// Bytes of its tables' filters.
+    pub filter_bytes: u64,
 }
 
 impl LevelStats {

@@ -112,6 +112,7 @@ fn level(archive: &mut dyn Archive, level: &mut LevelStats) {
         ("entries_dropped", &mut level.entries_dropped),
         ("entries", &mut level.entries),
         ("tombstones", &mut level.tombstones),
+        ("filter_bytes", &mut level.filter_bytes),
     ] {
         archive.number(name, value);
     }

@@ -10,9 +10,9 @@ use crate::env::BytesFile;
 use crate::sstable::fuzzing::table::{
     NUMBER, USER, check_searches, damages, lookup, open, read, seal_table, walk,
 };
-use crate::sstable::fuzzing::{CODECS, NAME, Pair, neighbours};
+use crate::sstable::fuzzing::{CODECS, NAME, PREFIXES, Pair, neighbours};
 use crate::sstable::iter::ReadPurpose;
-use crate::sstable::{TableOptions, TableWriter};
+use crate::sstable::{TableOptions, TableWriter, ZstdOptions};
 
 /// Most entries of a table.
 const ENTRIES_MAX: usize = 200;
@@ -32,7 +32,10 @@ pub fn build(bytes: &[u8]) {
         block_bytes: 1 + 2 * usize::from(blocks),
         restart_interval: 1 + usize::from(restarts % 20),
         codec: CODECS[usize::from(codec) % CODECS.len()],
-        filter_bits_per_key: u32::from(filter % 33),
+        filter_bits_per_key: f64::from(filter % 33),
+        prefix_extractor: PREFIXES[usize::from(filter) % PREFIXES.len()],
+        // So small that the few blocks of a test are enough to train from.
+        zstd: ZstdOptions { dictionary_bytes: 1 << 10, ..ZstdOptions::default() },
         ..TableOptions::default()
     };
     let count = usize::from(entries).min(ENTRIES_MAX);

@@ -14,16 +14,20 @@ use crate::base::checksum::checksum;
 use crate::base::error::Error;
 use crate::base::file::FileNumber;
 use crate::base::key::{TRAILER_BYTES, compare, split, user_key};
+use crate::filter::PrefixExtractor;
 use crate::sstable::block::{Block, Entry, Restart};
 use crate::sstable::block_iter::BlockIter;
-use crate::sstable::compression::{Codec, Compressor, decompress};
+use crate::sstable::compression::{Codec, Compressor, Unpacker, ZstdOptions};
 use crate::sstable::format::{FOOTER_BYTES, Footer, Malformed};
 use crate::sstable::index::Index;
 use crate::sstable::properties::Properties;
 use crate::sstable::separator::common_prefix;
 
 const NAME: &str = "memory/000009.sst";
-const CODECS: [Codec; 4] = [Codec::None, Codec::Lz4, Codec::Zstd, Codec::Snappy];
+const CODECS: [Codec; 5] =
+    [Codec::None, Codec::Lz4, Codec::Zstd, Codec::Snappy, Codec::ZstdDictionary];
+const PREFIXES: [Option<PrefixExtractor>; 3] =
+    [None, Some(PrefixExtractor::Fixed(2)), Some(PrefixExtractor::UpToByte(b'/'))];
 
 /// An encoded internal key and its value.
 type Pair = (Vec<u8>, Vec<u8>);
@@ -225,7 +229,7 @@ fn assert_stands(iter: &BlockIter, expected: Option<&Pair>) {
 /// When what was decompressed has another length than was declared.
 pub fn frame(bytes: &[u8]) {
     for codec in &CODECS[1..] {
-        if let Ok(contents) = decompress(*codec, bytes) {
+        if let Ok(contents) = Unpacker::default().decompress(*codec, bytes) {
             let mut input = bytes;
             let declared = crate::base::coding::take_varint(&mut input);
             assert_eq!(Some(contents.len() as u64), declared, "{codec:?}: another length");
@@ -240,7 +244,7 @@ pub fn frame(bytes: &[u8]) {
 pub fn codec(bytes: &[u8]) {
     thread_local! {
         static COMPRESSORS: RefCell<Vec<Compressor>> =
-            RefCell::new(CODECS.iter().map(|codec| Compressor::new(*codec)).collect());
+            RefCell::new(CODECS.map(|codec| Compressor::new(codec, ZstdOptions::default())).into());
     }
     COMPRESSORS.with_borrow_mut(|compressors| {
         for compressor in compressors {
@@ -249,7 +253,7 @@ pub fn codec(bytes: &[u8]) {
             match codec {
                 Codec::None => assert_eq!(stored, bytes, "a block that is stored as it is"),
                 codec => {
-                    let back = decompress(codec, stored);
+                    let back = Unpacker::default().decompress(codec, stored);
                     assert_eq!(back.as_deref(), Ok(bytes), "{codec:?} changes the block");
                 }
             }

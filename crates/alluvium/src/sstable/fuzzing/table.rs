@@ -14,8 +14,8 @@ use crate::cache::BlockCache;
 use crate::env::{BytesFile, SPOILT};
 use crate::metrics::Counters;
 use crate::sstable::block::{Block, Entry};
-use crate::sstable::compression::{Codec, decompress};
-use crate::sstable::format::{BLOCK_TRAILER_BYTES, BlockHandle, FOOTER_BYTES};
+use crate::sstable::compression::{Codec, Unpacker};
+use crate::sstable::format::{BLOCK_TRAILER_BYTES, BlockHandle, FOOTER_BYTES, Footer};
 use crate::sstable::fuzzing::{NAME, Pair, assert_of_bytes, neighbours, seal_footer};
 use crate::sstable::iter::ReadPurpose;
 use crate::sstable::reader::Table;
@@ -45,6 +45,7 @@ pub fn seal_table(bytes: &mut [u8], number: u64) {
     while let (Some(offset), Some(length)) = (take_u64(&mut rest), take_u64(&mut rest)) {
         handles.push(BlockHandle { offset, length });
     }
+    handles.extend(Footer::guess(footer).map(|footer| footer.dictionary));
     for handle in &handles {
         seal_block(blocks, *handle, number);
     }
@@ -75,7 +76,7 @@ fn data_handles(blocks: &mut [u8], index: BlockHandle) -> Option<Vec<BlockHandle
     let (contents, trailer) = stored.split_at(stored.len() - BLOCK_TRAILER_BYTES);
     let contents = match Codec::from_tag(trailer[0])? {
         Codec::None => contents.to_vec(),
-        codec => decompress(codec, contents).ok()?,
+        codec => Unpacker::default().decompress(codec, contents).ok()?,
     };
     let block = Block::from_disk(Bytes::from(contents)).ok()?;
     let (mut at, mut value_start) = (0, 0);

@@ -11,7 +11,7 @@ use crate::base::key::seek_trailer;
 use crate::sstable::block::Block;
 use crate::sstable::block_builder::BlockBuilder;
 use crate::sstable::block_iter::BlockIter;
-use crate::sstable::compression::{Compressor, decompress};
+use crate::sstable::compression::{Compressor, Unpacker, ZstdOptions};
 use crate::sstable::format::{BlockHandle, Malformed};
 use crate::sstable::index::Index;
 use crate::sstable::separator::{common_prefix, separator};
@@ -103,14 +103,15 @@ proptest! {
     ) {
         let contents = &mut pattern.repeat(repeat);
         let original = contents.clone();
-        let mut compressor = Compressor::new(codec);
+        let mut compressor = Compressor::new(codec, ZstdOptions::default());
         for _ in 0..2 {
             let (stored, used) = compressor.compress(contents);
             if used == Codec::None {
                 prop_assert_eq!(&*stored, &original);
             } else {
                 prop_assert!(stored.len() <= original.len() - original.len() / 8);
-                prop_assert_eq!(decompress(used, stored).expect("own frame"), original.clone());
+                let back = Unpacker::default().decompress(used, stored).expect("own frame");
+                prop_assert_eq!(back, original.clone());
             }
         }
     }
@@ -129,12 +130,15 @@ fn blocks_are_kept_as_they_are_unless_an_eighth_is_saved() {
     // A tenth can be saved: not enough.
     let mut mixed = [&random[..3700], &repetitive[..396]].concat();
     for codec in [Codec::Lz4, Codec::Zstd, Codec::Snappy] {
-        let mut compressor = Compressor::new(codec);
+        let mut compressor = Compressor::new(codec, ZstdOptions::default());
         assert_eq!(compressor.compress(&mut repetitive).1, codec);
         assert_eq!(compressor.compress(&mut random).1, Codec::None);
         assert_eq!(compressor.compress(&mut mixed).1, Codec::None);
     }
-    assert_eq!(Compressor::new(Codec::None).compress(&mut repetitive).1, Codec::None);
+    assert_eq!(
+        Compressor::new(Codec::None, ZstdOptions::default()).compress(&mut repetitive).1,
+        Codec::None
+    );
 }
 
 /// A block put together by hand: entries as (shared, user key's end, value), restart points.

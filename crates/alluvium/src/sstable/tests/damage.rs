@@ -21,7 +21,7 @@ fn sample() -> Vec<Entry> {
     entries
 }
 
-fn small_table(codec: Codec, bits: u32) -> (Vec<Entry>, Vec<u8>) {
+fn small_table(codec: Codec, bits: f64) -> (Vec<Entry>, Vec<u8>) {
     let entries = sample();
     let options = TableOptions {
         block_bytes: 256,
@@ -68,7 +68,7 @@ fn read_everything(bytes: &[u8], entries: &[Entry]) -> Vec<Error> {
 #[test]
 fn the_undamaged_table_is_read_without_an_error() {
     for codec in CODECS {
-        let (entries, bytes) = small_table(codec, 10);
+        let (entries, bytes) = small_table(codec, 10.0);
         assert!(read_everything(&bytes, &entries).is_empty(), "{codec:?}");
     }
 }
@@ -76,11 +76,11 @@ fn the_undamaged_table_is_read_without_an_error() {
 #[test]
 fn every_changed_byte_is_noticed_and_never_read_wrongly() {
     for (codec, bits) in [
-        (Codec::None, 0),
-        (Codec::None, 10),
-        (Codec::Lz4, 10),
-        (Codec::Zstd, 10),
-        (Codec::Snappy, 10),
+        (Codec::None, 0.0),
+        (Codec::None, 10.0),
+        (Codec::Lz4, 10.0),
+        (Codec::Zstd, 10.0),
+        (Codec::Snappy, 10.0),
     ] {
         let (entries, bytes) = small_table(codec, bits);
         for position in 0..bytes.len() {
@@ -101,7 +101,7 @@ fn every_changed_byte_is_noticed_and_never_read_wrongly() {
 #[test]
 fn every_truncation_and_every_appendage_is_noticed() {
     for codec in [Codec::None, Codec::Zstd] {
-        let (_, bytes) = small_table(codec, 10);
+        let (_, bytes) = small_table(codec, 10.0);
         for length in 0..bytes.len() {
             let error = open(&bytes[..length]).expect_err("cut short");
             assert_corruption(&error);

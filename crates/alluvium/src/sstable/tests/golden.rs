@@ -4,7 +4,10 @@ use std::fmt::Write;
 
 use expect_test::expect_file;
 
+use super::dictionary::events;
 use super::*;
+use crate::filter::PrefixExtractor;
+use crate::sstable::format::BlockHandle;
 
 /// Two blocks, two versions of a key, a tombstone, an empty key, a value that compresses.
 fn entries() -> Vec<Entry> {
@@ -74,4 +77,16 @@ fn tables_of_every_codec_are_read_as_they_were_written_once() {
             bytes.len() < undump(include_str!("../../../tests/golden/table_none.hex")).len();
         assert_eq!(compressed, codec != Codec::None);
     }
+}
+/// A dictionary stands between the data and the filter, its length in the footer.
+#[test]
+fn a_table_with_a_dictionary_is_read_as_it_was_written_once() {
+    let bytes = undump(include_str!("../../../tests/golden/table_dictionary.hex"));
+    let table = open(&bytes).expect("golden table opens");
+    assert_eq!(table.properties().codec, Codec::ZstdDictionary);
+    assert_eq!(table.properties().prefix_extractor, Some(PrefixExtractor::UpToByte(b':')));
+    assert_eq!(table.footer.dictionary, BlockHandle { offset: 4026, length: 432 });
+    let (forwards, _) = read_both_ways(&table, USER).expect("sound");
+    assert_eq!(forwards, events(100));
+    assert!(damages(&table).is_empty());
 }

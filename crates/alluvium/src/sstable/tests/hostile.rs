@@ -12,7 +12,7 @@ use crate::base::limits::BLOCK_BYTES_MAX;
 use crate::sstable::block::Block;
 use crate::sstable::block_builder::BlockBuilder;
 use crate::sstable::block_iter::BlockIter;
-use crate::sstable::compression::decompress;
+use crate::sstable::compression::Unpacker;
 use crate::sstable::format::{BlockHandle, FORMAT_VERSION, Footer};
 use crate::sstable::index::Index;
 use crate::sstable::table_file::open_stored;
@@ -54,10 +54,13 @@ fn table_around(blocks: &[(Vec<u8>, u8)], filter: Option<&[u8]>) -> Vec<u8> {
         column_family: crate::batch::ColumnFamilyId::DEFAULT,
         ages: Ages::default(),
         range_tombstones: 0,
+        largest_block_bytes: BLOCK_BYTES_MAX as u64,
+        prefix_extractor: None,
     };
     let properties = push_block(&mut file, &properties.encode(), 0);
     let index = push_block(&mut file, index.finish(), 0);
-    let footer = Footer { index, filter, ranges: BlockHandle::ABSENT, properties };
+    let (ranges, dictionary) = (BlockHandle::ABSENT, BlockHandle::ABSENT);
+    let footer = Footer { index, filter, ranges, properties, dictionary };
     let (bytes, _) = footer.encode(NUMBER, file.len() as u64);
     file.extend_from_slice(&bytes);
     file
@@ -180,8 +183,8 @@ proptest! {
         put_varint(&mut frame, declared);
         frame.extend_from_slice(&stored);
         if let Some(codec) = Codec::from_tag(codec) {
-            drop(decompress(codec, &frame));
-            drop(decompress(codec, &stored));
+            drop(Unpacker::default().decompress(codec, &frame));
+            drop(Unpacker::default().decompress(codec, &stored));
         }
         exercise(&table_around(&[(frame, codec)], None), &target);
     }
@@ -212,7 +215,8 @@ proptest! {
             .collect();
         bytes[32..48].fill(0);
         bytes[64..72].copy_from_slice(&NUMBER.0.to_le_bytes());
-        bytes[72..80].copy_from_slice(&u64::from(FORMAT_VERSION).to_le_bytes());
+        // The version; what stands behind it is a dictionary's length.
+        bytes[72..76].copy_from_slice(&FORMAT_VERSION.to_le_bytes());
         let sum = checksum(&bytes[..80], NUMBER.0, offset);
         bytes[80..88].copy_from_slice(&sum.to_le_bytes());
         bytes[88..].copy_from_slice(b"ALVMSST\0");
@@ -242,7 +246,9 @@ fn a_declared_length_is_refused_before_it_is_believed() {
             let mut frame = Vec::new();
             put_varint(&mut frame, declared);
             frame.extend_from_slice(&[0; 40]);
-            let error = decompress(codec, &frame).expect_err("more than forty bytes can hold");
+            let error = Unpacker::default()
+                .decompress(codec, &frame)
+                .expect_err("more than forty bytes can hold");
             assert!(error.0.contains("declares more"), "{codec:?} {declared}: {error:?}");
         }
     }
@@ -278,6 +284,9 @@ fn a_filter_that_denies_a_key_is_found_by_verify() {
 fn a_block_that_is_no_longer_than_a_trailer_is_refused() {
     let handle = BlockHandle { offset: 0, length: 0 };
     for length in 0..9 {
-        assert!(open_stored(Bytes::from(vec![0; length]), handle, NUMBER).is_err());
+        assert!(
+            open_stored(Bytes::from(vec![0; length]), handle, NUMBER, &Unpacker::default())
+                .is_err()
+        );
     }
 }

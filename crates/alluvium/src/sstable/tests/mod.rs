@@ -2,6 +2,7 @@
 
 mod blocks;
 mod damage;
+mod dictionary;
 mod files;
 mod golden;
 mod hostile;
@@ -26,7 +27,8 @@ use files::MemFile;
 const NUMBER: FileNumber = FileNumber(9);
 const NAME: &str = "store/000009.sst";
 const USER: ReadPurpose = ReadPurpose::User { fill_cache: true };
-const CODECS: [Codec; 4] = [Codec::None, Codec::Lz4, Codec::Zstd, Codec::Snappy];
+const CODECS: [Codec; 5] =
+    [Codec::None, Codec::Lz4, Codec::Zstd, Codec::Snappy, Codec::ZstdDictionary];
 
 /// An encoded internal key and its value.
 type Entry = (Vec<u8>, Vec<u8>);

@@ -6,6 +6,8 @@ use proptest::prelude::*;
 use super::*;
 use crate::base::key::{seek_trailer, trailer_kind};
 use crate::batch::ColumnFamilyId;
+use crate::filter::PrefixExtractor;
+use crate::sstable::ZstdOptions;
 
 /// Keys from a small alphabet: equal ones, prefixes of each other, empty ones and 0xff are common.
 fn user_key() -> impl Strategy<Value = Vec<u8>> {
@@ -34,17 +36,23 @@ fn entries() -> impl Strategy<Value = Vec<Entry>> {
 fn options() -> impl Strategy<Value = TableOptions> {
     let blocks = prop::sample::select(vec![1usize, 40, 100, 300, 4096]);
     let restarts = prop::sample::select(vec![1usize, 2, 3, 16, 1000]);
-    let filter = prop::sample::select(vec![0u32, 1, 10]);
+    let filter = prop::sample::select(vec![0.0, 0.4, 1.0, 10.0]);
     let codec = prop::sample::select(CODECS.to_vec());
-    (blocks, restarts, filter, codec).prop_map(|(block_bytes, restart_interval, bits, codec)| {
-        TableOptions {
-            block_bytes,
-            restart_interval,
-            codec,
-            filter_bits_per_key: bits,
-            column_family: ColumnFamilyId(3),
-            ..TableOptions::default()
-        }
+    let prefix = prop::sample::select(vec![
+        None,
+        Some(PrefixExtractor::Fixed(2)),
+        Some(PrefixExtractor::UpToByte(1)),
+    ]);
+    let all = (blocks, restarts, filter, codec, prefix);
+    all.prop_map(|(block_bytes, restart_interval, bits, codec, prefix_extractor)| TableOptions {
+        block_bytes,
+        restart_interval,
+        codec,
+        zstd: ZstdOptions { level: 1, dictionary_bytes: 1 << 10 },
+        filter_bits_per_key: bits,
+        prefix_extractor,
+        column_family: ColumnFamilyId(3),
+        ..TableOptions::default()
     })
 }
 

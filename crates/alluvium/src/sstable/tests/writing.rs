@@ -98,7 +98,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 40, ..ProptestConfig::default() })]
 
     #[test]
-    fn the_estimate_is_near_the_length(count in 1u64..3_000, bits in 0u32..12) {
+    fn the_estimate_is_near_the_length(count in 1u64..3_000, bits in 0.0f64..12.0) {
         let options = TableOptions { filter_bits_per_key: bits, ..TableOptions::default() };
         let file = Arc::new(MemFile::default());
         let mut writer = writer_to(&file, options);

@@ -23,6 +23,7 @@ fn any_table() -> impl Strategy<Value = Arc<TableMeta>> {
                 tombstones: entries / 3,
                 range_tombstones: bytes / 2,
                 oldest_tombstone: if oldest { facts.smallest_seq } else { SeqNo::ZERO },
+                filter_bytes: bytes / 8,
                 run: FileNumber(run),
                 expiry: expiring.map(|(first_ms, last_ms)| Expiry { entries, first_ms, last_ms }),
                 times: times.map(|(first_ms, last_ms)| EventTimes { first_ms, last_ms }),
