@@ -69,7 +69,8 @@ pub use metrics::{
     HistogramSnapshot, Listeners, StallCause, StallStats, Stalled, TableInfo, TablesMoved,
 };
 pub use options::{
-    ColumnFamilyOptions, Durability, Options, PerLevel, RateLimit, ReadOptions, WriteOptions,
+    ColumnFamilyOptions, Durability, Options, PerLevel, RateLimit, ReadOptions, Workload,
+    WriteOptions,
 };
 pub use sstable::{Codec, ZstdOptions};
 

@@ -1,8 +1,10 @@
 //! Floor 5: what a user can set. Composes what each floor below owns, and checks what crosses them.
 //!
-//! Few options, each with what a larger and a smaller value cost. [`validate`] has every rule.
+//! Few options, each with what a larger and a smaller value cost; [`workload`] has the presets.
+//! [`validate`] has every rule.
 
 pub(crate) mod validate;
+mod workload;
 
 use std::time::Duration;
 
@@ -13,6 +15,8 @@ use crate::compaction::{LevelShape, TablePlace};
 use crate::filter::{FilterPolicy, PrefixExtractor};
 use crate::metrics::Listeners;
 use crate::sstable::{Codec, TableOptions, ZstdOptions};
+
+pub use workload::Workload;
 
 /// What has happened to a write when the call that made it returns.
 ///
@@ -81,7 +85,8 @@ impl<T: Clone> PerLevel<T> {
     }
 }
 
-/// What a column family can be set to. It is not stored: pass it at every open.
+/// What a column family can be set to. It is not stored: pass it at every open. [`Workload`] has
+/// presets.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ColumnFamilyOptions {
     /// A memtable of this size is flushed. Larger: fewer, larger flushes and less rewriting, for
@@ -122,15 +127,14 @@ pub struct ColumnFamilyOptions {
     /// Runs of level 0 that start a compaction. Larger: less rewriting, slower reads. Default: 4.
     pub level0_tables_compact: usize,
     /// Runs of level 0 waiting to be merged that may stand there while a compaction works on them.
-    /// Writers are slowed by
-    /// how many there are: half way from `level0_tables_compact` to here they go as fast as
-    /// compaction. Larger: bursts are taken in for longer, reads look into more runs. Default: 20.
+    /// Writers are slowed by how many there are: half way from `level0_tables_compact` to here they
+    /// go as fast as compaction. Larger: bursts are taken in for longer, reads look into more runs.
+    /// Default: 20.
     pub level0_tables_slowdown: usize,
     /// Runs of level 0 waiting to be merged at which writers wait. Default: 36.
     pub level0_tables_stop: usize,
     /// Bytes that wait to be compacted at which writers go as fast as compaction. Larger: bursts
-    /// are
-    /// taken in for longer, and take more space until they are compacted. Default: 4 GiB.
+    /// are taken in for longer, and take more space until they are compacted. Default: 4 GiB.
     pub compaction_debt_bytes: u64,
     /// Target size of level 1. About `memtable_bytes * level0_tables_compact` is a good value.
     /// Default: 256 MiB.
@@ -287,8 +291,7 @@ pub struct Options {
     /// Threads for flushes and compactions. Of two or more, one never compacts, so that no flush
     /// waits; with 1 a flush is done in the midst of a compaction; with 0 the thread that writes
     /// does the work itself, after its write: simple and repeatable, with pauses. A large
-    /// compaction
-    /// is shared out over threads that are idle. Default: 3.
+    /// compaction is shared out over threads that are idle. Default: 3.
     pub background_threads: usize,
     /// The limit on what flushes and compactions read and write. Default: [`RateLimit::None`].
     pub rate_limit: RateLimit,

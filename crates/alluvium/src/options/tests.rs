@@ -1,3 +1,5 @@
+//! What options may be, and what follows from them.
+
 use super::*;
 
 #[test]
@@ -71,4 +73,15 @@ fn the_last_value_holds_for_all_deeper_levels() {
     let codecs = PerLevel::new([Codec::None, Codec::Lz4]);
     assert_eq!(codecs.get(0), Some(&Codec::None));
     assert_eq!(codecs.get(6), Some(&Codec::Lz4));
+}
+
+#[test]
+fn every_preset_is_valid() {
+    let time = crate::base::event_time::EventTime::big_endian_ms(0);
+    let series = Workload::TimeSeries { window: Duration::from_secs(3600), ttl: None, time };
+    for workload in [Workload::Mixed, Workload::WriteHeavy, Workload::PointRead, series] {
+        let options = Options { column_family: workload.into(), ..Options::default() };
+        options.validate().unwrap();
+    }
+    assert_eq!(Workload::default().options(), ColumnFamilyOptions::default());
 }

@@ -32,7 +32,8 @@ pub fn run(settings: &Settings, dir: PathBuf) -> Result<()> {
     let bytes = settings.keys * 5 / 8;
     policies.push((format!("Monkey, {bytes} bytes"), FilterPolicy::MonkeyBytes { bytes }));
     println!(
-        "| filters | memory | blocks read a lookup | of uniform | useful | entries by level |"
+        "| filters | memory | blocks read a lookup | of uniform | useful | \
+         entries and bits a key by level |"
     );
     println!("|---|---:|---:|---:|---:|---|");
     let mut uniform = 0.0;
@@ -89,8 +90,12 @@ fn measure(settings: &Settings, dir: &PathBuf, name: String, filter: FilterPolic
     let levels = &stats.families[0].levels;
     let filter_bytes = levels.iter().map(|level| level.filter_bytes).sum();
     let levels = levels.iter().enumerate().filter(|(_, level)| level.tables > 0);
-    let levels: Vec<String> =
-        levels.map(|(index, level)| format!("L{index} {}", level.entries)).collect();
+    let levels: Vec<String> = levels
+        .map(|(index, level)| {
+            let bits = level.filter_bytes as f64 * 8.0 / level.entries.max(1) as f64;
+            format!("L{index} {} at {bits:.1}", level.entries)
+        })
+        .collect();
     let useful = stats.filter_usefulness();
     Ok(Row {
         name,
