@@ -10,52 +10,60 @@ use crate::compaction::Compaction;
 use crate::filter::FilterShape;
 use crate::version::{Run, Version};
 
-/// The family once a flush of `entries` entries is in `version`, as its newest run.
-pub(crate) fn of_flush(version: &Version, entries: u64) -> FilterShape {
-    let mut runs: Vec<u64> =
-        runs(version).map(|(_, run)| entries_of(run, &HashSet::new())).collect();
-    runs.insert(0, entries);
+/// The family once a flush of `entries` entries is in `version`, as its newest run. Each level is
+/// to be `ratio` times the one above.
+pub(crate) fn of_flush(version: &Version, entries: u64, ratio: u32) -> FilterShape {
+    let none = HashSet::new();
+    let mut runs: Vec<(usize, u64)> =
+        runs(version).map(|(level, run)| (level, entries_of(run, &none))).collect();
+    runs.insert(0, (0, entries));
     FilterShape {
         output_run: 0,
-        runs,
+        entries: runs.iter().map(|(_, count)| count).sum(),
+        runs: at_rest(&runs, ratio),
         output_entries: entries,
-        kept_filter_bytes: kept_filter_bytes(version, &HashSet::new()),
+        kept_filter_bytes: kept_filter_bytes(version, &none),
     }
 }
 
 /// The family once `plan` is carried out over `version`.
-pub(crate) fn of_compaction(version: &Version, plan: &Compaction) -> FilterShape {
+pub(crate) fn of_compaction(version: &Version, plan: &Compaction, ratio: u32) -> FilterShape {
     let inputs: HashSet<FileNumber> = plan.tables().map(|table| table.number).collect();
-    let entries = plan.tables().map(|table| table.entries).sum();
-    let mut shape = FilterShape {
-        runs: Vec::new(),
-        output_run: 0,
+    let entries: u64 = plan.tables().map(|table| table.entries).sum();
+    let mut kept: Vec<(usize, u64)> =
+        runs(version).map(|(level, run)| (level, entries_of(run, &inputs))).collect();
+    let all = entries + kept.iter().map(|(_, count)| count).sum::<u64>();
+    // What is in level 0 will be merged soon, and is not held against a level that stays.
+    kept.retain(|&(level, _)| level > 0 || plan.place.level == 0);
+    // In level 0 the outputs are a run by themselves, behind those that are left there.
+    let output_run = kept.partition_point(|&(level, _)| level < plan.place.level.max(1));
+    match kept.get_mut(output_run) {
+        Some((level, kept)) if *level == plan.place.level => *kept += entries,
+        _ => kept.insert(output_run, (plan.place.level, entries)),
+    }
+    FilterShape {
+        output_run,
+        entries: all,
+        runs: at_rest(&kept, ratio),
         output_entries: entries,
         kept_filter_bytes: kept_filter_bytes(version, &inputs),
-    };
-    // In level 0 the outputs are a run by themselves, behind those that are left there.
-    let mut unplaced = Some(entries);
-    // What is in level 0 will be merged soon, and is not held against a level that stays.
-    let stays = |level: &usize| *level > 0 || plan.place.level == 0;
-    for (level, run) in runs(version).filter(|(level, _)| stays(level)) {
-        let mut kept = entries_of(run, &inputs);
-        if level >= plan.place.level.max(1)
-            && let Some(entries) = unplaced.take()
-        {
-            shape.output_run = shape.runs.len();
-            if level == plan.place.level {
-                kept += entries;
-            } else {
-                shape.runs.push(entries);
-            }
-        }
-        shape.runs.push(kept);
     }
-    if let Some(entries) = unplaced {
-        shape.output_run = shape.runs.len();
-        shape.runs.push(entries);
-    }
-    shape
+}
+
+/// What each run will hold when the tables that are written now have long been in it: the deepest
+/// level nearly all that is below level 0, each other `ratio` times less than the next. Meanwhile a
+/// burst of writes may have made an upper level larger than the deepest; to go by that would give
+/// tables that stay the bits of a tree that does not.
+fn at_rest(runs: &[(usize, u64)], ratio: u32) -> Vec<u64> {
+    let below = || runs.iter().filter(|(level, _)| *level > 0);
+    let all: u64 = below().map(|(_, count)| count).sum();
+    let deepest = below().map(|(level, _)| *level).max().unwrap_or(0);
+    let times = |level: usize| u64::from(ratio.max(2)).saturating_pow((deepest - level) as u32);
+    let each = runs.iter().map(|&(level, count)| match level {
+        0 => count,
+        level => (all / times(level)).max(1),
+    });
+    each.collect()
 }
 
 /// Every sorted run with its level.

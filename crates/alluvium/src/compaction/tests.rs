@@ -353,9 +353,9 @@ fn filtered(number: u64, from: &str, to: &str) -> Arc<TableMeta> {
 fn the_filters_of_a_flush_are_chosen_beside_all_that_there_is() {
     let tables =
         [(0, filtered(1, "a", "z")), (1, filtered(2, "a", "m")), (1, filtered(3, "n", "z"))];
-    let shape = shape::of_flush(&version(&tables), 7);
+    let shape = shape::of_flush(&version(&tables), 7, 10);
     assert_eq!((shape.runs, shape.output_run), (vec![7, 10, 20], 0));
-    assert_eq!((shape.output_entries, shape.kept_filter_bytes), (7, 36));
+    assert_eq!((shape.output_entries, shape.entries, shape.kept_filter_bytes), (7, 37, 36));
 }
 
 #[test]
@@ -365,15 +365,16 @@ fn the_filters_of_a_compaction_are_chosen_for_what_will_be_left() {
     let tables = [(0, new.clone()), (0, old.clone()), (1, lower.clone()), (1, beside)];
     let version = version(&tables);
     let plan = plan_of(&[(0, &new), (0, &old), (1, &lower)], 1, Action::Merge);
-    let shape = shape::of_compaction(&version, &plan);
+    let shape = shape::of_compaction(&version, &plan, 4);
     assert_eq!((shape.runs, shape.output_run), (vec![40], 0));
-    assert_eq!((shape.output_entries, shape.kept_filter_bytes), (30, 12));
+    assert_eq!((shape.output_entries, shape.entries, shape.kept_filter_bytes), (30, 40, 12));
     // Merged where they are, they are a run of their own.
     let plan = plan_of(&[(0, &new), (0, &old)], 0, Action::Merge);
-    let shape = shape::of_compaction(&version, &plan);
+    let shape = shape::of_compaction(&version, &plan, 4);
     assert_eq!((shape.runs, shape.output_run), (vec![0, 0, 20, 20], 2));
     // A level that was empty.
     let plan = plan_of(&[(1, &lower)], 2, Action::Merge);
-    let shape = shape::of_compaction(&version, &plan);
-    assert_eq!((shape.runs, shape.output_run), (vec![10, 10], 1));
+    let shape = shape::of_compaction(&version, &plan, 4);
+    assert_eq!((shape.runs, shape.output_run), (vec![5, 20], 1), "as they will be at rest");
+    assert_eq!((shape.output_entries, shape.entries, shape.kept_filter_bytes), (10, 40, 36));
 }

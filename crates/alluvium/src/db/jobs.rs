@@ -64,8 +64,9 @@ fn run_flush(
         .table_options(place, family.id)
         .with_event_time(windows.map(|windows| windows.time));
     let entries = memtables.iter().map(|memtable| memtable.entries()).sum();
-    let shape = compaction::shape::of_flush(&family.load().version, entries);
-    options.filter_bits_per_key = family.options.filter.bits_per_key(&shape);
+    let ratio = family.options.level_ratio;
+    let shape = compaction::shape::of_flush(&family.load().version, entries, ratio);
+    options.filter_bits_per_key = family.options.filter_bits_per_key(&shape);
     let task = Task::Flush { memtables: memtables.len() };
     let running = core.running.begin(Running::new(family.id, task, entries));
     let pacing = Pacing::of_flush(core, &running.job);

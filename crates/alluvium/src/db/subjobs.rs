@@ -62,8 +62,8 @@ pub(crate) fn run(
     let retain = jobs::retain(core, family);
     let options = family.options.table_options(plan.place, family.id);
     let mut options = options.with_event_time(plan.windows.map(|windows| windows.time));
-    let shape = shape::of_compaction(&version, plan);
-    options.filter_bits_per_key = family.options.filter.bits_per_key(&shape);
+    let shape = shape::of_compaction(&version, plan, family.options.level_ratio);
+    options.filter_bits_per_key = family.options.filter_bits_per_key(&shape);
     let buffers = job_bytes(plan, &family.options);
     let parts_max = core.memory.parts_max(buffers, 1 + core.scheduler.idle_slots(core));
     let parts = cut(plan, parts_max, plan.table_bytes.max(1));

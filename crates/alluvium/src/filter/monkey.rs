@@ -12,10 +12,9 @@
 //! key is nearly no filter at all. Where the formula would give a large run as little, leaving it
 //! without a filter and giving its bits to the others may be better, and is tried.
 //!
-//! A run that is still filling is not to be judged by what it holds now: the tables that come into
-//! it while it is small stay when it is large, and would keep the many bits of a small run. So
-//! rates go by the *weight* of a run, which is what it or a newer run holds, whichever is more
-//! ([`weights`]): a level that grows is, or will be, larger than those above it.
+//! The division is that of a tree at rest: each run counts with what it will hold when the tables
+//! that are written now have long been in it, and not with what it happens to hold meanwhile
+//! (`compaction::shape` says how much that is).
 //!
 //! Pure. Never more memory than given; by the same curve never worse than equal bits, with which
 //! the result is compared in the end.
@@ -27,19 +26,8 @@ const HALVINGS: usize = 100;
 /// Below this many bits a key it is tried to do without a run's filter.
 const DOUBTFUL_BITS: f64 = 2.0;
 
-/// The weights of runs with so many entries each, newest first.
-pub(crate) fn weights(entries: &[u64]) -> Vec<u64> {
-    let mut largest = 0;
-    let heavier = |&count: &u64| {
-        largest = count.max(largest);
-        largest
-    };
-    entries.iter().map(heavier).collect()
-}
-
-/// The bits a key for each run of `entries`, all filters together within `bits_total`, the rates
-/// being in proportion to the `weights`.
-pub(crate) fn allocate(entries: &[u64], weights: &[u64], bits_total: f64) -> Vec<f64> {
+/// The bits a key for each run of `entries`, all filters together within `bits_total`.
+pub(crate) fn allocate(entries: &[u64], bits_total: f64) -> Vec<f64> {
     let all: f64 = entries.iter().map(|&count| count as f64).sum();
     if all == 0.0 || bits_total <= 0.0 {
         return vec![0.0; entries.len()];
@@ -47,10 +35,10 @@ pub(crate) fn allocate(entries: &[u64], weights: &[u64], bits_total: f64) -> Vec
     let uniform = (bits_total / all).min(BITS_PER_KEY_MAX);
     let mut best = vec![uniform; entries.len()];
     let mut largest_first: Vec<usize> = (0..entries.len()).collect();
-    largest_first.sort_by_key(|&run| std::cmp::Reverse((weights[run], entries[run])));
+    largest_first.sort_by_key(|&run| std::cmp::Reverse(entries[run]));
     let mut left_out = vec![false; entries.len()];
     for &run in &largest_first {
-        let found = proportional(entries, weights, &left_out, bits_total);
+        let found = proportional(entries, &left_out, bits_total);
         let doubtful = found[run] < DOUBTFUL_BITS;
         if needless_reads(&found) < needless_reads(&best) {
             best = found;
@@ -68,12 +56,12 @@ pub(crate) fn needless_reads(bits_per_key: &[f64]) -> f64 {
     bits_per_key.iter().map(|&bits| false_positive_rate(bits)).sum()
 }
 
-/// Rates in proportion to the weights, the runs that are left out having no filter.
-fn proportional(entries: &[u64], weights: &[u64], left_out: &[bool], bits_total: f64) -> Vec<f64> {
+/// Rates in proportion to the entries, the runs that are left out having no filter.
+fn proportional(entries: &[u64], left_out: &[bool], bits_total: f64) -> Vec<f64> {
     let bits_at = |factor: f64| -> Vec<f64> {
-        let each = weights.iter().zip(left_out);
-        let bits = each
-            .map(|(&weight, &out)| if out { 0.0 } else { bits_for_rate(factor * weight as f64) });
+        let each = entries.iter().zip(left_out);
+        let bits =
+            each.map(|(&count, &out)| if out { 0.0 } else { bits_for_rate(factor * count as f64) });
         bits.collect()
     };
     let fits = |bits: &[f64]| {

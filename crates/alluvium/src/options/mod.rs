@@ -12,7 +12,7 @@ use crate::base::limits::LEVELS;
 use crate::batch::ColumnFamilyId;
 use crate::compaction::strategy::{Picker, Strategy};
 use crate::compaction::{LevelShape, TablePlace};
-use crate::filter::{FilterPolicy, PrefixExtractor};
+use crate::filter::{FilterPolicy, FilterShape, PrefixExtractor};
 use crate::metrics::Listeners;
 use crate::sstable::{Codec, TableOptions, ZstdOptions};
 
@@ -194,6 +194,11 @@ impl ColumnFamilyOptions {
             column_family: family,
             event_time: None,
         }
+    }
+
+    /// The bits a key of the filters that a job writes.
+    pub(crate) fn filter_bits_per_key(&self, shape: &FilterShape) -> f64 {
+        self.filter.bits_per_key(shape, self.prefix_extractor.is_some())
     }
 
     fn codec(&self, place: TablePlace) -> Codec {

@@ -1,11 +1,12 @@
 //! The same data under each filter policy, with the same memory for the filters.
 //!
-//! A small memtable and small levels make three levels and more of a few hundred megabytes. Keys
+//! A small memtable and small levels make three levels and more of a few hundred megabytes, or as
+//! many tiers. Keys
 //! are written in random order, and those that are looked up lie between them (`keys`).
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use alluvium::{Codec, ColumnFamilyOptions, FilterPolicy, PerLevel};
+use alluvium::{Codec, ColumnFamilyOptions, FilterPolicy, PerLevel, Strategy};
 
 use crate::Result;
 use crate::keys::{Permutation, Values, key_of, missing_key_of};
@@ -22,6 +23,19 @@ struct Row {
 }
 
 pub fn run(settings: &Settings, dir: PathBuf) -> Result<()> {
+    let strategies = [
+        ("Leveled, ratio 4", Strategy::Leveled),
+        ("Lazy leveling, ratio 4", Strategy::LazyLeveling { ratio: 4 }),
+        ("Tiered, ratio 4", Strategy::Tiered { ratio: 4 }),
+    ];
+    for (name, strategy) in strategies {
+        println!("\n{name}:\n");
+        compare(settings, &dir, strategy)?;
+    }
+    Ok(())
+}
+
+fn compare(settings: &Settings, dir: &Path, strategy: Strategy) -> Result<()> {
     let mut policies = vec![("none".to_owned(), FilterPolicy::None)];
     for bits_per_key in [2.0, 5.0, 10.0] {
         let uniform = FilterPolicy::Uniform { bits_per_key };
@@ -38,7 +52,7 @@ pub fn run(settings: &Settings, dir: PathBuf) -> Result<()> {
     println!("|---|---:|---:|---:|---:|---|");
     let mut uniform = 0.0;
     for (name, policy) in policies {
-        let row = measure(settings, &dir, name, policy)?;
+        let row = measure(settings, dir, name, (policy, strategy))?;
         let blocks = row.blocks as f64 / row.lookups as f64;
         if matches!(policy, FilterPolicy::Uniform { .. }) {
             uniform = blocks;
@@ -59,7 +73,12 @@ pub fn run(settings: &Settings, dir: PathBuf) -> Result<()> {
     Ok(())
 }
 
-fn measure(settings: &Settings, dir: &PathBuf, name: String, filter: FilterPolicy) -> Result<Row> {
+fn measure(
+    settings: &Settings,
+    dir: &Path,
+    name: String,
+    (filter, strategy): (FilterPolicy, Strategy),
+) -> Result<Row> {
     let family = ColumnFamilyOptions {
         memtable_bytes: 2 << 20,
         table_bytes: 2 << 20,
@@ -67,6 +86,7 @@ fn measure(settings: &Settings, dir: &PathBuf, name: String, filter: FilterPolic
         level_ratio: 4,
         codecs: PerLevel::all(Codec::None),
         filter,
+        strategy,
         ..ColumnFamilyOptions::default()
     };
     let dir = tempfile::Builder::new().prefix("filters-").tempdir_in(dir)?;
