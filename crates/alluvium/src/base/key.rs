@@ -200,6 +200,21 @@ pub fn trailer(encoded: &[u8]) -> u64 {
     split(encoded).1
 }
 
+/// The first eight bytes of the user key as an integer that orders as the keys do: a smaller key
+/// never has a greater one. Zeros stand behind a shorter key, so equal integers decide nothing.
+/// Panics as [`split`] does.
+#[must_use]
+#[inline]
+pub fn order_prefix(encoded: &[u8]) -> u64 {
+    let user_key = user_key(encoded);
+    if let Some(chunk) = user_key.first_chunk::<8>() {
+        return u64::from_be_bytes(*chunk);
+    }
+    let mut padded = [0; 8];
+    padded[..user_key.len()].copy_from_slice(user_key);
+    u64::from_be_bytes(padded)
+}
+
 /// The one ordering of encoded internal keys: user key ascending, then newest first.
 /// Panics as [`split`] does.
 #[must_use]

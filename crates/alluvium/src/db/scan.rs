@@ -30,6 +30,9 @@ use crate::options::ReadOptions;
 use crate::sstable::ReadPurpose;
 use crate::version::Level;
 
+/// Entries that a cursor hands out between two additions to the store's counter.
+const ENTRIES_COUNTED_AT_ONCE: u64 = 64;
+
 /// Two bounds over keys.
 pub(crate) type Bounds = (Bound<Vec<u8>>, Bound<Vec<u8>>);
 
@@ -146,7 +149,15 @@ pub struct Cursor {
     _current: Arc<SuperVersion>,
     /// What its sources hold is charged as long as it lives.
     _buffers: Charge,
+    /// Entries handed out that the store's counter does not have yet: all threads share it.
+    uncounted: u64,
     shared: Arc<Shared>,
+}
+
+impl Drop for Cursor {
+    fn drop(&mut self) {
+        self.count_out();
+    }
 }
 
 impl Cursor {
@@ -179,7 +190,8 @@ impl Cursor {
         let covers = Covers::new(range_sources(&shared.core, &current), seq);
         let iterator = VisibleIterator::new(merging, seq, now_ms, bounds.0, bounds.1);
         let iterator = iterator.with_covers(covers);
-        Ok(Cursor { _buffers, iterator, empty, _current: current, shared: Arc::clone(shared) })
+        let shared = Arc::clone(shared);
+        Ok(Cursor { _buffers, iterator, empty, _current: current, uncounted: 0, shared })
     }
 
     /// Whether the cursor stands on an entry.
@@ -229,10 +241,18 @@ impl Cursor {
         self.iterator.expiry_ms().map(Duration::from_millis)
     }
 
-    fn count(&self) {
+    #[inline]
+    fn count(&mut self) {
         if self.valid() {
-            self.shared.core.counters.cursor_entries.add(1);
+            self.uncounted += 1;
+            if self.uncounted == ENTRIES_COUNTED_AT_ONCE {
+                self.count_out();
+            }
         }
+    }
+
+    fn count_out(&mut self) {
+        self.shared.core.counters.cursor_entries.add(std::mem::take(&mut self.uncounted));
     }
 
     fn run(

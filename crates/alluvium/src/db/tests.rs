@@ -512,3 +512,19 @@ fn what_only_a_snapshot_kept_goes_once_it_is_released_at_the_bottom_too() {
     assert!((1_000..1_900).contains(&left) && db.get(key(7)).unwrap().is_some(), "{left}");
     assert_eq!(db.drop_tables_in(key(50)..key(50)).unwrap(), 0);
 }
+
+#[test]
+fn a_cursor_that_goes_has_counted_every_entry_it_handed_out() {
+    let db = open(&MemEnv::new(), small());
+    fill(&db, 0..150, 0);
+    let counted = || db.stats().counter("cursor_entries");
+    let before = counted();
+    let mut cursor = db.cursor().unwrap();
+    cursor.seek_to_first().unwrap();
+    while cursor.valid() {
+        cursor.next().unwrap();
+    }
+    cursor.seek(key(7)).unwrap();
+    drop(cursor);
+    assert_eq!(counted() - before, 151);
+}

@@ -110,18 +110,15 @@ impl<T: SortedTables> ConcatIterator<T> {
         self.settle_forward()
     }
 
-    fn try_step(&mut self, forward: bool) -> Result<()> {
-        if let Some(error) = &self.error {
-            return Err(error.clone());
-        }
-        let Some(current) = &mut self.current else { return Ok(()) };
-        if forward {
-            current.next()?;
-            self.settle_forward()
-        } else {
-            current.prev()?;
-            self.settle_backward()
-        }
+    /// Ends a step that did not land on an entry of the current table. `stepped` is `None` where
+    /// there was none to step from.
+    #[cold]
+    #[inline(never)]
+    fn leave_table(&mut self, stepped: Option<Result<()>>, forward: bool) -> Result<()> {
+        let Some(stepped) = stepped else { return self.error.clone().map_or(Ok(()), Err) };
+        let settled = stepped
+            .and_then(|()| if forward { self.settle_forward() } else { self.settle_backward() });
+        self.keep(settled)
     }
 
     /// Passes over the tables that hold nothing as new as `seq`, up to the first that does.
@@ -203,14 +200,20 @@ impl<T: SortedTables> InternalIterator for ConcatIterator<T> {
 
     #[inline]
     fn next(&mut self) -> Result<()> {
-        let result = self.try_step(true);
-        self.keep(result)
+        let Some(current) = &mut self.current else { return self.leave_table(None, true) };
+        match current.next() {
+            Ok(()) if current.valid() => Ok(()),
+            stepped => self.leave_table(Some(stepped), true),
+        }
     }
 
     #[inline]
     fn prev(&mut self) -> Result<()> {
-        let result = self.try_step(false);
-        self.keep(result)
+        let Some(current) = &mut self.current else { return self.leave_table(None, false) };
+        match current.prev() {
+            Ok(()) if current.valid() => Ok(()),
+            stepped => self.leave_table(Some(stepped), false),
+        }
     }
 
     fn skip_forward(&mut self, target: &[u8], seq: SeqNo) -> Result<()> {

@@ -50,21 +50,6 @@ impl std::fmt::Debug for MergingIterator {
     }
 }
 
-/// The first eight bytes of the user key as an integer that orders alike; shorter keys are padded
-/// with zeros, so equal prefixes decide nothing.
-#[inline]
-fn prefix_of(encoded: &[u8]) -> u64 {
-    let user_key = key::user_key(encoded);
-    match user_key.first_chunk::<8>() {
-        Some(chunk) => u64::from_be_bytes(*chunk),
-        None => {
-            let mut padded = [0; 8];
-            padded[..user_key.len()].copy_from_slice(user_key);
-            u64::from_be_bytes(padded)
-        }
-    }
-}
-
 impl MergingIterator {
     pub(crate) fn new(sources: Vec<Box<dyn InternalIterator>>) -> MergingIterator {
         let heap = Vec::with_capacity(sources.len());
@@ -108,7 +93,7 @@ impl MergingIterator {
         self.heap.clear();
         for (source, iterator) in self.sources.iter().enumerate() {
             if iterator.valid() {
-                self.heap.push(Head { prefix: prefix_of(iterator.key()), source });
+                self.heap.push(Head { prefix: key::order_prefix(iterator.key()), source });
             }
         }
         for at in (0..self.heap.len() / 2).rev() {
@@ -139,25 +124,22 @@ impl MergingIterator {
     }
 
     /// Moves the current source on and puts it back in its place.
+    #[inline]
     fn advance(&mut self) -> Result<()> {
-        let current = self.heap[0].source;
+        let Some(&Head { source: current, .. }) = self.heap.first() else { return self.check() };
         let source = &mut self.sources[current];
         let moved = match self.direction {
-            Direction::Forward => source.next(),
-            Direction::Reverse => source.prev(),
+            Direction::Forward => source.next_prefix(),
+            Direction::Reverse => source.prev_prefix(),
         };
-        if let Err(error) = moved {
-            return self.fail(error);
+        match moved {
+            Ok(Some(prefix)) => self.heap[0].prefix = prefix,
+            Ok(None) => {
+                self.heap.swap_remove(0);
+            }
+            Err(error) => return self.fail(error),
         }
-        let source = &self.sources[current];
-        if source.valid() {
-            self.heap[0].prefix = prefix_of(source.key());
-        } else {
-            self.heap.swap_remove(0);
-        }
-        if self.heap.len() > 1 {
-            self.sift_down(0);
-        }
+        self.sift_down(0);
         Ok(())
     }
 
@@ -236,8 +218,8 @@ impl InternalIterator for MergingIterator {
 
     #[inline]
     fn next(&mut self) -> Result<()> {
-        self.check()?;
         if self.direction == Direction::Reverse {
+            self.check()?;
             self.turn(Direction::Forward)?;
         }
         self.advance()
@@ -245,8 +227,8 @@ impl InternalIterator for MergingIterator {
 
     #[inline]
     fn prev(&mut self) -> Result<()> {
-        self.check()?;
         if self.direction == Direction::Forward {
+            self.check()?;
             self.turn(Direction::Reverse)?;
         }
         self.advance()

@@ -259,7 +259,13 @@ impl Cursor {
     /// Panics when the cursor stands nowhere.
     #[inline]
     pub(super) fn next(&mut self) {
-        self.at = self.node().next().map(Node::address);
+        let next = self.node().next();
+        // Nodes that follow one another lie anywhere: while the caller looks at one, the processor
+        // fetches the one behind it.
+        if let Some(after) = next.and_then(Node::next) {
+            after.prefetch_entry();
+        }
+        self.at = next.map(Node::address);
     }
 
     /// A search from the head: nodes have no links backwards. Panics when the cursor stands

@@ -103,7 +103,8 @@ counters! {
     get_bytes,
     /// Cursors made.
     cursors,
-    /// Entries that cursors stepped to and handed out.
+    /// Entries that cursors stepped to and handed out; a cursor adds its own by the 64, and when it
+    /// goes.
     cursor_entries,
     /// Tables asked for a key in point lookups.
     table_lookups,

@@ -36,3 +36,19 @@ fn reserved_and_unknown_kinds_are_refused() {
     assert_eq!(try_split(b"short"), None);
     assert_eq!(SeqNo::try_new(1 << 56), None);
 }
+
+#[test]
+fn a_smaller_key_never_has_a_greater_order_prefix() {
+    let mut keys: Vec<Vec<u8>> = Vec::new();
+    for length in 0..=10 {
+        for byte in [0u8, 1, 0x7f, 0x80, 0xff] {
+            keys.push(vec![byte; length]);
+            keys.push([vec![0xff; length], vec![byte]].concat());
+        }
+    }
+    keys.sort();
+    let prefixes: Vec<u64> = keys.iter().map(|key| order_prefix(&encode(key, 0x0102))).collect();
+    assert!(prefixes.is_sorted());
+    assert_eq!(order_prefix(&encode(b"abcdefghi", 1)), u64::from_be_bytes(*b"abcdefgh"));
+    assert_eq!(order_prefix(&encode(b"ab", u64::MAX)), u64::from_be_bytes(*b"ab\0\0\0\0\0\0"));
+}

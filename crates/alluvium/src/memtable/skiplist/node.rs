@@ -45,6 +45,9 @@ pub(super) const HEIGHT_MAX: usize = 20;
 /// Longest value that lies in its node. A longer one lies in an arena of its own, because nodes
 /// that lie close together are what makes searching fast.
 pub(super) const VALUE_BYTES_INLINE: usize = 32;
+/// Most of a key and its trailer that a walk asks for ahead: with link and header no more than two
+/// lines of the processor's cache.
+const SHORT_KEY_BYTES: usize = 32;
 /// The prefix in a link that leads nowhere.
 const PREFIX_NONE: u64 = u64::MAX;
 
@@ -265,6 +268,14 @@ impl<'a> Node<'a> {
     #[inline]
     pub(super) fn prefetch_link(self, level: usize) {
         prefetch(self.at.as_ptr().wrapping_sub((level + 1) * LINK_BYTES));
+    }
+
+    /// Asks the processor for what a walk needs of the node: its lowest link and its key, if that
+    /// is short.
+    #[inline]
+    pub(super) fn prefetch_entry(self) {
+        self.prefetch_link(0);
+        prefetch(self.at.as_ptr().wrapping_add(HEADER_BYTES + SHORT_KEY_BYTES));
     }
 
     /// Asks the processor for the key.
