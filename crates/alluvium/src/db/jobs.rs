@@ -41,11 +41,26 @@ use crate::options::ColumnFamilyOptions;
 use crate::sstable::{Ages, TableCache, TableSummary};
 use crate::version::{EventTimes, Expiry, TableFacts, TableMeta, VersionEdit};
 
-/// Flushes every immutable memtable of `family` into one table of level 0.
+/// Flushes the oldest immutable memtables of `family` into one run of level 0: see [`flushed_now`].
 pub(crate) fn flush(core: &Arc<Core>, family: &Arc<Family>) -> Result<()> {
-    let immutables = family.load().immutables.clone();
+    let current = family.load();
+    let bytes = |one: &Arc<Immutable>| one.memtable.memory_bytes();
+    let count = flushed_now(current.immutables.iter().rev().map(bytes), &family.options);
+    let immutables = &current.immutables[current.immutables.len() - count..];
     let Some(newest) = immutables.first() else { return Ok(()) };
-    events::jobs::flush(core, family, &immutables, || run_flush(core, family, newest, &immutables))
+    events::jobs::flush(core, family, immutables, || run_flush(core, family, newest, immutables))
+}
+
+/// How many memtables of so many bytes each, oldest first, one flush takes: the oldest, and with it
+/// those that together are hardly more than a full one. Full ones are flushed one by one: writers
+/// wait for the memory of the first, and would wait for all that were written with it.
+fn flushed_now(oldest_first: impl Iterator<Item = usize>, options: &ColumnFamilyOptions) -> usize {
+    let most = options.memtable_bytes.saturating_add(options.memtable_bytes / 4);
+    let sums = oldest_first.scan(0usize, |sum, bytes| {
+        *sum = sum.saturating_add(bytes);
+        Some(*sum)
+    });
+    sums.enumerate().take_while(|&(place, sum)| place == 0 || sum <= most).count()
 }
 
 fn run_flush(
@@ -562,5 +577,22 @@ pub(crate) fn wait_idle(core: &Arc<Core>) -> Result<()> {
             return Ok(());
         }
         wait_for_job(core)?;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn full_memtables_are_flushed_one_by_one_and_small_ones_together() {
+        let options = ColumnFamilyOptions { memtable_bytes: 100, ..ColumnFamilyOptions::default() };
+        let taken = |sizes: &[usize]| flushed_now(sizes.iter().copied(), &options);
+        assert_eq!(taken(&[]), 0);
+        assert_eq!(taken(&[100, 100, 100]), 1);
+        assert_eq!(taken(&[1_000, 1]), 1, "one that has outgrown its size goes alone");
+        assert_eq!(taken(&[10, 20, 30, 100]), 3);
+        assert_eq!(taken(&[20, 105, 1]), 2);
+        assert_eq!(taken(&[usize::MAX, usize::MAX]), 1);
     }
 }
