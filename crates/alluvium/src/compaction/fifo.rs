@@ -41,13 +41,21 @@ impl FifoPicker {
 
     /// The oldest tables that have to go.
     fn pick_outgrown(&self, view: &View<'_>) -> Option<Compaction> {
+        let sums = view.version.levels().map(Level::bytes).fold(0u64, u64::saturating_add);
+        let runs = view.version.levels().flat_map(Level::runs);
+        let oldest = runs.map(|run| run.smallest_seq()).min()?;
+        // A table's last number is no smaller than its first.
+        let none_outlived = self.options.age_max.is_none() || oldest > view.ages.outlived;
+        if sums <= self.options.bytes_max && none_outlived {
+            return None;
+        }
         let levels = view.version.levels().enumerate();
         let mut tables: Vec<(usize, &Arc<TableMeta>)> = levels
             .flat_map(|(level, of)| of.tables().iter().map(move |table| (level, table)))
             .collect();
         // Deeper levels are older than level 0, and older the deeper they are.
         tables.sort_by_key(|(level, table)| (std::cmp::Reverse(*level), table.largest_seq));
-        let mut bytes = tables.iter().fold(0u64, |sum, (_, table)| sum.saturating_add(table.bytes));
+        let mut bytes = sums;
         let mut chosen: Vec<(usize, &Arc<TableMeta>)> = Vec::new();
         for (level, table) in &tables {
             let outlived = self.options.age_max.is_some()
@@ -86,11 +94,10 @@ impl FifoPicker {
         let runs = view.version.level(0).runs();
         let small = runs.iter().filter(|run| self.grows(run)).count();
         let factors: &[u64] = if small > CROWD { &[4, u64::MAX] } else { &[4] };
-        let is_free = |run: &Arc<Run>| run.tables().iter().all(|table| view.is_free(table));
         factors.iter().find_map(|&factor| {
             let mut stretch: Vec<&Arc<Run>> = Vec::new();
             for run in runs {
-                let fits = is_free(run) && self.grows(run);
+                let fits = self.grows(run) && view.is_run_free(run);
                 let adjoins = stretch
                     .last()
                     .is_none_or(|newer| run.bytes() <= newer.bytes().saturating_mul(factor));
@@ -128,18 +135,15 @@ impl FifoPicker {
 
 /// Whether nothing that stays lies between `chosen` in age, as far as they share keys.
 fn is_one_age(version: &Version, chosen: &[&Arc<Run>]) -> bool {
-    let tables = || chosen.iter().flat_map(|run| run.tables());
-    let oldest = tables().map(|table| table.smallest_seq).min();
-    let newest = tables().map(|table| table.largest_seq).max();
+    let oldest = chosen.iter().map(|run| run.smallest_seq()).min();
+    let newest = chosen.iter().map(|run| run.largest_seq()).max();
     let (Some(oldest), Some(newest)) = (oldest, newest) else { return true };
-    let Some((low, high)) = user_key_range(tables()) else { return true };
-    let mut others = version.level(0).tables().iter();
-    others.all(|other| {
-        tables().any(|table| table.number == other.number)
-            || !other.overlaps(&low, &high)
-            || other.largest_seq < oldest
-            || other.smallest_seq > newest
-    })
+    let tables = chosen.iter().flat_map(|run| run.tables());
+    let Some((low, high)) = user_key_range(tables) else { return true };
+    let is_chosen = |run: &&Arc<Run>| chosen.iter().any(|one| Arc::ptr_eq(one, run));
+    let others = version.level(0).runs().iter().filter(|run| !is_chosen(run));
+    let mut others = others.flat_map(|run| run.overlapping(&low, &high));
+    others.all(|other| other.largest_seq < oldest || other.smallest_seq > newest)
 }
 
 impl CompactionPicker for FifoPicker {

@@ -21,7 +21,7 @@ use crate::compaction::pace::{Meter, Pace};
 use crate::compaction::reclaim::shares_times;
 use crate::compaction::retain::{Retain, Verdict};
 use crate::compaction::split::Split;
-use crate::compaction::{Compaction, RunTables};
+use crate::compaction::{Compaction, RunTables, user_key_range};
 use crate::env::Env;
 use crate::iter::concat::ConcatIterator;
 use crate::iter::merging::MergingIterator;
@@ -338,9 +338,11 @@ impl OlderRuns {
         let may_share = |table: &&Arc<TableMeta>| {
             !chosen.contains(&table.number) && shares_times(table.times, times)
         };
+        let keys = user_key_range(plan.tables());
         let left = |run: &Arc<Run>| -> Vec<Arc<TableMeta>> {
+            let Some((low, end)) = &keys else { return Vec::new() };
             // A table of range tombstones alone holds nothing that had to stay hidden.
-            let tables = run.tables().iter().filter(|table| table.entries > 0);
+            let tables = run.overlapping(low, end).iter().filter(|table| table.entries > 0);
             tables.filter(may_share).cloned().collect()
         };
         OlderRuns(beside.iter().chain(below).map(|run| (left(run), 0)).collect())

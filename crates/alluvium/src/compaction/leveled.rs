@@ -33,16 +33,18 @@
 //! Tables that overlap nothing in the next level, and not too much in the one below that, move by
 //! an edit alone, unless the place where they would go asks for another codec.
 
+use std::cmp::{Ordering, Reverse};
+use std::collections::BinaryHeap;
 use std::sync::Arc;
 
 use crate::base::limits::LEVELS;
 use crate::base::planted;
-use crate::compaction::reclaim::{self, Gain};
+use crate::compaction::reclaim::{self, Gain, Upper};
 use crate::compaction::{
-    Action, Compaction, CompactionPicker, Debt, Input, KeySpan, LevelShape, Reason, TablePlace,
-    View, level0_inputs, order, spare_covering, user_key_range,
+    Action, Busy, Compaction, CompactionPicker, Debt, Input, KeySpan, LevelShape, Reason,
+    TablePlace, View, level0_inputs, order, spare_covering, user_key_range,
 };
-use crate::version::{Run, TableMeta, Version};
+use crate::version::{Digest, Level, Run, Sums, TableMeta, Version};
 
 /// The deepest level.
 pub(super) const BOTTOM: usize = LEVELS - 1;
@@ -94,8 +96,9 @@ impl LeveledPicker {
             base -= 1;
         }
         let mut bytes = [0; LEVELS];
-        let mut target =
-            size.clamp(self.shape.level1_bytes.div_ceil(ratio), self.shape.level1_bytes).max(1);
+        // Of a store that all levels are too few for, the first is larger than it would be: else
+        // the last step would be the ratio many times over.
+        let mut target = size.max(self.shape.level1_bytes.div_ceil(ratio)).max(1);
         for level in &mut bytes[base..] {
             *level = target;
             target = target.saturating_mul(ratio);
@@ -106,21 +109,41 @@ impl LeveledPicker {
         Targets { base: highest.unwrap_or(base), bytes }
     }
 
-    /// How full each level is against its target.
-    fn fullness(&self, version: &Version, targets: &Targets) -> [f64; LEVELS] {
+    /// How full each level is against its target. What a running job holds is not counted: most of
+    /// it is about to leave, and what stays counts again when the job ends.
+    fn fullness(&self, version: &Version, targets: &Targets, busy: &Busy) -> [f64; LEVELS] {
         let mut full = [0.0; LEVELS];
         let level0 = version.level(0);
         let by_runs = level0.runs().len() as f64 / self.shape.level0_runs.max(1) as f64;
         full[0] = by_runs.max(level0.bytes() as f64 / self.shape.level1_bytes.max(1) as f64);
         for (level, full) in full.iter_mut().enumerate().skip(1) {
-            *full = match (targets.bytes[level], version.level(level).bytes()) {
-                (u64::MAX, _) | (_, 0) => 0.0,
+            let target = targets.bytes[level];
+            // The deepest is never too full: nor is it counted, for it has nearly all tables.
+            let bytes = if target == u64::MAX { 0 } else { free_bytes(version, level, busy) };
+            *full = match (target, bytes) {
+                (_, 0) => 0.0,
                 // To be drained: before all that is only somewhat too full.
                 (0, bytes) => 2.0 + bytes as f64 / self.shape.level1_bytes.max(1) as f64,
                 (target, bytes) => bytes as f64 / target as f64,
             };
         }
         full
+    }
+
+    /// How much each level wants compacting beside what is `busy`.
+    fn scores_but(&self, version: &Version, busy: &Busy) -> [f64; LEVELS] {
+        let full = self.fullness(version, &self.targets(version), busy);
+        let mut scores = full;
+        for level in 1..BOTTOM {
+            scores[level] /= full[level + 1].max(1.0);
+        }
+        // An overfull level is still due: only its turn comes later.
+        for (score, full) in scores.iter_mut().zip(full) {
+            if full >= 1.0 {
+                *score = score.max(1.0);
+            }
+        }
+        scores
     }
 
     fn place(&self, version: &Version, level: usize, base: usize) -> TablePlace {
@@ -137,9 +160,8 @@ impl LeveledPicker {
         let free = free_runs(view);
         let total: u64 = free.iter().map(|run| run.bytes()).sum();
         let lopsided = || {
-            let below = lower_of(version, targets.base, free.iter().flat_map(|run| run.tables()));
-            let below: u64 = below.iter().map(|table| table.bytes).sum();
-            below / LOPSIDED > total && total < self.shape.level1_bytes / LOPSIDED
+            let below = lower_sums(version, targets.base, free.iter().flat_map(|run| ends(run)));
+            below.bytes / LOPSIDED > total && total < self.shape.level1_bytes / LOPSIDED
         };
         if !lopsided() {
             let down = self.level0_down(view, targets, Reason::Level0Runs);
@@ -206,15 +228,12 @@ impl LeveledPicker {
 
     fn pick_deeper(&self, view: &View<'_>, targets: &Targets, level: usize) -> Option<Compaction> {
         let version = view.version;
-        let mut candidates: Vec<(f64, &Arc<TableMeta>)> = version
-            .level(level)
-            .tables()
-            .iter()
-            .filter(|table| view.is_free(table))
-            .map(|table| (overlap_ratio(version, level, table), table))
-            .collect();
-        candidates.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.number.cmp(&b.1.number)));
-        candidates.into_iter().find_map(|(_, table)| {
+        let free = version.level(level).tables().iter().filter(|table| view.is_free(table));
+        let weigh =
+            |table| Reverse(Candidate { ratio: overlap_ratio(version, level, table), table });
+        // A heap, for the first is nearly always taken.
+        let mut candidates: BinaryHeap<Reverse<Candidate<'_>>> = free.map(weigh).collect();
+        std::iter::from_fn(|| candidates.pop()).find_map(|Reverse(Candidate { table, .. })| {
             self.plan(view, targets, Reason::LevelSize, level, vec![one_table(level, table)])
         })
     }
@@ -295,27 +314,30 @@ impl LeveledPicker {
                 best = Some((gain.ratio(), plan));
             }
         };
-        let level0 = version.level(0).tables();
-        if level0.iter().any(|table| may_free(view, table))
-            && level0.iter().all(|t| view.is_free(t))
+        let level0 = version.level(0);
+        let runs = level0.runs();
+        if reclaim::any_may_free(view, level0.digest()) && runs.iter().all(|r| view.is_run_free(r))
         {
-            let lower = lower_of(version, targets.base, level0);
-            let mut hidden = below(version, 0, level0);
-            if version.level(0).runs().len() > 1 {
-                hidden.extend_from_slice(level0);
+            let ends = || runs.iter().flat_map(|run| ends(run));
+            let lower = lower_sums(version, targets.base, ends());
+            let mut hidden = below_sums(version, 0, ends());
+            if runs.len() > 1 {
+                hidden = hidden.and(level0.sums());
             }
-            let gain = reclaim::gain(view, level0.iter(), &lower, &hidden);
+            let upper = runs.iter().map(|run| Upper::run(view, run));
+            let upper = upper.fold(Upper::default(), Upper::and);
+            let gain = reclaim::gain(&upper, lower.bytes, hidden);
             offer(gain, &|| self.level0_down(view, targets, Reason::Tombstones));
         }
         for level in 1..BOTTOM {
-            for table in version.level(level).tables() {
-                if !view.is_free(table) || !may_free(view, table) {
-                    continue;
-                }
-                let one = std::slice::from_ref(table);
-                let lower = lower_of(version, level + 1, one);
-                let hidden = below(version, level, one);
-                let gain = reclaim::gain(view, one.iter(), &lower, &hidden);
+            let may = |digest: &Digest| reclaim::any_may_free(view, digest);
+            let frees = |table: &&Arc<TableMeta>| may_free(view, table) && view.is_free(table);
+            for table in version.level(level).tables_that(may).filter(frees) {
+                let (low, end) = (table.smallest_user_key(), table.end());
+                let met = |deeper| version.level(deeper).overlapping_sums(low, end);
+                let lower = met(level + 1);
+                let hidden = (level + 2..LEVELS).map(met).fold(lower, Sums::and);
+                let gain = reclaim::gain(&Upper::table(view, table), lower.bytes, hidden);
                 let input = || vec![one_table(level, table)];
                 offer(gain, &|| self.plan(view, targets, Reason::Tombstones, level, input()));
             }
@@ -326,9 +348,10 @@ impl LeveledPicker {
     /// A table of the deepest level whose garbage nothing keeps any more, rewritten where it is.
     fn rewrite_at_the_bottom(&self, view: &View<'_>, targets: &Targets) -> Option<Compaction> {
         let deepest = view.version.deepest_level().filter(|&level| level > 0)?;
-        let tables = view.version.level(deepest).tables().iter();
+        let may = |digest: &Digest| reclaim::any_may_pay_at_the_bottom(view, digest);
+        let tables = view.version.level(deepest).tables_that(may);
         let pays = |table: &&Arc<TableMeta>| {
-            view.is_free(table) && reclaim::pays_at_the_bottom(view, table)
+            reclaim::pays_at_the_bottom(view, table) && view.is_free(table)
         };
         let table = tables.filter(pays).max_by_key(|table| table.tombstones)?;
         Some(self.in_place(view.version, targets, deepest, table, Reason::Tombstones))
@@ -356,10 +379,9 @@ impl LeveledPicker {
 
 /// Tables all of whose entries have expired, and which hide nothing that has not.
 pub(super) fn pick_expired(view: &View<'_>) -> Option<Compaction> {
-    let levels = view.version.levels().enumerate();
-    let placed = levels.flat_map(|(level, of)| of.tables().iter().map(move |table| (level, table)));
-    let mut gone: Vec<(usize, &Arc<TableMeta>)> = placed
-        .filter(|(_, table)| view.is_free(table) && reclaim::is_all_expired(table, view.now_ms))
+    let may_be = |digest: &Digest| reclaim::any_is_all_expired(view, digest);
+    let mut gone: Vec<(usize, &Arc<TableMeta>)> = tables_that(view.version, may_be)
+        .filter(|(_, table)| reclaim::is_all_expired(table, view.now_ms) && view.is_free(table))
         .collect();
     spare_covering(view.version, &mut gone);
     let inputs = gone.into_iter().map(|(level, table)| one_table(level, table));
@@ -368,17 +390,28 @@ pub(super) fn pick_expired(view: &View<'_>) -> Option<Compaction> {
 
 /// Tables of range tombstones alone that have nothing left to hide, and need not stay for a
 /// snapshot or their grace.
-fn pick_spent(view: &View<'_>) -> Option<Compaction> {
+fn pick_spent<'a>(view: &View<'a>) -> Option<Compaction> {
+    let with_ranges =
+        |level: &'a Level| level.runs().iter().flat_map(|run| run.tables_with_ranges());
     let levels = view.version.levels().enumerate();
-    let placed = levels.flat_map(|(level, of)| of.tables().iter().map(move |table| (level, table)));
+    let placed = levels.flat_map(|(level, of)| with_ranges(of).map(move |table| (level, table)));
     let spent = placed.filter(|(level, table)| {
         table.entries == 0
             && view.is_free(table)
             && table.largest_seq <= view.ages.droppable
-            && reclaim::older_overlapping(view.version, *level, table).is_empty()
+            && !reclaim::lies_over_older(view.version, *level, table)
     });
     let inputs: Vec<Input> = spent.map(|(level, table)| one_table(level, table)).collect();
     drop_plan(inputs, Reason::Tombstones)
+}
+
+/// The tables of every level whose digest `may` have something due, with their levels.
+fn tables_that<'a>(
+    version: &'a Version,
+    may: impl Fn(&Digest) -> bool + Copy + 'a,
+) -> impl Iterator<Item = (usize, &'a Arc<TableMeta>)> {
+    let levels = version.levels().enumerate();
+    levels.flat_map(move |(level, of)| of.tables_that(may).map(move |table| (level, table)))
 }
 
 /// A plan that drops `inputs`, where there are any.
@@ -394,14 +427,22 @@ pub(super) fn drop_plan(inputs: Vec<Input>, reason: Reason) -> Option<Compaction
     })
 }
 
+/// The bytes of those tables of `level` that are not busy.
+fn free_bytes(version: &Version, level: usize, busy: &Busy) -> u64 {
+    let level = version.level(level);
+    let held = |run: &Arc<Run>| run.sums_that(|number| busy.contains(&number)).bytes;
+    let held = if busy.is_empty() { 0 } else { level.runs().iter().map(held).sum() };
+    level.bytes() - held
+}
+
 /// The runs of level 0 without a busy table, newest first.
 pub(super) fn free_runs<'a>(view: &View<'a>) -> Vec<&'a Arc<Run>> {
     let runs = view.version.level(0).runs().iter();
-    runs.filter(|run| run.tables().iter().all(|table| view.is_free(table))).collect()
+    runs.filter(|run| view.is_run_free(run)).collect()
 }
 
 /// Whether a rewrite of `table` could free anything at all.
-fn may_free(view: &View<'_>, table: &TableMeta) -> bool {
+pub(super) fn may_free(view: &View<'_>, table: &TableMeta) -> bool {
     table.tombstones > 0
         || table.range_tombstones > 0
         || reclaim::expired_bytes(table, view.now_ms) > 0
@@ -418,9 +459,29 @@ fn lower_of<'a>(
         .unwrap_or_default()
 }
 
-/// Everything below `level` that overlaps `tables`.
-fn below(version: &Version, level: usize, tables: &[Arc<TableMeta>]) -> Vec<Arc<TableMeta>> {
-    (level + 1..LEVELS).flat_map(|deeper| lower_of(version, deeper, tables)).collect()
+/// What the tables of `level` hold that overlap any of `upper`; of the levels behind level 0.
+fn lower_sums<'a>(
+    version: &Version,
+    level: usize,
+    upper: impl IntoIterator<Item = &'a Arc<TableMeta>>,
+) -> Sums {
+    let range = user_key_range(upper);
+    range.map(|(low, end)| version.level(level).overlapping_sums(&low, &end)).unwrap_or_default()
+}
+
+/// What everything below `level` holds that overlaps `tables`.
+fn below_sums<'a>(
+    version: &Version,
+    level: usize,
+    tables: impl IntoIterator<Item = &'a Arc<TableMeta>> + Clone,
+) -> Sums {
+    let sums = |deeper| lower_sums(version, deeper, tables.clone());
+    (level + 1..LEVELS).map(sums).fold(Sums::default(), Sums::and)
+}
+
+/// The first table of `run` and the last: what its range of keys follows from.
+fn ends(run: &Run) -> impl Iterator<Item = &Arc<TableMeta>> + Clone {
+    run.tables().first().into_iter().chain(run.tables().last())
 }
 
 pub(super) fn one_table(level: usize, table: &Arc<TableMeta>) -> Input {
@@ -440,18 +501,44 @@ pub(super) fn whole_run(run: &Run) -> Input {
 
 /// Bytes to rewrite below for each byte of `table` moved down.
 fn overlap_ratio(version: &Version, level: usize, table: &Arc<TableMeta>) -> f64 {
-    let below =
-        version.level(level + 1).overlapping(table.smallest_user_key(), table.largest_user_key());
-    let overlap: u64 = below.iter().map(|table| table.bytes).sum();
+    let below = version.level(level + 1);
+    let below = below.overlapping_sums(table.smallest_user_key(), table.largest_user_key());
     let weight =
         table.bytes.saturating_add(table.tombstones.saturating_mul(TOMBSTONE_WEIGHT_BYTES));
-    overlap as f64 / weight.max(1) as f64
+    below.bytes as f64 / weight.max(1) as f64
 }
+
+/// A table that may be moved down: the least overlap first, then the older file.
+#[derive(Debug)]
+struct Candidate<'a> {
+    ratio: f64,
+    table: &'a Arc<TableMeta>,
+}
+
+impl Ord for Candidate<'_> {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.ratio.total_cmp(&other.ratio).then(self.table.number.cmp(&other.table.number))
+    }
+}
+
+impl PartialOrd for Candidate<'_> {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for Candidate<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other).is_eq()
+    }
+}
+
+impl Eq for Candidate<'_> {}
 
 impl CompactionPicker for LeveledPicker {
     fn pick(&self, view: &View<'_>) -> Option<Compaction> {
         let targets = self.targets(view.version);
-        let scores = self.scores(view.version);
+        let scores = self.scores_but(view.version, view.busy);
         let mut due: Vec<(f64, usize)> = scores
             .into_iter()
             .enumerate()
@@ -492,23 +579,12 @@ impl CompactionPicker for LeveledPicker {
     }
 
     fn scores(&self, version: &Version) -> [f64; LEVELS] {
-        let full = self.fullness(version, &self.targets(version));
-        let mut scores = full;
-        for level in 1..BOTTOM {
-            scores[level] /= full[level + 1].max(1.0);
-        }
-        // An overfull level is still due: only its turn comes later.
-        for (score, full) in scores.iter_mut().zip(full) {
-            if full >= 1.0 {
-                *score = score.max(1.0);
-            }
-        }
-        scores
+        self.scores_but(version, &Busy::new())
     }
 
     fn debt(&self, version: &Version) -> Debt {
         let targets = self.targets(version);
-        let full = self.fullness(version, &targets);
+        let full = self.fullness(version, &targets, &Busy::new());
         let mut bytes = 0u64;
         // What leaves a level is read, and with it what it meets in the next.
         let mut coming = [0u64; LEVELS];

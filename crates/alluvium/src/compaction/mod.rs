@@ -270,6 +270,16 @@ impl View<'_> {
     pub(crate) fn is_free(&self, table: &TableMeta) -> bool {
         !self.busy.contains(&table.number)
     }
+
+    /// Whether no table of `run` is busy.
+    pub(crate) fn is_run_free(&self, run: &Run) -> bool {
+        self.busy.is_empty() || !run.numbers().any(|number| self.busy.contains(&number))
+    }
+
+    /// Whether none of these tables is busy.
+    pub(crate) fn are_free(&self, numbers: &[FileNumber]) -> bool {
+        self.busy.is_empty() || !numbers.iter().any(|number| self.busy.contains(number))
+    }
 }
 
 /// How far behind compaction is.
@@ -338,8 +348,8 @@ pub(crate) fn spare_covering(version: &Version, chosen: &mut Vec<(usize, &Arc<Ta
         let numbers: HashSet<FileNumber> = chosen.iter().map(|(_, table)| table.number).collect();
         let before = chosen.len();
         chosen.retain(|(level, table)| {
-            let older = reclaim::older_overlapping(version, *level, table);
-            older.iter().all(|table| numbers.contains(&table.number))
+            let mut older = reclaim::older_overlapping(version, *level, table);
+            older.all(|table| numbers.contains(&table.number))
         });
         if chosen.len() == before {
             return;

@@ -28,23 +28,17 @@ use crate::version::{TableMeta, Version};
 /// How `plan` would break the rule in `version`, or `None`.
 pub(crate) fn breach(version: &Version, plan: &Compaction) -> Option<String> {
     let chosen: HashSet<FileNumber> = plan.tables().map(|table| table.number).collect();
-    let level0: HashSet<FileNumber> =
-        version.level(0).tables().iter().map(|table| table.number).collect();
     let output = plan.place.level;
     if output >= LEVELS {
         return Some(format!("there is no level {output}"));
     }
     for (level, table) in plan.placed_tables() {
-        let is_there = match level {
-            0 => level0.contains(&table.number),
-            _ => overlapping(version, level, table).iter().any(|at| at.number == table.number),
-        };
-        if !is_there {
+        if !version.level(level).holds(table) {
             return Some(format!("table {} is not in level {level}", table.number));
         }
         if plan.action == Action::Drop {
-            let older = reclaim::older_overlapping(version, level, table);
-            if let Some(other) = older.iter().find(|other| !chosen.contains(&other.number)) {
+            let mut older = reclaim::older_overlapping(version, level, table);
+            if let Some(other) = older.find(|other| !chosen.contains(&other.number)) {
                 let (number, other) = (table.number, other.number);
                 return Some(format!(
                     "without table {number} older table {other} would come to light"

@@ -12,10 +12,10 @@ use std::sync::Arc;
 
 use crate::base::key::SeqNo;
 use crate::compaction::View;
-use crate::version::{EventTimes, TableMeta, Version};
+use crate::version::{Digest, EventTimes, GARBAGE_PART, Run, Sums, TableMeta, Version};
 
 /// A rewrite pays when what it frees is at least its cost divided by this.
-const COST_PER_FREED: u64 = 4;
+const COST_PER_FREED: u64 = GARBAGE_PART;
 
 /// The bytes that a table of nothing but range tombstones may free are not known; each range is
 /// taken to hide this many entries.
@@ -42,34 +42,92 @@ impl Gain {
     }
 }
 
-/// What merging `upper` with `lower` frees, where `hidden` is everything older that `upper`
-/// overlaps: its tombstones may hide entries of all of it, `lower` is what they meet first.
-pub(crate) fn gain<'a>(
-    view: &View<'_>,
-    upper: impl Iterator<Item = &'a Arc<TableMeta>>,
-    lower: &[Arc<TableMeta>],
-    hidden: &[Arc<TableMeta>],
-) -> Gain {
-    let mut gain = Gain { cost_bytes: bytes_of(lower), ..Gain::default() };
-    let mut tombstones = 0u64;
-    for table in upper {
-        gain.cost_bytes = gain.cost_bytes.saturating_add(table.bytes);
-        let ranges = table.range_tombstones.saturating_mul(ENTRIES_PER_RANGE_TOMBSTONE);
-        tombstones = tombstones.saturating_add(table.tombstones).saturating_add(ranges);
-        gain.freed_bytes = gain.freed_bytes.saturating_add(expired_bytes(table, view.now_ms));
-        gain.overdue |= is_overdue(view, table) && !hidden.is_empty();
-    }
-    let (entries, bytes) = hidden.iter().fold((0u64, 0u64), |(entries, bytes), table| {
-        (entries.saturating_add(table.entries), bytes.saturating_add(table.bytes))
-    });
-    let each = bytes.checked_div(entries).unwrap_or(0);
-    let met = each.saturating_mul(tombstones.min(entries));
-    gain.freed_bytes = gain.freed_bytes.saturating_add(met);
-    gain
+/// What may free something: tables and what is garbage in them by itself.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Upper {
+    sums: Sums,
+    expired_bytes: u64,
+    /// Whether some tombstone has waited long enough.
+    overdue: bool,
 }
 
-fn bytes_of(tables: &[Arc<TableMeta>]) -> u64 {
-    tables.iter().fold(0, |sum, table| sum.saturating_add(table.bytes))
+impl Upper {
+    /// A table by itself.
+    pub(crate) fn table(view: &View<'_>, table: &TableMeta) -> Upper {
+        Upper {
+            sums: Sums::of(table),
+            expired_bytes: expired_bytes(table, view.now_ms),
+            overdue: is_overdue(view, table),
+        }
+    }
+
+    /// Some tables.
+    pub(crate) fn tables<'a>(
+        view: &View<'_>,
+        tables: impl Iterator<Item = &'a Arc<TableMeta>>,
+    ) -> Upper {
+        tables.map(|table| Upper::table(view, table)).fold(Upper::default(), Upper::and)
+    }
+
+    /// A whole run, with a look at those tables alone of which something has expired.
+    pub(crate) fn run(view: &View<'_>, run: &Run) -> Upper {
+        let expires = |digest: &Digest| view.now_ms > 0 && digest.first_expiry_ms <= view.now_ms;
+        let expiring = expires(run.digest()).then(|| run.tables_that(expires));
+        let expired = expiring.into_iter().flatten().map(|t| expired_bytes(t, view.now_ms));
+        Upper {
+            sums: run.sums(),
+            expired_bytes: expired.fold(0, u64::saturating_add),
+            overdue: run.digest().oldest_tombstone <= view.ages.overdue.get(),
+        }
+    }
+
+    /// Both.
+    pub(crate) fn and(self, other: Upper) -> Upper {
+        Upper {
+            sums: self.sums.and(other.sums),
+            expired_bytes: self.expired_bytes.saturating_add(other.expired_bytes),
+            overdue: self.overdue || other.overdue,
+        }
+    }
+}
+
+/// What merging `upper` with `lower_bytes` below it frees, where `hidden` is everything older that
+/// `upper` overlaps: its tombstones may hide entries of all of it, and meet what is below first.
+pub(crate) fn gain(upper: &Upper, lower_bytes: u64, hidden: Sums) -> Gain {
+    let ranges = upper.sums.range_tombstones.saturating_mul(ENTRIES_PER_RANGE_TOMBSTONE);
+    let tombstones = upper.sums.tombstones.saturating_add(ranges);
+    let each = hidden.bytes.checked_div(hidden.entries).unwrap_or(0);
+    let met = each.saturating_mul(tombstones.min(hidden.entries));
+    Gain {
+        freed_bytes: upper.expired_bytes.saturating_add(met),
+        cost_bytes: lower_bytes.saturating_add(upper.sums.bytes),
+        overdue: upper.overdue && hidden != Sums::default(),
+    }
+}
+
+/// What tables hold together.
+pub(crate) fn sums_of<'a>(tables: impl IntoIterator<Item = &'a Arc<TableMeta>>) -> Sums {
+    tables.into_iter().fold(Sums::default(), |sums, table| sums.and(Sums::of(table)))
+}
+
+/// Whether merging any table of this digest could free anything at all.
+pub(crate) fn any_may_free(view: &View<'_>, digest: &Digest) -> bool {
+    digest.has_tombstones || (view.now_ms > 0 && digest.first_expiry_ms <= view.now_ms)
+}
+
+/// Whether any table of this digest can be one that [`is_all_expired`].
+pub(crate) fn any_is_all_expired(view: &View<'_>, digest: &Digest) -> bool {
+    view.now_ms > 0 && digest.all_expired_ms <= view.now_ms
+}
+
+/// Whether any table of this digest can be one that [`pays_at_the_bottom`].
+pub(crate) fn any_may_pay_at_the_bottom(view: &View<'_>, digest: &Digest) -> bool {
+    let droppable = view.ages.droppable.get();
+    let overdue = droppable.min(view.ages.overdue.get());
+    digest.oldest_in_dense <= droppable
+        || digest.oldest_tombstone <= overdue
+        || digest.oldest_hidden <= droppable
+        || digest.part_expired_ms <= view.now_ms
 }
 
 /// Whether `table` holds a tombstone that has waited long enough.
@@ -136,28 +194,27 @@ pub(crate) fn shares_times(one: Option<EventTimes>, other: Option<EventTimes>) -
 
 /// Everything in `version` that holds entries, is older than `table` and overlaps it: other runs
 /// of level 0 that hold older data, where the table is there, and all deeper levels.
-pub(crate) fn older_overlapping(
-    version: &Version,
+pub(crate) fn older_overlapping<'a>(
+    version: &'a Version,
     level: usize,
-    table: &TableMeta,
-) -> Vec<Arc<TableMeta>> {
+    table: &'a TableMeta,
+) -> impl Iterator<Item = &'a Arc<TableMeta>> {
     let (low, high) = (table.smallest_user_key(), table.largest_user_key());
-    let mut older = Vec::new();
-    if level == 0 {
-        for run in version.level(0).runs() {
-            let others = run.overlapping(low, high).iter();
-            let is_older = |other: &&Arc<TableMeta>| {
-                other.number != table.number
-                    && other.smallest_seq < table.largest_seq
-                    && shares_times(other.times, table.times)
-            };
-            older.extend(others.filter(is_older).cloned());
-        }
-    }
-    for deeper in version.levels().skip(level + 1) {
-        older.extend_from_slice(deeper.overlapping(low, high));
-    }
+    let beside = if level == 0 { version.level(0).runs() } else { &[] };
+    let beside = beside.iter().filter(|run| run.smallest_seq() < table.largest_seq);
+    let is_older = |other: &&Arc<TableMeta>| {
+        other.number != table.number
+            && other.smallest_seq < table.largest_seq
+            && shares_times(other.times, table.times)
+    };
+    let beside = beside.flat_map(move |run| run.overlapping(low, high)).filter(is_older);
+    let deeper = version.levels().skip(level + 1);
+    let deeper = deeper.flat_map(move |deeper| deeper.overlapping(low, high));
     // A table of range tombstones alone holds nothing that could come to light.
-    older.retain(|table| table.entries > 0);
-    older
+    beside.chain(deeper).filter(|table| table.entries > 0)
+}
+
+/// Whether there is any such.
+pub(crate) fn lies_over_older(version: &Version, level: usize, table: &TableMeta) -> bool {
+    older_overlapping(version, level, table).next().is_some()
 }

@@ -3,35 +3,31 @@
 //! Pure. How many entries survive the job is not known before; the inputs' count stands for it, so
 //! that an output gets rather fewer bits than more.
 
-use std::collections::HashSet;
-
-use crate::base::file::FileNumber;
-use crate::compaction::Compaction;
+use crate::compaction::{Compaction, reclaim};
 use crate::filter::FilterShape;
 use crate::version::{Run, Version};
 
 /// The family once a flush of `entries` entries is in `version`, as its newest run. Each level is
 /// to be `ratio` times the one above.
 pub(crate) fn of_flush(version: &Version, entries: u64, ratio: u32) -> FilterShape {
-    let none = HashSet::new();
     let mut runs: Vec<(usize, u64)> =
-        runs(version).map(|(level, run)| (level, entries_of(run, &none))).collect();
+        runs(version).map(|(level, run)| (level, run.sums().entries)).collect();
     runs.insert(0, (0, entries));
     FilterShape {
         output_run: 0,
         entries: runs.iter().map(|(_, count)| count).sum(),
         runs: at_rest(&runs, ratio),
         output_entries: entries,
-        kept_filter_bytes: kept_filter_bytes(version, &none),
+        kept_filter_bytes: filter_bytes(version),
     }
 }
 
 /// The family once `plan` is carried out over `version`.
 pub(crate) fn of_compaction(version: &Version, plan: &Compaction, ratio: u32) -> FilterShape {
-    let inputs: HashSet<FileNumber> = plan.tables().map(|table| table.number).collect();
-    let entries: u64 = plan.tables().map(|table| table.entries).sum();
+    let inputs = reclaim::sums_of(plan.tables());
+    let entries = inputs.entries;
     let mut kept: Vec<(usize, u64)> =
-        runs(version).map(|(level, run)| (level, entries_of(run, &inputs))).collect();
+        runs(version).map(|(level, run)| (level, kept_entries(level, run, plan))).collect();
     let all = entries + kept.iter().map(|(_, count)| count).sum::<u64>();
     // What is in level 0 will be merged soon, and is not held against a level that stays.
     kept.retain(|&(level, _)| level > 0 || plan.place.level == 0);
@@ -46,7 +42,7 @@ pub(crate) fn of_compaction(version: &Version, plan: &Compaction, ratio: u32) ->
         entries: all,
         runs: at_rest(&kept, ratio),
         output_entries: entries,
-        kept_filter_bytes: kept_filter_bytes(version, &inputs),
+        kept_filter_bytes: filter_bytes(version).saturating_sub(inputs.filter_bytes),
     }
 }
 
@@ -74,12 +70,13 @@ fn runs(version: &Version) -> impl Iterator<Item = (usize, &Run)> {
         .flat_map(|(index, level)| level.runs().iter().map(move |run| (index, &**run)))
 }
 
-fn entries_of(run: &Run, but: &HashSet<FileNumber>) -> u64 {
-    let kept = run.tables().iter().filter(|table| !but.contains(&table.number));
-    kept.map(|table| table.entries).sum()
+/// The entries of `run` but for those of `plan`'s tables in it.
+fn kept_entries(level: usize, run: &Run, plan: &Compaction) -> u64 {
+    let taken = plan.placed_tables().filter(|(at, table)| *at == level && run.holds(table));
+    let taken = reclaim::sums_of(taken.map(|(_, table)| table));
+    run.sums().without(taken).entries
 }
 
-fn kept_filter_bytes(version: &Version, but: &HashSet<FileNumber>) -> u64 {
-    let kept = version.tables().filter(|table| !but.contains(&table.number));
-    kept.map(|table| table.filter_bytes).sum()
+fn filter_bytes(version: &Version) -> u64 {
+    version.levels().fold(0, |sum, level| sum.saturating_add(level.sums().filter_bytes))
 }

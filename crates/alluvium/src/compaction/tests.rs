@@ -11,6 +11,7 @@ use super::*;
 use crate::base::key::{SeqNo, ValueKind, encode, pack_trailer};
 use crate::version::TableFacts;
 
+mod digests;
 mod strategies;
 
 const SHAPE: LevelShape = LevelShape {
@@ -104,6 +105,29 @@ fn the_base_follows_the_size_of_the_bottom() {
     assert_eq!((base_with(1_000), base_with(1_001)), (6, 5));
     assert_eq!((base_with(10_000), base_with(10_010)), (5, 4));
     assert_eq!(base_with(u64::MAX / 2), 1);
+}
+
+#[test]
+fn no_step_is_many_times_the_ratio_in_a_store_of_any_size() {
+    // 1,000 bytes in level 1, ten times more a level, are 100 MB at the bottom; this is 40 times
+    // that, and level 5 may hold a tenth of it.
+    let bottom = (6, table(1, "a", "z", 4_000_000_000, 0));
+    let with = |bytes: u64| [bottom.clone(), (5, table(2, "a", "b", bytes, 0))];
+    let scores = |bytes: u64| LeveledPicker::new(SHAPE).scores(&version(&with(bytes)))[5];
+    assert!((0.99..=1.01).contains(&scores(400_000_000)), "{}", scores(400_000_000));
+    assert!(pick(&with(390_000_000), &[]).is_none());
+    assert!(pick(&with(410_000_000), &[]).is_some());
+}
+
+#[test]
+fn what_a_running_job_holds_is_not_drained_twice() {
+    let mut tables = vec![(6, table(1, "a", "z", 9_000, 0))];
+    // 900 bytes may lie in level 5; three of these are 1,200.
+    for (number, keys) in [(2, ("a", "c")), (3, ("d", "f")), (4, ("g", "i"))] {
+        tables.push((5, table(number, keys.0, keys.1, 400, 0)));
+    }
+    assert!(pick(&tables, &[]).is_some());
+    assert!(pick(&tables, &[2, 10]).is_none(), "the running job makes it 800");
 }
 
 #[test]

@@ -27,12 +27,12 @@ use crate::base::limits::LEVELS;
 use crate::compaction::leveled::{
     BOTTOM, LeveledPicker, free_runs, one_table, pick_expired, whole_run,
 };
-use crate::compaction::reclaim;
+use crate::compaction::reclaim::{self, Upper};
 use crate::compaction::{
     Action, Compaction, CompactionPicker, Debt, Input, KeySpan, LevelShape, Reason, TablePlace,
     View, order,
 };
-use crate::version::{Run, TableMeta, Version};
+use crate::version::{Digest, Run, TableMeta, Version};
 
 /// Tiers that there can be, a flush in the middle: enough for 1 to 2^64 bytes at ratio 2.
 const TIERS_MAX: usize = 128;
@@ -157,34 +157,27 @@ impl TieredPicker {
     /// Everything that a run's tombstones and expired entries hide, where that pays.
     fn pick_reclaim(&self, view: &View<'_>) -> Option<Compaction> {
         let version = view.version;
-        let deep = version.level(BOTTOM).tables();
+        let deep = version.level(BOTTOM);
         let mut best: Option<(f64, Vec<&Arc<Run>>)> = None;
         for run in version.level(0).runs() {
-            let tables = run.tables();
-            let may_free = tables.iter().any(|table| {
-                table.tombstones.saturating_add(table.range_tombstones) > 0
-                    || reclaim::expired_bytes(table, view.now_ms) > 0
-            });
-            if !may_free {
+            if !reclaim::any_may_free(view, run.digest()) {
                 continue;
             }
             let is_older = |other: &&Arc<Run>| {
-                !Arc::ptr_eq(other, run)
-                    && other.tables().iter().any(|table| table.smallest_seq < run.largest_seq())
+                !Arc::ptr_eq(other, run) && other.smallest_seq() < run.largest_seq()
             };
             let older: Vec<&Arc<Run>> = version.level(0).runs().iter().filter(is_older).collect();
-            let hidden: Vec<Arc<TableMeta>> =
-                older.iter().flat_map(|run| run.tables()).chain(deep).cloned().collect();
-            let gain = reclaim::gain(view, tables.iter(), &hidden, &hidden);
+            let hidden = older.iter().fold(deep.sums(), |sums, run| sums.and(run.sums()));
+            let gain = reclaim::gain(&Upper::run(view, run), hidden.bytes, hidden);
             if gain.pays() && best.as_ref().is_none_or(|(ratio, _)| gain.ratio() > *ratio) {
                 let runs = std::iter::once(run).chain(older).collect();
                 best = Some((gain.ratio(), runs));
             }
         }
         let Some((_, runs)) = best else {
-            return self.rewrite_alone(view, Reason::Tombstones, |table| {
-                reclaim::pays_at_the_bottom(view, table)
-            });
+            let pays = |table: &TableMeta| reclaim::pays_at_the_bottom(view, table);
+            let may_pay = |digest: &Digest| reclaim::any_may_pay_at_the_bottom(view, digest);
+            return self.rewrite_alone(view, Reason::Tombstones, may_pay, pays);
         };
         if deep.is_empty() {
             let plan = self.merge_runs(version, &runs, TIERS_MAX, Reason::Tombstones);
@@ -193,21 +186,22 @@ impl TieredPicker {
         self.pick_bottom(view, Reason::Tombstones)
     }
 
-    /// A table with nothing older below it whose garbage nothing keeps any more.
+    /// A table with nothing older below it whose garbage nothing keeps any more; in a run of
+    /// which that `may` be.
     fn rewrite_alone(
         &self,
         view: &View<'_>,
         reason: Reason,
+        may: impl Fn(&Digest) -> bool + Copy,
         chosen: impl Fn(&TableMeta) -> bool,
     ) -> Option<Compaction> {
         let version = view.version;
-        let levels = [0, BOTTOM].into_iter();
-        let placed =
-            levels.flat_map(|level| version.level(level).tables().iter().map(move |t| (level, t)));
+        let tables =
+            |level: usize| version.level(level).tables_that(may).map(move |table| (level, table));
+        let placed = [0, BOTTOM].into_iter().flat_map(tables);
         let (level, table) = placed
-            .filter(|(_, table)| view.is_free(table))
-            .filter(|(_, table)| chosen(table))
-            .find(|(level, table)| reclaim::older_overlapping(version, *level, table).is_empty())?;
+            .filter(|(_, table)| chosen(table) && view.is_free(table))
+            .find(|(level, table)| !reclaim::lies_over_older(version, *level, table))?;
         Some(Compaction {
             reason,
             action: Action::Merge,
@@ -258,9 +252,9 @@ impl CompactionPicker for TieredPicker {
             let plan = self.merge_runs(version, &runs, TIERS_MAX, Reason::Manual);
             return plan.if_free(view.busy);
         }
-        self.rewrite_alone(view, Reason::Manual, |table| {
-            span.meets(table) && reclaim::frees_at_the_bottom(view, table)
-        })
+        let frees =
+            |table: &TableMeta| span.meets(table) && reclaim::frees_at_the_bottom(view, table);
+        self.rewrite_alone(view, Reason::Manual, |_| true, frees)
     }
 
     fn scores(&self, version: &Version) -> [f64; LEVELS] {

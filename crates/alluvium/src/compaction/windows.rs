@@ -34,58 +34,22 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::base::file::FileNumber;
-use crate::base::key::SeqNo;
 use crate::base::limits::LEVELS;
 use crate::compaction::leveled::{drop_plan, one_table, pick_expired};
-use crate::compaction::reclaim;
+use crate::compaction::reclaim::{self, Upper};
 use crate::compaction::strategy::TimeWindows;
 use crate::compaction::tiered::tier;
 use crate::compaction::{
     Action, Compaction, CompactionPicker, Debt, Input, KeySpan, LevelShape, Reason, TablePlace,
     View, spare_covering,
 };
-use crate::version::{EventTimes, Level, TableMeta, Version, chain};
+use crate::version::{Digest, EventTimes, Level, TableMeta, Version, Window, WindowRun, Windows};
 
 /// Time-window compaction.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct WindowsPicker {
     shape: LevelShape,
     options: TimeWindows,
-}
-
-/// The tables of one window as sorted runs.
-#[derive(Debug, Default)]
-struct Window {
-    runs: Vec<Vec<Arc<TableMeta>>>,
-}
-
-impl Window {
-    fn bytes(&self) -> u64 {
-        self.runs.iter().map(|run| bytes_of(run)).sum()
-    }
-
-    fn first_seq(&self) -> Option<SeqNo> {
-        self.runs.iter().flatten().map(|table| table.smallest_seq).min()
-    }
-
-    fn last_seq(&self) -> Option<SeqNo> {
-        self.runs.iter().flatten().map(|table| table.largest_seq).max()
-    }
-
-    fn is_free(&self, view: &View<'_>) -> bool {
-        self.runs.iter().flatten().all(|table| view.is_free(table))
-    }
-}
-
-fn bytes_of(run: &[Arc<TableMeta>]) -> u64 {
-    run.iter().map(|table| table.bytes).sum()
-}
-
-/// The tables of level 0 by window, the oldest window first, and those that belong into none.
-struct Grouped {
-    windows: BTreeMap<u64, Window>,
-    unsorted: Vec<Arc<TableMeta>>,
 }
 
 impl WindowsPicker {
@@ -97,35 +61,12 @@ impl WindowsPicker {
         self.options.ratio.max(2) as usize
     }
 
-    /// The window that all of `times` lie in.
-    fn window_of(&self, times: EventTimes) -> Option<u64> {
-        let window = |time: u64| time / self.options.window_ms();
-        (window(times.first_ms) == window(times.last_ms)).then(|| window(times.first_ms))
+    fn group(&self, version: &Version) -> Arc<Windows> {
+        version.level(0).windows(self.options.window_ms())
     }
 
-    fn group(&self, version: &Version) -> Grouped {
-        type Groups = BTreeMap<FileNumber, Vec<Arc<TableMeta>>>;
-        let mut unsorted = Vec::new();
-        let mut windows: BTreeMap<u64, Groups> = BTreeMap::new();
-        // A run here may hold tables of many windows: what a window's runs are is seen from it
-        // alone.
-        for table in version.level(0).tables() {
-            if table.entries == 0 {
-                // Range tombstones alone have no time, and belong to no window.
-                continue;
-            }
-            match table.times.and_then(|times| self.window_of(times)) {
-                Some(window) => {
-                    let groups = windows.entry(window).or_default();
-                    groups.entry(table.run_number()).or_default().push(Arc::clone(table));
-                }
-                None => unsorted.push(Arc::clone(table)),
-            }
-        }
-        let window = |(number, groups): (u64, Groups)| {
-            (number, Window { runs: chain(groups.into_values().collect()) })
-        };
-        Grouped { windows: windows.into_iter().map(window).collect(), unsorted }
+    fn tier(&self, run: &WindowRun) -> usize {
+        tier(run.bytes, self.shape.flush_bytes, self.options.ratio)
     }
 
     /// Every table of every window that has expired.
@@ -134,16 +75,17 @@ impl WindowsPicker {
         if before == 0 {
             return None;
         }
-        let is_gone = |table: &TableMeta| {
-            let timeless = EventTimes::TIMELESS;
-            let ends = |times: EventTimes| {
-                let window = times.last_ms / self.options.window_ms();
-                window.saturating_add(1).saturating_mul(self.options.window_ms())
-            };
-            table.range_tombstones == 0
-                && table.times.is_some_and(|times| times != timeless && ends(times) <= before)
+        let ends_ms = |time_ms: u64| {
+            let window = time_ms / self.options.window_ms();
+            window.saturating_add(1).saturating_mul(self.options.window_ms())
         };
-        let tables = view.version.level(0).tables().iter();
+        let is_gone = |table: &TableMeta| {
+            let times = table.times.filter(|times| *times != EventTimes::TIMELESS);
+            table.range_tombstones == 0
+                && times.is_some_and(|times| ends_ms(times.last_ms) <= before)
+        };
+        let may_be = |digest: &Digest| ends_ms(digest.first_time_ms) <= before;
+        let tables = view.version.level(0).tables_that(may_be);
         let gone = tables.filter(|table| is_gone(table) && view.is_free(table));
         let mut gone: Vec<(usize, &Arc<TableMeta>)> = gone.map(|table| (0, table)).collect();
         // What another strategy left may hold older versions, and goes into its window first.
@@ -169,63 +111,61 @@ impl WindowsPicker {
         }
     }
 
-    fn merge_runs(
+    fn merge_runs<'a>(
         &self,
-        runs: Vec<Vec<Arc<TableMeta>>>,
+        runs: impl IntoIterator<Item = &'a WindowRun>,
         whole: bool,
         reason: Reason,
     ) -> Compaction {
-        let inputs = runs.into_iter().map(|tables| Input { level: 0, tables }).collect();
+        let input = |run: &WindowRun| Input { level: 0, tables: run.tables.clone() };
+        let inputs = runs.into_iter().map(input).collect();
         // What a window keeps is written a few times at most: as it will stay.
         self.merge(inputs, (1, whole), reason)
     }
 
     /// The runs of a window's lowest full tier, with what is smaller.
-    fn full_tier(&self, window: &Window, view: &View<'_>) -> Option<Vec<Vec<Arc<TableMeta>>>> {
-        let tier_of = |run: &[Arc<TableMeta>]| {
-            tier(bytes_of(run), self.shape.flush_bytes, self.options.ratio)
-        };
-        let is_free = |run: &&Vec<Arc<TableMeta>>| run.iter().all(|table| view.is_free(table));
-        let free: Vec<&Vec<Arc<TableMeta>>> = window.runs.iter().filter(is_free).collect();
+    fn full_tier<'a>(&self, window: &'a Window, view: &View<'_>) -> Option<Vec<&'a WindowRun>> {
         let mut counts: BTreeMap<usize, usize> = BTreeMap::new();
+        let free: Vec<&WindowRun> =
+            window.runs.iter().filter(|run| view.are_free(&run.numbers)).collect();
         for run in &free {
-            *counts.entry(tier_of(run)).or_default() += 1;
+            *counts.entry(self.tier(run)).or_default() += 1;
         }
         let (full, _) = counts.into_iter().find(|(_, count)| *count >= self.ratio())?;
-        Some(free.into_iter().filter(|run| tier_of(run) <= full).cloned().collect())
+        Some(free.into_iter().filter(|run| self.tier(run) <= full).collect())
     }
 
     /// Whether a window that nobody writes to any more should be one run.
     fn wants_closing(&self, window: &Window) -> bool {
-        let largest = window.runs.iter().map(|run| bytes_of(run)).max().unwrap_or(0);
-        let rest = window.bytes() - largest;
-        window.runs.len() > 1 && rest.saturating_mul(self.ratio() as u64) >= window.bytes()
+        let largest = window.runs.iter().map(|run| run.bytes).max().unwrap_or(0);
+        let rest = window.sums.bytes - largest;
+        window.runs.len() > 1 && rest.saturating_mul(self.ratio() as u64) >= window.sums.bytes
     }
 
-    fn pick_window(&self, view: &View<'_>, grouped: &Grouped) -> Option<Compaction> {
+    fn pick_window(&self, view: &View<'_>, grouped: &Windows) -> Option<Compaction> {
         let timeless = u64::MAX / self.options.window_ms();
         let mut dated = grouped.windows.iter().rev().filter(|(window, _)| **window != timeless);
-        let newest_begins = dated.next().and_then(|(_, newest)| newest.first_seq());
+        let newest_begins = dated.next().map(|(_, newest)| newest.smallest_seq);
         for (&number, window) in grouped.windows.iter().rev() {
             if let Some(runs) = self.full_tier(window, view) {
                 let whole = runs.len() == window.runs.len();
                 return Some(self.merge_runs(runs, whole, Reason::WindowFull));
             }
-            let closed = number != timeless && newest_begins > window.last_seq();
-            if closed && self.wants_closing(window) && window.is_free(view) {
-                return Some(self.merge_runs(window.runs.clone(), true, Reason::WindowFull));
+            let closed = number != timeless && newest_begins > Some(window.largest_seq);
+            if closed && self.wants_closing(window) && is_window_free(view, window) {
+                return Some(self.merge_runs(&window.runs, true, Reason::WindowFull));
             }
         }
         None
     }
 
     /// One table that another strategy left.
-    fn pick_unsorted(&self, view: &View<'_>, grouped: &Grouped) -> Option<Compaction> {
+    fn pick_unsorted(&self, view: &View<'_>, grouped: &Windows) -> Option<Compaction> {
         let one = |level: usize, table: &Arc<TableMeta>| {
             let inputs = vec![Input { level, tables: vec![Arc::clone(table)] }];
             self.merge(inputs, (1, false), Reason::Drain)
         };
-        if let Some(table) = grouped.unsorted.iter().find(|table| view.is_free(table)) {
+        if let Some(table) = grouped.unsorted.values().find(|table| view.is_free(table)) {
             return Some(one(0, table));
         }
         let level = (1..LEVELS).find(|&level| !view.version.level(level).is_empty())?;
@@ -235,36 +175,38 @@ impl WindowsPicker {
 
     /// A table of range tombstones, and all that it may hide, of whatever window.
     fn pick_covered(&self, view: &View<'_>) -> Option<Compaction> {
-        let tables = view.version.level(0).tables().iter();
-        let mut ranges = tables.filter(|table| {
+        let runs = view.version.level(0).runs().iter();
+        let mut ranges = runs.flat_map(|run| run.tables_with_ranges()).filter(|table| {
             table.entries == 0 && table.largest_seq <= view.ages.droppable && view.is_free(table)
         });
         ranges.find_map(|table| {
             let hidden = reclaim::older_overlapping(view.version, 0, table);
+            let hidden: Vec<Arc<TableMeta>> = hidden.cloned().collect();
+            let sums = reclaim::sums_of(&hidden);
             let in_level0 = view.version.levels().skip(1).all(Level::is_empty);
-            let gain = reclaim::gain(view, std::iter::once(table), &hidden, &hidden);
+            let gain = reclaim::gain(&Upper::table(view, table), sums.bytes, sums);
             if !in_level0 || !gain.pays() || !hidden.iter().all(|table| view.is_free(table)) {
                 return None;
             }
-            let runs = std::iter::once(Arc::clone(table)).chain(hidden);
-            let runs = runs.map(|table| vec![table]).collect();
-            Some(self.merge_runs(runs, false, Reason::Tombstones))
+            let tables = std::iter::once(Arc::clone(table)).chain(hidden);
+            let inputs = tables.map(|table| one_table(0, &table)).collect();
+            Some(self.merge(inputs, (1, false), Reason::Tombstones))
         })
     }
 
     /// A window whose tombstones or expired entries pay for its merge.
-    fn pick_reclaim(&self, view: &View<'_>, grouped: &Grouped) -> Option<Compaction> {
+    fn pick_reclaim(&self, view: &View<'_>, grouped: &Windows) -> Option<Compaction> {
         let plans = grouped.windows.values().filter_map(|window| {
-            let tables: Vec<Arc<TableMeta>> = window.runs.iter().flatten().cloned().collect();
-            let alone = window.runs.len() == 1;
-            let pays = if alone {
-                tables.iter().any(|table| pays_alone(view, table))
+            let pays = if window.runs.len() == 1 {
+                reclaim::any_may_pay_at_the_bottom(view, &window.digest)
+                    && window.tables().any(|table| pays_alone(view, table))
             } else {
                 // Each table is read once: it is both what hides and what is hidden.
-                reclaim::gain(view, tables.iter(), &[], &tables).pays()
+                reclaim::any_may_free(view, &window.digest)
+                    && reclaim::gain(&Upper::tables(view, window.tables()), 0, window.sums).pays()
             };
-            (pays && window.is_free(view))
-                .then(|| self.merge_runs(window.runs.clone(), true, Reason::Tombstones))
+            (pays && is_window_free(view, window))
+                .then(|| self.merge_runs(&window.runs, true, Reason::Tombstones))
         });
         // Of one run only the tables that pay.
         plans.into_iter().next().map(|mut plan| {
@@ -277,10 +219,13 @@ impl WindowsPicker {
     }
 }
 
+fn is_window_free(view: &View<'_>, window: &Window) -> bool {
+    window.runs.iter().all(|run| view.are_free(&run.numbers))
+}
+
 /// Whether rewriting `table` by itself frees enough: nothing older can lie under it.
 fn pays_alone(view: &View<'_>, table: &TableMeta) -> bool {
-    reclaim::pays_at_the_bottom(view, table)
-        && reclaim::older_overlapping(view.version, 0, table).is_empty()
+    reclaim::pays_at_the_bottom(view, table) && !reclaim::lies_over_older(view.version, 0, table)
 }
 
 impl CompactionPicker for WindowsPicker {
@@ -299,21 +244,21 @@ impl CompactionPicker for WindowsPicker {
         if let Some(plan) = self.pick_dropped(view).or_else(|| self.pick_unsorted(view, &grouped)) {
             return Some(plan);
         }
-        let met = |window: &&Window| window.runs.iter().flatten().any(|table| span.meets(table));
+        let met = |window: &&Arc<Window>| window.tables().any(|table| span.meets(table));
         let mut windows = grouped.windows.values().filter(met);
-        let merged = windows.find(|window| window.runs.len() > 1 && window.is_free(view));
+        let merged = windows.find(|window| window.runs.len() > 1 && is_window_free(view, window));
         if let Some(window) = merged {
-            return Some(self.merge_runs(window.runs.clone(), true, Reason::Manual));
+            return Some(self.merge_runs(&window.runs, true, Reason::Manual));
         }
         let tables = grouped.windows.values().filter(|window| window.runs.len() == 1);
-        let mut tables = tables.flat_map(|window| &window.runs[0]);
+        let mut tables = tables.flat_map(|window| window.tables());
         let table = tables.find(|table| {
             span.meets(table)
                 && view.is_free(table)
                 && reclaim::frees_at_the_bottom(view, table)
-                && reclaim::older_overlapping(view.version, 0, table).is_empty()
+                && !reclaim::lies_over_older(view.version, 0, table)
         })?;
-        Some(self.merge_runs(vec![vec![Arc::clone(table)]], true, Reason::Manual))
+        Some(self.merge(vec![one_table(0, table)], (1, true), Reason::Manual))
     }
 
     fn scores(&self, version: &Version) -> [f64; LEVELS] {
@@ -330,15 +275,13 @@ impl CompactionPicker for WindowsPicker {
     fn debt(&self, version: &Version) -> Debt {
         let grouped = self.group(version);
         let allowed = self.ratio();
-        let mut debt = Debt { bytes: bytes_of(&grouped.unsorted), runs: 0 };
+        let mut debt = Debt { bytes: reclaim::sums_of(grouped.unsorted.values()).bytes, runs: 0 };
         for window in grouped.windows.values() {
             let mut tiers: BTreeMap<usize, (usize, u64)> = BTreeMap::new();
             for run in &window.runs {
-                let bytes = bytes_of(run);
-                let at = tiers.entry(tier(bytes, self.shape.flush_bytes, self.options.ratio));
-                let (count, sum) = at.or_default();
+                let (count, sum) = tiers.entry(self.tier(run)).or_default();
                 *count += 1;
-                *sum += bytes;
+                *sum += run.bytes;
             }
             let over = tiers.values().map(|(count, _)| count.saturating_sub(allowed - 1)).sum();
             debt.runs = debt.runs.max(over);

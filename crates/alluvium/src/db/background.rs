@@ -42,7 +42,7 @@ use crate::db::memory::job_bytes;
 use crate::db::subjobs::{self, SharedMerge};
 use crate::db::super_version::FlushReason;
 use crate::env::WorkerThread;
-use crate::version::{TableMeta, Version};
+use crate::version::{Level, Version};
 
 /// How often workers look whether time has made something due.
 const CLOCK_LOOK: Duration = Duration::from_secs(1);
@@ -380,11 +380,13 @@ fn work(core: &Arc<Core>) {
 /// Whether something may become due by the passing of time alone.
 fn looks_at_the_clock(core: &Core) -> bool {
     core.families.all().values().any(|family| {
-        let waits = |table: &Arc<TableMeta>| table.expiry.is_some() || table.tombstones > 0;
+        let waits = |level: &Level| {
+            level.digest().has_tombstones || level.digest().first_expiry_ms < u64::MAX
+        };
         let strategy = family.strategy();
         strategy.age_max().is_some()
             || strategy.windows().is_some_and(|windows| windows.ttl.is_some())
-            || family.peek().version.tables().any(waits)
+            || family.peek().version.levels().any(waits)
             || family.peek().active.tombstones() > 0
     })
 }

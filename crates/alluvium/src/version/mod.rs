@@ -27,6 +27,7 @@
 
 mod catalog;
 mod current;
+mod digest;
 mod edit;
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;
@@ -35,10 +36,12 @@ mod manifest;
 mod numbers;
 mod presence;
 mod recovery;
+mod run;
 mod survey;
 mod table_meta;
 mod time_marks;
 mod version_set;
+mod windows;
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -49,18 +52,21 @@ use crate::base::file::FileNumber;
 use crate::base::key::KeyEnd;
 use crate::base::limits::LEVELS;
 
+pub use digest::{Digest, GARBAGE_PART};
 pub use edit::VersionEdit;
 #[cfg(test)]
 use edit::{AddedTable, DeletedTable};
-pub use level::{Level, Run, chain};
+pub use level::Level;
 pub use numbers::FileNumbers;
 pub use presence::{StoreState, store_exists};
+pub use run::{Run, Sums};
 pub(crate) use survey::{Survey, SurveyedState, is_plausible};
 pub use table_meta::{EventTimes, Expiry, ObsoleteTables, TableFacts, TableMeta};
 #[cfg(test)]
 use time_marks::TimeMark;
 pub use time_marks::TimeMarks;
 pub use version_set::VersionSet;
+pub use windows::{Window, WindowRun, Windows};
 
 /// A rule that an edit, or a set of tables, breaks. It is damage when the edit came from disk and a
 /// bug of the caller when it did not, so whoever knows makes it into an error.
@@ -277,16 +283,9 @@ impl Version {
                 return Err(Breach::of_table(number, format!("table {number} is deleted twice")));
             }
         }
-        let old = self.level(level).tables();
-        let mut tables = Vec::with_capacity(old.len() + added.len());
-        tables.extend(old.iter().filter(|table| !gone.remove(&table.number)).cloned());
-        if let Some(&number) = gone.iter().next() {
-            let detail = format!("table {number} is deleted from level {level} and is not there");
-            return Err(Breach::of_table(number, detail));
-        }
         let here = added.iter().filter(|&&(at, _)| at == level);
-        tables.extend(here.map(|(_, table)| Arc::clone(table)));
-        Level::build(level, tables)
+        let here = here.map(|(_, table)| Arc::clone(table)).collect();
+        self.level(level).edited(level, gone, here)
     }
 }
 
@@ -298,4 +297,4 @@ fn twice(number: FileNumber) -> String {
 #[cfg(all(test, loom))]
 mod schedules;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -91,3 +91,14 @@ fn show(set: &VersionSet) -> String {
 fn manifest_of(set: &VersionSet) -> FileId {
     FileId::Manifest(set.manifest_number())
 }
+
+/// Whichever edits a level came by, it is what its tables make it, to its last row and sum.
+pub(crate) fn check_edited(index: usize, level: &Level) {
+    let fresh = Level::build(index, level.tables().to_vec()).unwrap();
+    assert_eq!(format!("{:?}", level.runs()), format!("{:?}", fresh.runs()), "level {index}");
+    if index == 0 {
+        let (shared, fresh) = (level.windows(300), fresh.windows(300));
+        assert_eq!(format!("{shared:?}"), format!("{fresh:?}"));
+    }
+    assert_eq!((level.sums(), level.digest()), (fresh.sums(), fresh.digest()), "level {index}");
+}

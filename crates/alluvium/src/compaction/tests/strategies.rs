@@ -8,6 +8,7 @@ use super::*;
 use crate::base::event_time::EventTime;
 use crate::compaction::strategy::{Fifo, Picker, Strategy, TimeWindows};
 use crate::version::EventTimes;
+use crate::version::tests::check_edited;
 
 /// The key `index`, which is also its event time: eight bytes.
 fn key_of(index: u64) -> Vec<u8> {
@@ -131,6 +132,10 @@ impl Tree {
         let outputs = self.tables(merged, plan.table_bytes, plan.windows);
         added.extend(outputs.into_iter().map(|table| (plan.place.level, table)));
         self.version = self.version.apply(&added, &deleted).unwrap();
+        if self.next_number.is_multiple_of(8) {
+            let levels = self.version.levels().enumerate();
+            levels.for_each(|(index, level)| check_edited(index, level));
+        }
     }
 
     /// Carries out what is due until nothing is.

@@ -51,7 +51,7 @@ fn family_stats(family: &Family) -> FamilyStats {
         let level = current.version.level(index);
         let traffic = &family.traffic[index];
         LevelStats {
-            tables: level.tables().len(),
+            tables: level.runs().iter().map(|run| run.tables().len()).sum(),
             runs: level.runs().len(),
             bytes: level.bytes(),
             score,
@@ -63,9 +63,9 @@ fn family_stats(family: &Family) -> FamilyStats {
             jobs_us: traffic.us.get(),
             entries_in: traffic.entries_in.get(),
             entries_dropped: traffic.entries_dropped.get(),
-            entries: level.tables().iter().map(|table| table.entries).sum(),
-            filter_bytes: level.tables().iter().map(|table| table.filter_bytes).sum(),
-            tombstones: level.tables().iter().map(|table| table.tombstones).sum(),
+            entries: level.sums().entries,
+            filter_bytes: level.sums().filter_bytes,
+            tombstones: level.sums().tombstones,
         }
     };
     let levels: Vec<LevelStats> = scores.into_iter().enumerate().map(level_stats).collect();

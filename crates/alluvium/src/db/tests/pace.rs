@@ -8,6 +8,16 @@ fn shared() -> Options {
     Options { background_threads: 4, ..small() }
 }
 
+/// The same, and level 0 stays as it is until it is asked for.
+fn shared_when_asked() -> Options {
+    let mut options = shared();
+    options.column_family.level0_tables_compact = 100;
+    options.column_family.level0_tables_slowdown = 200;
+    options.column_family.level0_tables_stop = 300;
+    options.column_family.level1_bytes = 1 << 30;
+    options
+}
+
 fn table_files(env: &MemEnv) -> usize {
     live_files(env).iter().filter(|file| matches!(file, FileId::Table(_))).count()
 }
@@ -45,7 +55,7 @@ fn prepared(db: &Db) {
 #[test]
 fn a_compaction_that_is_shared_out_keeps_everything() {
     let env = MemEnv::new();
-    let db = open(&env, shared());
+    let db = open(&env, shared_when_asked());
     prepared(&db);
     let before = db.stats().counter("compaction_parts");
     db.compact().unwrap();
@@ -62,12 +72,7 @@ fn a_compaction_that_is_shared_out_keeps_everything() {
 fn one_part_that_fails_undoes_all_of_them() {
     let env = MemEnv::new();
     let faults = Arc::new(FaultEnv::new(Arc::new(env.clone())));
-    let mut options = shared();
-    // Level 0 stays as it is until it is asked for.
-    options.column_family.level0_tables_compact = 100;
-    options.column_family.level0_tables_slowdown = 200;
-    options.column_family.level0_tables_stop = 300;
-    options.column_family.level1_bytes = 1 << 30;
+    let options = shared_when_asked();
     let db = Db::open_env(faults.clone(), options).unwrap();
     prepared(&db);
     for nth in [1, 2, 3] {

@@ -201,6 +201,9 @@ proptest! {
             prop_assert_eq!(numbers(level, next.level(level).tables()), ordered(&after, level));
         }
         check_runs(next.level(0));
+        for (index, level) in next.levels().enumerate() {
+            check_edited(index, level);
+        }
         // The version that a reader holds is as it was.
         for level in 0..LEVELS {
             prop_assert_eq!(numbers(level, version.level(level).tables()), ordered(&before, level));
