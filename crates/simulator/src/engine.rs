@@ -19,7 +19,7 @@ use crate::Result;
 use crate::figures::{Figures, Sample};
 use crate::load::Load;
 use crate::settings::Settings;
-use crate::store::{Flush, Running, Store};
+use crate::store::{Flush, PickTimes, Running, Store};
 
 /// The writer asks before every batch of this size.
 const BATCH_BYTES: u64 = 64 << 10;
@@ -59,8 +59,9 @@ impl Job {
     }
 }
 
-/// Runs one store from its beginning to the end of what is measured.
-pub fn simulate(settings: &Settings) -> Result<Figures> {
+/// Runs one store from its beginning to the end of what is measured. Says how long picks took, too:
+/// all but that is the same every time.
+pub fn simulate(settings: &Settings) -> Result<(Figures, PickTimes)> {
     let load = settings.load();
     let store = Store::new(settings, &load)?;
     let mut engine = Engine {
@@ -86,7 +87,7 @@ pub fn simulate(settings: &Settings) -> Result<Figures> {
         engine.settle()?;
     }
     engine.sample();
-    Ok(engine.figures)
+    Ok((engine.figures, engine.store.picks))
 }
 
 #[derive(Debug)]

@@ -69,6 +69,9 @@ fn run(command: &Command) -> Result<()> {
         }
     }
     print!("{}", report::table(&rows));
+    if rows.iter().any(|row| row.measured.is_some()) {
+        print!("\n{}", report::beside_theory(&rows));
+    }
     if let Some(path) = &command.csv {
         std::fs::write(path, report::csv(&rows))?;
     }
@@ -81,11 +84,17 @@ fn run(command: &Command) -> Result<()> {
 /// Simulates one store, and does the same to a real one where that was asked for.
 fn simulate(command: &Command, settings: Settings) -> Result<Row> {
     let begun = std::time::Instant::now();
-    let figures = engine::simulate(&settings)?;
+    let (figures, picks) = engine::simulate(&settings)?;
     let (policy, load) = (settings.policy.name(), settings.load.name());
     let size = report::bytes_text(settings.live_bytes as f64);
     let took = begun.elapsed().as_secs_f64();
-    eprintln!("{policy}, {load}, {size}: simulated in {took:.1} s");
+    let mean_us = picks.sum.as_secs_f64() * 1e6 / picks.count.max(1) as f64;
+    let longest_us = picks.longest.as_secs_f64() * 1e6;
+    eprintln!(
+        "{policy}, {load}, {size}: simulated in {took:.1} s; {} picks over up to {} tables, \
+         {mean_us:.0} us each, {longest_us:.0} us at most",
+        picks.count, picks.tables
+    );
     let measured = match &command.real {
         None => None,
         Some(_) if settings.load == Kind::Ttl || settings.full => {

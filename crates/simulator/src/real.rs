@@ -85,10 +85,7 @@ impl Measured {
         let bytes = stats.table_bytes() as f64;
         self.space_peak = self.space_peak.max(bytes / load.live_table_bytes().max(1.0));
         let levels = stats.families.iter().flat_map(|family| &family.levels);
-        let runs = levels.enumerate().map(|(level, one)| match level {
-            0 => one.tables,
-            _ => usize::from(one.tables > 0),
-        });
+        let runs = levels.map(|level| level.runs);
         self.runs = self.runs.max(runs.sum());
     }
 }

@@ -124,6 +124,37 @@ pub fn beside(row: &Row, measured: &Measured) -> String {
     format!("{policy}, {load}, {size}\n{table}\n")
 }
 
+/// All stores that were simulated and real, one a line, beside what theory expects.
+pub fn beside_theory(rows: &[Row]) -> String {
+    let mut table = Table::new();
+    table.load_style(presets::ASCII_MARKDOWN);
+    let beside = ["simulated", "measured", "theory"];
+    let named = |name: &'static str| beside.map(|column| format!("{name}, {column}"));
+    let names = ["strategy", "load", "size"].map(str::to_owned).into_iter();
+    table
+        .set_header(names.chain(["write", "runs", "space at the end"].into_iter().flat_map(named)));
+    for row in rows {
+        let Some(measured) = &row.measured else { continue };
+        let (figures, theory) = (&row.figures, theory::expected(&row.settings));
+        let mut cells = vec![
+            row.settings.policy.name().to_owned(),
+            row.settings.load.name().to_owned(),
+            bytes_text(row.settings.live_bytes as f64),
+        ];
+        cells.push(format!("{:.2}", figures.write_amplification()));
+        cells.push(format!("{:.2}", measured.write));
+        cells.push(format!("{:.0} - {:.0}", theory.write.0, theory.write.1));
+        cells.push(format!("{:.0}", figures.worst(|one| one.runs as f64)));
+        cells.push(measured.runs.to_string());
+        cells.push(format!("{:.0}", theory.runs));
+        cells.push(format!("{:.2}", figures.last().space));
+        cells.push(format!("{:.2}", measured.space));
+        cells.push(format!("{:.2}", theory.space));
+        table.add_row(cells);
+    }
+    format!("{table}\n")
+}
+
 /// Bytes for people: `12.3 GiB`.
 pub fn bytes_text(bytes: f64) -> String {
     let units = ["B", "KiB", "MiB", "GiB", "TiB", "PiB"];

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use alluvium::simulation::{Action, Facts, LEVELS, Moment, Plan, RunShape, Tree};
 
@@ -38,6 +39,16 @@ pub struct Running {
     pub written_bytes: u64,
 }
 
+/// How long the engine's picker took, in time of this machine.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct PickTimes {
+    pub count: u64,
+    pub sum: Duration,
+    pub longest: Duration,
+    /// The most tables that it looked at.
+    pub tables: usize,
+}
+
 /// See the module's documentation.
 #[derive(Debug)]
 pub struct Store {
@@ -46,6 +57,7 @@ pub struct Store {
     last_seq: u64,
     /// Bytes of all tables.
     pub bytes: u64,
+    pub picks: PickTimes,
 }
 
 impl Store {
@@ -56,6 +68,7 @@ impl Store {
             tables: HashMap::new(),
             last_seq: 0,
             bytes: 0,
+            picks: PickTimes::default(),
         };
         let bulk = load.bulk();
         if !bulk.segments.is_empty() {
@@ -158,7 +171,7 @@ impl Store {
     /// Begins the next compaction, or `None` when none is due. Plans that write nothing are carried
     /// out at once.
     pub fn compact(&mut self, load: &Load, overdue: u64) -> Result<Option<Running>> {
-        while let Some(plan) = self.tree.pick(self.moment(load, overdue)) {
+        while let Some(plan) = self.pick(load, overdue) {
             if plan.action() == Action::Merge {
                 return Ok(Some(self.run(load, plan)));
             }
@@ -167,8 +180,19 @@ impl Store {
         Ok(None)
     }
 
-    fn moment(&self, load: &Load, overdue: u64) -> Moment {
-        Moment { now_ms: load.now_ms(), droppable: self.last_seq, overdue }
+    fn pick(&mut self, load: &Load, overdue: u64) -> Option<Plan> {
+        let moment = Moment { now_ms: load.now_ms(), droppable: self.last_seq, overdue };
+        let begun = Instant::now();
+        let plan = self.tree.pick(moment);
+        let took = begun.elapsed();
+        let before = self.picks;
+        self.picks = PickTimes {
+            count: before.count + 1,
+            sum: before.sum + took,
+            longest: before.longest.max(took),
+            tables: before.tables.max(self.tables.len()),
+        };
+        plan
     }
 
     fn run(&mut self, load: &Load, plan: Plan) -> Running {

@@ -129,7 +129,7 @@ fn compare_stores(arguments: &[&str]) {
     let common = ["--from-empty", "--device-mb", "1e9", "--thread-mb", "1e9", "--threads", "1"];
     let all: Vec<&str> = arguments.iter().chain(&common).copied().collect();
     let settings = settings(&all);
-    let simulated = simulate(&settings).unwrap();
+    let (simulated, _) = simulate(&settings).unwrap();
     let inline = Settings { threads: 0, ..settings };
     let measured = real::run(&inline, Arc::new(MemEnv::new()), 3).unwrap();
     let within = |what: &str, model: f64, real: f64| {
@@ -166,7 +166,7 @@ fn every_strategy_costs_what_theory_says() {
         let grain = ["--sizes", "256m", "--memtable", "1m", "--strategies", strategy];
         let all: Vec<&str> = grain.into_iter().chain(["--loads", load]).collect();
         let settings = settings(&all);
-        (simulate(&settings).unwrap(), theory::expected(&settings))
+        (simulate(&settings).unwrap().0, theory::expected(&settings))
     };
     let within = |strategy: &str, load: &str| {
         let (figures, expected) = figures(strategy, load);
@@ -194,7 +194,7 @@ fn every_strategy_costs_what_theory_says() {
 fn a_row_names_what_was_simulated() {
     let settings =
         settings(&["--sizes", "64m", "--memtable", "1m", "--strategies", "fifo", "--loads", "ttl"]);
-    let figures = simulate(&settings).unwrap();
+    let (figures, _) = simulate(&settings).unwrap();
     let row = Row { settings, figures, measured: None };
     let golden = expect_test::expect_file!["../tests/golden/row.txt"];
     golden.assert_eq(&report::table(&[row]));
@@ -203,6 +203,6 @@ fn a_row_names_what_was_simulated() {
 #[test]
 fn a_simulation_is_the_same_every_time() {
     let settings = settings(&["--sizes", "4g", "--loads", "zipf", "--turnover", "0.5"]);
-    let [one, two] = [(); 2].map(|()| simulate(&settings).unwrap());
+    let [one, two] = [(); 2].map(|()| simulate(&settings).unwrap().0);
     assert_eq!(format!("{one:?}"), format!("{two:?}"));
 }
