@@ -13,8 +13,11 @@ use crate::tidy::tokens::{self, Seen};
 use crate::tidy::tree::Tree;
 
 /// Each is a file `<name>.rs`, and may have a folder of its own for tests.
-const DISTRICT: &[&str] =
-    &["crates/alluvium/src/memtable/arena", "crates/alluvium/src/memtable/skiplist"];
+const DISTRICT: &[&str] = &[
+    "crates/alluvium/src/env/trim",
+    "crates/alluvium/src/memtable/arena",
+    "crates/alluvium/src/memtable/skiplist",
+];
 
 const LEDGER: &str = "xtask/unsafe-ledger.toml";
 

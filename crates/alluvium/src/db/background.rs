@@ -38,7 +38,7 @@ use crate::db::core::Core;
 use crate::db::events::panic_text;
 use crate::db::family::Family;
 use crate::db::jobs;
-use crate::db::memory::job_bytes;
+use crate::db::memory::{self, job_bytes};
 use crate::db::subjobs::{self, SharedMerge};
 use crate::db::super_version::FlushReason;
 use crate::env::WorkerThread;
@@ -555,6 +555,7 @@ fn run_guarded(core: &Arc<Core>, job: Job) -> bool {
     core.scheduler.progress.notify_all();
     core.scheduler.work.notify_all();
     core.events.deliver();
+    memory::trim(core);
     succeeded
 }
 

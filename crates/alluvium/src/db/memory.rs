@@ -11,7 +11,7 @@
 //! | memtables | 3/8 | flushing the largest early, slowing writers |
 //! | open tables | 1/4 | closing those that were not used of late |
 //! | compaction buffers | 1/8 | beginning fewer compactions, and cutting them into fewer parts |
-//! | the program, the allocator | 1/16 and 8 MiB | not giving it to anybody |
+//! | the program, the allocator | 1/4 and 8 MiB | giving free pages back |
 //! | block cache | the rest of all that | its capacity |
 //!
 //! The first half of the file is pure.
@@ -35,6 +35,9 @@ const FILTER_KEY_BYTES: usize = 12;
 const INDEX_ENTRY_BYTES: usize = 48;
 /// A source of a cursor: its block, and what it reads ahead.
 pub(crate) const CURSOR_SOURCE_BYTES: usize = 96 << 10;
+
+/// How often free memory is given back at most.
+const TRIM_MS: usize = 100;
 
 /// What the parts hold now, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -82,7 +85,7 @@ impl Budget {
 
     /// What the block cache may hold while the others hold what they do.
     pub(crate) fn block_cache(&self, held: &Held) -> usize {
-        let usable = (self.limit - self.limit / 16).saturating_sub(PROGRAM_BYTES);
+        let usable = (self.limit - self.limit / 4).saturating_sub(PROGRAM_BYTES);
         let others = held.memtables + held.tables + held.jobs + held.cursors;
         usable.saturating_sub(others).max(self.limit / 64)
     }
@@ -153,6 +156,8 @@ pub(crate) struct Accounts {
     capacity: AtomicUsize,
     /// What memtables held when the families were last looked at.
     memtables: AtomicUsize,
+    /// When free pages were given back last: milliseconds by the monotonic clock.
+    trimmed_ms: AtomicUsize,
 }
 
 impl Accounts {
@@ -205,6 +210,25 @@ pub(crate) fn unflushed(core: &Core) -> usize {
         current.active.memory_bytes() + immutables.sum::<usize>()
     };
     all.values().map(of).sum()
+}
+
+/// Gives back to the system what the allocator holds free, where there is a limit to keep: every
+/// [`TRIM_MS`], by whichever job comes along. The block cache makes room for memtables a block at a
+/// time, and jobs for one another; without this the process would hold the most that each ever had.
+pub(crate) fn trim(core: &Core) {
+    if core.memory.budget.is_none() {
+        return;
+    }
+    let now_ms = core.env.now().as_millis() as usize;
+    let last_ms = core.memory.trimmed_ms.load(Ordering::Relaxed);
+    if now_ms.saturating_sub(last_ms) < TRIM_MS {
+        return;
+    }
+    // One of those that come at the same time does it.
+    let exchanged = core.memory.trimmed_ms.fetch_max(now_ms, Ordering::Relaxed);
+    if exchanged == last_ms {
+        core.env.trim_memory();
+    }
 }
 
 /// The family to flush although its memtable is not full. The caller holds the log lock; cheap

@@ -18,6 +18,7 @@ use crate::compaction::pace::{QUANTUM_BYTES, Step};
 use crate::db::background;
 use crate::db::core::Core;
 use crate::db::limiter::{Priority, Request};
+use crate::db::memory;
 
 /// What a job is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -137,6 +138,7 @@ impl<'a> Pacing<'a> {
         let core = self.core;
         self.running.advance(step.entries);
         core.look_at_strain();
+        memory::trim(core);
         let request = Request {
             priority: self.priority,
             bytes: step.bytes,

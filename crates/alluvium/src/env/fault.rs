@@ -235,6 +235,10 @@ impl Env for FaultEnv {
         self.inner.sleep(duration);
     }
 
+    fn trim_memory(&self) {
+        self.inner.trim_memory();
+    }
+
     fn spawn(
         &self,
         name: &str,

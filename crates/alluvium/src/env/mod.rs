@@ -21,6 +21,7 @@ mod memory;
 mod posix;
 #[cfg(test)]
 mod tests;
+mod trim;
 
 use std::fmt::Debug;
 use std::io;
@@ -99,6 +100,8 @@ pub trait Env: Send + Sync + Debug + 'static {
     fn unix_time(&self) -> Duration;
     /// Lets the calling thread wait.
     fn sleep(&self, duration: Duration);
+    /// Gives memory that the process holds free back to the system, where that can be done.
+    fn trim_memory(&self) {}
     /// Starts a thread.
     fn spawn(
         &self,

@@ -17,6 +17,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::base::file::FileId;
 use crate::base::sync::Mutex;
+use crate::env::trim::trim;
 use crate::env::{Env, ReadableFile, StoreLock, WorkerThread, WritableFile};
 
 /// The directories locked by this process. A file lock alone does not keep two handles of one
@@ -127,6 +128,10 @@ impl Env for PosixEnv {
 
     fn sleep(&self, duration: Duration) {
         sleep(duration);
+    }
+
+    fn trim_memory(&self) {
+        trim();
     }
 
     fn spawn(

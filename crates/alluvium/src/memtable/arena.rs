@@ -67,25 +67,38 @@ impl Chunk {
     }
 
     /// A hint; a system without huge pages, or set up not to give them, ignores it.
-    #[cfg(all(target_os = "linux", not(miri)))]
     fn ask_for_huge_pages(&self) {
+        const MADV_HUGEPAGE: i32 = 14;
+        self.advise(MADV_HUGEPAGE);
+    }
+
+    /// Lets the system have the pages. Allocators keep what is freed to them between smaller
+    /// pieces.
+    fn give_pages_back(&self) {
+        const MADV_DONTNEED: i32 = 4;
+        self.advise(MADV_DONTNEED);
+    }
+
+    #[cfg(all(target_os = "linux", not(miri)))]
+    fn advise(&self, advice: i32) {
         use std::ffi::{c_int, c_void};
-        const MADV_HUGEPAGE: c_int = 14;
         unsafe extern "C" {
             fn madvise(at: *mut c_void, bytes: usize, advice: c_int) -> c_int;
         }
-        // SAFETY: the range is one whole allocation, and this advice changes no content. A refusal
-        // leaves everything as it was.
-        let _refusal =
-            unsafe { madvise(self.at.as_ptr().cast(), self.layout.size(), MADV_HUGEPAGE) };
+        // SAFETY: the range is one whole allocation that nobody looks into yet, or any more: what
+        // is in it may be lost. A refusal leaves everything as it was.
+        let _refusal = unsafe { madvise(self.at.as_ptr().cast(), self.layout.size(), advice) };
     }
 
     #[cfg(not(all(target_os = "linux", not(miri))))]
-    fn ask_for_huge_pages(&self) {}
+    fn advise(&self, _advice: i32) {}
 }
 
 impl Drop for Chunk {
     fn drop(&mut self) {
+        if self.layout.size() == CHUNK_BYTES_MAX {
+            self.give_pages_back();
+        }
         // SAFETY: `at` came from `alloc` with this very layout, and is given back once.
         unsafe { dealloc(self.at.as_ptr(), self.layout) };
     }
@@ -118,8 +131,7 @@ impl ChunkPool {
     }
 
     /// Bytes of all memtables that take from here, those that only readers still hold and the
-    /// chunks
-    /// that are kept included.
+    /// chunks that are kept included.
     #[must_use]
     pub fn live_bytes(&self) -> usize {
         self.live_bytes.load(Ordering::Relaxed)

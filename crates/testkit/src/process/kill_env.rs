@@ -206,6 +206,10 @@ impl Env for KillEnv {
         self.inner.sleep(duration);
     }
 
+    fn trim_memory(&self) {
+        self.inner.trim_memory();
+    }
+
     fn spawn(
         &self,
         name: &str,

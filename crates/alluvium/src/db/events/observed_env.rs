@@ -106,6 +106,10 @@ impl Env for ObservedEnv {
         self.inner.sleep(duration);
     }
 
+    fn trim_memory(&self) {
+        self.inner.trim_memory();
+    }
+
     fn spawn(
         &self,
         name: &str,
