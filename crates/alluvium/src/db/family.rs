@@ -76,7 +76,7 @@ impl Family {
 
     /// How its tables are merged.
     pub(crate) fn strategy(&self) -> Strategy {
-        **self.strategy.load()
+        *self.strategy.load_full()
     }
 
     /// The next pick follows `strategy`.
