@@ -6,13 +6,45 @@
 //! The road not taken: CRC32C detects every burst of up to 32 bits by construction, but costs a
 //! further crate with a build script; 64 bits of XXH3 miss one damage in 2^64 and are faster.
 
-use xxhash_rust::xxh3::xxh3_64;
+use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 
 /// The checksum of `bytes` that stand at `offset` of file number `file`.
 #[must_use]
 #[inline]
 pub fn checksum(bytes: &[u8], file: u64, offset: u64) -> u64 {
     xxh3_64(bytes) ^ place(file, offset)
+}
+
+/// The [`checksum`] of bytes whose end is not known yet: that of each front of them, for the price
+/// of one pass.
+pub struct RunningChecksum {
+    hash: Xxh3,
+    place: u64,
+}
+
+impl RunningChecksum {
+    /// Begins before the byte at `offset` of file number `file`.
+    #[must_use]
+    pub fn new(file: u64, offset: u64) -> RunningChecksum {
+        RunningChecksum { hash: Xxh3::new(), place: place(file, offset) }
+    }
+
+    /// Goes on by `bytes`.
+    pub fn update(&mut self, bytes: &[u8]) {
+        self.hash.update(bytes);
+    }
+
+    /// The checksum of all bytes so far.
+    #[must_use]
+    pub fn value(&self) -> u64 {
+        self.hash.digest() ^ self.place
+    }
+}
+
+impl std::fmt::Debug for RunningChecksum {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "RunningChecksum({:x})", self.value())
+    }
 }
 
 /// Spreads a place over 64 bits (the finalizer of SplitMix64, by Steele, Lea and Flood 2014).
@@ -42,6 +74,16 @@ mod tests {
         assert_ne!(base, checksum(b"block", 4, 4096));
         assert_ne!(base, checksum(b"block", 3, 8192));
         assert_eq!(base, checksum(b"block", 3, 4096));
+    }
+
+    #[test]
+    fn a_running_checksum_is_that_of_every_front() {
+        let bytes: Vec<u8> = (0..3_000u32).map(|n| (n.wrapping_mul(n) >> 3) as u8).collect();
+        let mut running = RunningChecksum::new(7, 99);
+        for end in 0..bytes.len() {
+            assert_eq!(running.value(), checksum(&bytes[..end], 7, 99), "{end} bytes");
+            running.update(&bytes[end..=end]);
+        }
     }
 
     #[test]

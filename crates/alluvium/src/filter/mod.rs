@@ -22,7 +22,6 @@ mod prefix;
 mod rate;
 
 use crate::base::checksum::key_hash;
-use crate::base::coding::take_u32;
 use crate::base::limits::BLOCK_BYTES_MAX;
 
 pub use policy::FilterPolicy;
@@ -30,7 +29,8 @@ pub(crate) use policy::FilterShape;
 pub use prefix::PrefixExtractor;
 
 const KIND_BLOCKED_BLOOM: u8 = 1;
-const HEADER_BYTES: usize = 6;
+/// Bytes of a filter block before its lines.
+pub(crate) const HEADER_BYTES: usize = 6;
 const LINE_BYTES: usize = 64;
 const LINE_BITS: u64 = 8 * LINE_BYTES as u64;
 const LINES_MAX: u64 = ((BLOCK_BYTES_MAX - HEADER_BYTES) / LINE_BYTES) as u64;
@@ -101,6 +101,14 @@ impl FilterBuilder {
     }
 }
 
+/// How long the filter block is that begins so; `None` when none does.
+pub(crate) fn block_bytes(header: [u8; HEADER_BYTES]) -> Option<u64> {
+    let [kind, probes, lines @ ..] = header;
+    let lines = u64::from(u32::from_le_bytes(lines));
+    let sound = kind == KIND_BLOCKED_BLOOM && (1..=PROBES_MAX).contains(&probes) && lines > 0;
+    sound.then_some(HEADER_BYTES as u64 + lines * LINE_BYTES as u64)
+}
+
 /// Fewer probes than the 0.69 a bit of a plain Bloom filter: lines fill unevenly, and the full ones
 /// suffer more from a further bit than the empty ones gain.
 fn probes_for(bits_per_key: f64) -> u8 {
@@ -134,20 +142,12 @@ impl FilterReader {
     /// Takes the bytes of a filter block apart; `None` when they are no filter of this format.
     /// The lines are copied, so that each falls on one cache line of the machine.
     pub(crate) fn parse(block: &[u8]) -> Option<FilterReader> {
-        let mut input = block;
-        let (&[kind, probes], rest) = input.split_first_chunk::<2>()?;
-        input = rest;
-        let count = take_u32(&mut input)? as usize;
-        let sound = kind == KIND_BLOCKED_BLOOM
-            && (1..=PROBES_MAX).contains(&probes)
-            && count > 0
-            && input.len() / LINE_BYTES == count
-            && input.len().is_multiple_of(LINE_BYTES);
-        if !sound {
+        let (header, lines) = block.split_first_chunk()?;
+        if block_bytes(*header)? != block.len() as u64 {
             return None;
         }
-        let lines = input.chunks_exact(LINE_BYTES).map(line_from).collect();
-        Some(FilterReader { lines, probes })
+        let lines = lines.chunks_exact(LINE_BYTES).map(line_from).collect();
+        Some(FilterReader { lines, probes: header[1] })
     }
 
     /// Whether a key of this hash may have been added. Never `false` for one that was.

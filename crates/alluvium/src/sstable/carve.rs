@@ -11,6 +11,8 @@
 //! way. The index block is a block, too, and would be taken for data: it is known by its
 //! entries, which name the blocks from the file's first byte on, and ends the search. So is the
 //! block of range tombstones, which is known by its first entry; the data ends somewhere before it.
+//! A filter says by its first bytes how long it is, and is stepped over whole: it may be longer
+//! than what is searched behind a damaged block.
 //!
 //! # Bounds
 //! The hashing for one table is bounded ([`HASH_FACTOR`]); where that is used up, the rest of the
@@ -20,6 +22,7 @@ use bytes::Bytes;
 
 use crate::base::coding::take_varint;
 use crate::base::limits::BLOCK_BYTES_MAX;
+use crate::filter::{HEADER_BYTES as FILTER_HEADER_BYTES, block_bytes as filter_bytes};
 use crate::ranges::Fragments;
 use crate::sstable::block::Block;
 use crate::sstable::compression::Codec;
@@ -32,7 +35,7 @@ use crate::sstable::table_file::{TableFile, open_stored};
 const WINDOW_BYTES: usize = 64 << 10;
 /// How far the end of a block is searched. A longer one is not found again.
 const BLOCK_SEARCH_BYTES: usize = 16 << 20;
-/// The same for a compressed block, whose every 85th place must be hashed for.
+/// The same for a compressed block, whose every 64th place must be hashed for.
 const COMPRESSED_SEARCH_BYTES: usize = 1 << 20;
 /// How far behind a damaged block the next beginning is searched.
 const RESYNC_BYTES: usize = 256 << 10;
@@ -52,8 +55,8 @@ pub(super) struct Carver {
     certain: bool,
     /// Where the file's first block ends, if that was found.
     first_end: Option<u64>,
-    /// Where the last data block before the range tombstones ended, once those were found.
-    before_ranges: Option<u64>,
+    /// Where the last data block ended, once a filter or range tombstones were found behind it.
+    behind_data: Option<u64>,
     /// The range tombstones, once they were found.
     ranges: Option<Fragments>,
     hash_bytes_left: Option<u64>,
@@ -74,7 +77,7 @@ impl Carver {
             end,
             certain: true,
             first_end: None,
-            before_ranges: None,
+            behind_data: None,
             ranges: None,
             hash_bytes_left: None,
         }
@@ -85,16 +88,16 @@ impl Carver {
         Carver { certain: false, ..Carver::up_to(length) }
     }
 
-    /// The range tombstones in the file, which is searched to its end for them.
-    pub(super) fn find_ranges(file: &TableFile) -> Option<Fragments> {
-        let mut carver = Carver::without_end(file.length);
+    /// The range tombstones in the file, which is searched from `offset` to its end for them.
+    pub(super) fn find_ranges(file: &TableFile, offset: u64) -> Option<Fragments> {
+        let mut carver = Carver { offset, ..Carver::without_end(file.length) };
         while carver.ranges.is_none() && carver.next(file).is_some() {}
         carver.ranges
     }
 
     /// Once nothing is left: where it is not known whether more data followed. Asked once.
     pub(super) fn take_uncertain_end(&mut self) -> Option<u64> {
-        let end = self.before_ranges.unwrap_or(self.offset);
+        let end = self.behind_data.unwrap_or(self.offset);
         (!std::mem::replace(&mut self.certain, true)).then_some(end)
     }
 
@@ -108,9 +111,14 @@ impl Carver {
             let allowed = file.length.saturating_mul(HASH_FACTOR).max(HASH_BYTES_MIN);
             self.hash_bytes_left = Some(allowed);
         }
+        if let Some(end) = self.filter_end(file, left) {
+            self.behind_data.get_or_insert(self.offset);
+            self.offset = end;
+            return self.next(file);
+        }
         let found = self.search(file, left);
         let searched = self.offset;
-        let start = self.before_ranges.unwrap_or(searched);
+        let start = self.behind_data.unwrap_or(searched);
         let Some(place) = found else {
             self.offset = searched + left;
             return self.gap(start, self.offset);
@@ -123,10 +131,10 @@ impl Carver {
             && is_range_block(block)
         {
             self.ranges = parse(block).ok();
-            (self.offset, self.before_ranges) = (ends, Some(start));
+            (self.offset, self.behind_data) = (ends, Some(start));
             return self.next(file);
         }
-        self.before_ranges = None;
+        self.behind_data = None;
         if let Some(end) = block.as_ref().ok().and_then(|block| self.data_end(block, begins)) {
             (self.offset, self.end, self.certain) = (end.max(start), end, true);
             return self.gap(start, end);
@@ -159,6 +167,27 @@ impl Carver {
         }
         let detail = "no block was found here, and the index is damaged".to_owned();
         Some((BlockHandle::between(start, end), Err(detail)))
+    }
+
+    /// The end of the filter block at the offset, if a sound one stands there; `left` bytes do.
+    fn filter_end(&mut self, file: &TableFile, left: u64) -> Option<u64> {
+        let (mut header, mut tag) = ([0; FILTER_HEADER_BYTES], [0]);
+        let length = left.checked_sub(BLOCK_TRAILER_BYTES as u64)?;
+        if length < FILTER_HEADER_BYTES as u64 {
+            return None;
+        }
+        file.read_into(self.offset, &mut header).ok()?;
+        let length = filter_bytes(header).filter(|&bytes| bytes <= length)?;
+        let handle = BlockHandle { offset: self.offset, length };
+        file.read_into(handle.offset + length, &mut tag).ok()?;
+        if !handle.is_sane() || Codec::from_tag(tag[0]) != Some(Codec::None) {
+            return None;
+        }
+        let allowed = self.hash_bytes_left.as_mut()?;
+        *allowed = allowed.checked_sub(length)?;
+        // Values may begin as a filter does, and make a block as long.
+        let contents = file.read_plain_block(handle).ok()?;
+        Block::from_disk(contents).is_err().then_some(handle.end())
     }
 
     /// The first block at the offset or behind it.

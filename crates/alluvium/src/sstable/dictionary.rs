@@ -26,12 +26,16 @@ const DICTIONARY_BYTES_MIN: usize = 256;
 pub(super) struct Dictionary {
     prepared: DDict<'static>,
 }
+/// What every dictionary begins with.
+pub(super) const MAGIC: [u8; 4] = 0xec30_a437_u32.to_le_bytes();
+
 
 impl Dictionary {
     /// Takes in the contents of a dictionary block.
     pub(super) fn parse(bytes: &[u8]) -> Result<Dictionary, Malformed> {
         let refused = Malformed("the dictionary is none");
-        if bytes.len() > DICTIONARY_BYTES_MAX {
+        // Zstd would take bytes that begin otherwise for a dictionary without tables.
+        if bytes.len() > DICTIONARY_BYTES_MAX || !bytes.starts_with(&MAGIC) {
             return Err(refused);
         }
         DDict::try_create(bytes).map(|prepared| Dictionary { prepared }).ok_or(refused)

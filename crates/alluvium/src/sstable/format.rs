@@ -142,6 +142,39 @@ impl Footer {
         Ok((footer, raw.checksum))
     }
 
+    /// The bytes of a footer as they were written, where those that are there differ from them in
+    /// one byte, or in the magic alone. The footer's own checksum says so: that another change of
+    /// one byte fits it as well happens once in 2^50 tables.
+    pub(super) fn corrected(
+        bytes: &[u8; FOOTER_BYTES],
+        number: FileNumber,
+        offset: u64,
+    ) -> Option<[u8; FOOTER_BYTES]> {
+        let mut fixed = *bytes;
+        fixed[CHECKED_BYTES + 8..].copy_from_slice(&MAGIC);
+        let mut checked = *bytes.first_chunk::<CHECKED_BYTES>()?;
+        let stored = u64::from_le_bytes(*bytes[CHECKED_BYTES..].first_chunk()?);
+        let sum = checksum(&checked, number.0, offset);
+        // As many bits as differ stand in one byte, if any do.
+        let differs = sum ^ stored;
+        if differs == 0 || differs >> (differs.trailing_zeros() / 8 * 8) <= 0xff {
+            fixed[CHECKED_BYTES..CHECKED_BYTES + 8].copy_from_slice(&sum.to_le_bytes());
+            return Some(fixed);
+        }
+        for at in 0..CHECKED_BYTES {
+            let was = checked[at];
+            for byte in 0..=u8::MAX {
+                checked[at] = byte;
+                if checksum(&checked, number.0, offset) == stored {
+                    fixed[at] = byte;
+                    return Some(fixed);
+                }
+            }
+            checked[at] = was;
+        }
+        None
+    }
+
     /// The handles in bytes that look like a footer and do not check; each may be wrong.
     pub(super) fn guess(bytes: &[u8]) -> Option<Footer> {
         let raw = RawFooter::take(bytes)?;
@@ -164,7 +197,7 @@ impl Footer {
     }
 
     /// The dictionary's handle, where it is known that the data blocks end at `data_end`.
-    pub(super) fn dictionary_behind(&self, data_end: u64) -> Option<BlockHandle> {
+    fn dictionary_behind(&self, data_end: u64) -> Option<BlockHandle> {
         let end = self.after_dictionary();
         let bytes = end.checked_sub(data_end)?.checked_sub(BLOCK_TRAILER_BYTES as u64)?;
         let fits = (1..=DICTIONARY_BYTES_MAX as u64).contains(&bytes);

@@ -15,7 +15,7 @@
 //!   between blocks. `properties`, `index`, `range_block`: the blocks that are kept in memory.
 //! - `table_file`, `read_ahead`: blocks from a file, checked.
 //! - `writer`; `reader`, `iter`, `verify`; `table_cache`.
-//! - `salvage`, `carve`: what is left of a damaged table.
+//! - `salvage`, `remains`, `carve`: what is left of a damaged table.
 //!
 //! Tables, handles and caches are shared freely between threads; a writer and an iterator belong to
 //! one at a time. Nothing here holds a lock while it reads a block.
@@ -40,6 +40,7 @@ mod properties;
 mod range_block;
 mod read_ahead;
 mod reader;
+mod remains;
 mod salvage;
 mod separator;
 mod table_cache;

@@ -2,7 +2,8 @@
 //!
 //! A [`Salvage`] needs no part of the file to be whole. With an index it goes from block to block
 //! and steps over those that do not check. Without one (its own block, the footer, or the file's
-//! end is damaged) the blocks are found again by [`Carver`].
+//! end is damaged) the blocks are found again by [`Carver`]. What stands behind the blocks is found
+//! by [`Remains`].
 //!
 //! Nothing is believed that is not under a checksum, and a block is walked through to its end
 //! before its first entry is given: keys ascending, kinds known, values where they belong. What is
@@ -25,13 +26,10 @@ use crate::ranges::Fragments;
 use crate::sstable::block::{Block, Entry};
 use crate::sstable::block_iter::BlockIter;
 use crate::sstable::carve::Carver;
-use crate::sstable::dictionary::Dictionary;
-use crate::sstable::format::{BlockHandle, FOOTER_BYTES, Footer, Malformed};
-use crate::sstable::index::block_offsets;
+use crate::sstable::format::{BlockHandle, Malformed};
 use crate::sstable::properties::Properties;
-use crate::sstable::range_block;
 use crate::sstable::read_ahead::ReadAhead;
-use crate::sstable::reader::{read_dictionary, read_footer, read_properties};
+use crate::sstable::remains::Remains;
 use crate::sstable::table_file::TableFile;
 
 /// Bytes of a table that gave no entries.
@@ -56,7 +54,8 @@ pub(crate) struct Findings {
     pub(crate) entries: u64,
     /// What was stepped over, in order.
     pub(crate) gaps: Vec<Gap>,
-    /// Whether there were range tombstones and they cannot be read: a gap says where they were.
+    /// Whether there were range tombstones, or may have been, and they cannot be read: a gap says
+    /// so.
     pub(crate) ranges_lost: bool,
 }
 
@@ -88,7 +87,8 @@ pub(crate) struct Salvage {
 
 impl Salvage {
     /// Looks for the parts of table `number`, called `name` in messages. What is found and what is
-    /// stepped over is noted in `findings`.
+    /// stepped over is noted in `findings`. `range_tombstones` is how many it had, where that is
+    /// known from elsewhere.
     ///
     /// # Errors
     /// A file whose length cannot be found out, and a format that this build does not read.
@@ -96,36 +96,21 @@ impl Salvage {
         file: Arc<dyn ReadableFile>,
         number: FileNumber,
         name: String,
+        range_tombstones: Option<u64>,
         findings: Arc<Mutex<Findings>>,
     ) -> Result<Salvage> {
         let mut file = TableFile::new(file, number, name, Arc::new(Counters::default()))?;
-        let (footer, footer_checksum) = match read_footer(&file) {
-            Ok((footer, sum)) => (Some(footer), Some(sum)),
-            Err(error @ Error::UnsupportedFormat { .. }) => return Err(error),
-            // Each handle in it is right or wrong by itself, and the blocks have checksums.
-            Err(_) => (guess_footer(&file), None),
-        };
-        let properties = footer.map(|footer| footer.properties).filter(|handle| handle.is_sane());
-        let properties = properties.and_then(|handle| read_properties(&file, handle).ok());
-        let ranges = match find_ranges(&file, footer.as_ref(), footer_checksum.is_some()) {
-            Ok(ranges) => ranges,
-            Err(gap) => {
-                let mut findings = findings.lock();
-                findings.ranges_lost = true;
-                findings.gaps.push(gap);
-                Fragments::default()
-            }
-        };
-        let offsets = footer.and_then(|footer| read_offsets(&file, footer.index));
-        let data_end = offsets.as_ref().and_then(|offsets| offsets.last().copied());
-        file.unpacker.dictionary =
-            footer.and_then(|footer| find_dictionary(&file, &footer, data_end));
-        let blocks = match (offsets, footer) {
+        let remains = Remains::find(&mut file, range_tombstones)?;
+        let ranges = remains.ranges.unwrap_or_else(|gap| {
+            let mut findings = findings.lock();
+            findings.ranges_lost = true;
+            findings.gaps.push(gap);
+            Fragments::default()
+        });
+        let blocks = match (remains.offsets, remains.data_end) {
             (Some(offsets), _) => Blocks::Indexed { offsets, position: 0 },
-            (None, Some(footer)) if footer_checksum.is_some() => {
-                Blocks::Carved(Carver::up_to(footer.data_end()))
-            }
-            (None, _) => Blocks::Carved(Carver::without_end(file.length)),
+            (None, Some(end)) => Blocks::Carved(Carver::up_to(end)),
+            (None, None) => Blocks::Carved(Carver::without_end(file.length)),
         };
         Ok(Salvage {
             file,
@@ -135,9 +120,9 @@ impl Salvage {
             last: Vec::new(),
             open_gap: None,
             findings,
-            properties,
+            properties: remains.properties,
             ranges,
-            footer_checksum,
+            footer_checksum: remains.footer_checksum,
         })
     }
 
@@ -151,7 +136,7 @@ impl Salvage {
         &self.ranges
     }
 
-    /// The checksum in the footer, where it holds.
+    /// The checksum in the footer, where it holds, or does but for one byte.
     pub(crate) fn footer_checksum(&self) -> Option<u64> {
         self.footer_checksum
     }
@@ -261,57 +246,6 @@ struct Walked {
     first: Vec<u8>,
     last: Vec<u8>,
     entries: u64,
-}
-
-/// The range tombstones of a table; a gap where it had some and they cannot be read. Where the
-/// footer does not check, its word that there are none counts for nothing.
-fn find_ranges(
-    file: &TableFile,
-    footer: Option<&Footer>,
-    footer_checks: bool,
-) -> std::result::Result<Fragments, Gap> {
-    let handle = footer.map_or(BlockHandle::ABSENT, |footer| footer.ranges);
-    if footer_checks && !handle.is_present() {
-        return Ok(Fragments::default());
-    }
-    if handle.is_sane()
-        && let Ok(ranges) = range_block::read(file, handle)
-    {
-        return Ok(ranges);
-    }
-    if !footer_checks {
-        return Ok(Carver::find_ranges(file).unwrap_or_default());
-    }
-    let (offset, bytes) = (handle.offset, handle.stored_bytes() as u64);
-    let detail = "the range tombstones cannot be read: what they deleted is there again".to_owned();
-    Err(Gap { offset, bytes, after: None, before: None, detail })
-}
-
-/// The footer's fields where its checksum does not hold.
-fn guess_footer(file: &TableFile) -> Option<Footer> {
-    let offset = file.length.checked_sub(FOOTER_BYTES as u64)?;
-    let mut bytes = [0; FOOTER_BYTES];
-    file.read_into(offset, &mut bytes).ok()?;
-    Footer::guess(&bytes)
-}
-
-/// The dictionary, where the footer has it, or else behind the data, where their end is known.
-fn find_dictionary(file: &TableFile, footer: &Footer, data_end: Option<u64>) -> Option<Dictionary> {
-    let behind = data_end.and_then(|data_end| footer.dictionary_behind(data_end));
-    let places = [Some(footer.dictionary), behind].into_iter().flatten();
-    places
-        .filter(|handle| handle.is_sane())
-        .find_map(|handle| read_dictionary(file, handle).ok().flatten())
-}
-
-/// Where the data blocks begin, and where the last ends, as the index block at `handle` has it.
-fn read_offsets(file: &TableFile, handle: BlockHandle) -> Option<Vec<u64>> {
-    if !handle.is_sane() {
-        return None;
-    }
-    let block = Block::from_disk(file.read_block(handle).ok()?).ok()?;
-    let offsets = block_offsets(&block)?;
-    offsets.last().is_some_and(|&end| end <= handle.offset).then_some(offsets)
 }
 
 fn read_block(

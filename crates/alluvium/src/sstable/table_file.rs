@@ -17,7 +17,7 @@ use crate::base::planted;
 use crate::env::ReadableFile;
 use crate::metrics::Counters;
 use crate::sstable::compression::{Codec, Unpacker};
-use crate::sstable::format::{BlockHandle, Malformed};
+use crate::sstable::format::{BLOCK_TRAILER_BYTES, BlockHandle, Malformed};
 
 /// An open file, and what it is called.
 #[derive(Debug)]
@@ -79,9 +79,28 @@ impl TableFile {
         self.read_block_once(handle)
     }
 
+    /// The same for a block that is always stored as it is: with another codec it is refused before
+    /// anything is decompressed.
+    pub(super) fn read_plain_block(&self, handle: BlockHandle) -> Result<Bytes> {
+        self.read_plain_once(handle).or_else(|_| {
+            self.note_reread();
+            self.read_plain_once(handle)
+        })
+    }
+
+    fn read_plain_once(&self, handle: BlockHandle) -> Result<Bytes> {
+        let stored = self.read_stored(handle)?;
+        let tag_at = handle.stored_bytes() - BLOCK_TRAILER_BYTES;
+        if stored.get(tag_at) != Some(&Codec::None.tag()) {
+            let detail = Malformed("a block that is never compressed says that it is");
+            return Err(self.damaged(handle.offset, detail));
+        }
+        self.open_block(handle, stored)
+    }
+
     /// The handle is sane; whether it lies in the file is found out before anything is allocated
     /// for it.
-    fn read_block_once(&self, handle: BlockHandle) -> Result<Bytes> {
+    fn read_stored(&self, handle: BlockHandle) -> Result<Bytes> {
         if handle.end() > self.length {
             return Err(
                 self.damaged(handle.offset, Malformed("the file ends before its last block does"))
@@ -89,7 +108,11 @@ impl TableFile {
         }
         let mut stored = vec![0; handle.stored_bytes()];
         self.read_into(handle.offset, &mut stored)?;
-        self.open_block(handle, Bytes::from(stored))
+        Ok(Bytes::from(stored))
+    }
+
+    fn read_block_once(&self, handle: BlockHandle) -> Result<Bytes> {
+        self.open_block(handle, self.read_stored(handle)?)
     }
 
     /// Checks a block as it is stored, trailer included, and gives its contents: a slice of

@@ -40,7 +40,15 @@ struct Found {
     bounds: Option<(Vec<u8>, Vec<u8>)>,
     /// How many entries it held, where something says so.
     entries: Option<u64>,
+    /// How many range tombstones a manifest says that it held.
+    range_tombstones: Option<u64>,
     findings: Arc<Mutex<Findings>>,
+}
+
+impl Found {
+    fn open(&self, source: &Source) -> Result<Salvage> {
+        open_salvage(source, self.number, self.range_tombstones, &self.findings)
+    }
 }
 
 /// What is to become of a table.
@@ -68,7 +76,8 @@ impl Work {
             return Ok(());
         }
         let findings = Arc::default();
-        let mut salvage = match open_salvage(&self.source, table.number, &findings) {
+        let ranges = Some(table.range_tombstones);
+        let mut salvage = match open_salvage(&self.source, table.number, ranges, &findings) {
             Ok(salvage) => salvage,
             Err(error) => return self.lose_table(family, table, error),
         };
@@ -249,7 +258,10 @@ impl Work {
             return Ok(Look::Nothing);
         }
         // The file is opened again when its turn comes: there may be many.
-        let salvage = match open_salvage(&self.source, number, &Arc::default()) {
+        let named = self.survey.tables.get(&number);
+        let range_tombstones = named.map(|named| named.table.range_tombstones);
+        let unused = Arc::default();
+        let salvage = match open_salvage(&self.source, number, range_tombstones, &unused) {
             Ok(salvage) => salvage,
             Err(error @ Error::UnsupportedFormat { .. }) => return Err(error),
             Err(error) => {
@@ -260,22 +272,22 @@ impl Work {
         };
         let user_key = |encoded: &[u8]| key::user_key(encoded).to_vec();
         let findings = Arc::default();
-        let named = self.survey.tables.get(&number);
         let (family, found) = match (salvage.properties(), named) {
             (Some(own), _) => {
                 self.last_sequence = self.last_sequence.max(own.largest_seq);
                 let bounds = Some((user_key(&own.smallest), user_key(&own.largest)));
                 let entries = Some(own.entries);
-                (own.column_family, Found { number, bounds, entries, findings })
+                (own.column_family, Found { number, bounds, entries, range_tombstones, findings })
             }
             (None, Some(named)) => {
                 let table = &named.table;
                 let bounds = Some((user_key(&table.smallest), user_key(&table.largest)));
                 let entries = Some(table.entries);
-                (named.family, Found { number, bounds, entries, findings })
+                (named.family, Found { number, bounds, entries, range_tombstones, findings })
             }
             (None, None) => {
-                let found = Found { number, bounds: None, entries: None, findings };
+                let (bounds, entries) = (None, None);
+                let found = Found { number, bounds, entries, range_tombstones, findings };
                 return Ok(Look::Stray(found));
             }
         };
@@ -338,7 +350,7 @@ impl Work {
         let mut ranges: Vec<Fragments> = Vec::new();
         for table in &found {
             // Where it cannot be opened now, it is noted when its turn comes.
-            if let Ok(salvage) = open_salvage(&self.source, table.number, &table.findings) {
+            if let Ok(salvage) = table.open(&self.source) {
                 ranges.push(salvage.ranges().clone());
             }
             // Opened again when its turn comes, it says so once more.
@@ -373,7 +385,7 @@ impl Work {
             let removed = self.to.remove(file);
             removed.map_err(|error| Error::io("remove", self.to.display(file), error))?;
         }
-        for Found { number, bounds, entries, findings } in all {
+        for Found { number, bounds, entries, findings, .. } in all {
             let bounds = bounds.as_ref().map(|(first, last)| (&first[..], &last[..]));
             self.report_findings(Some(id), number, &findings, entries, bounds);
         }
@@ -396,6 +408,7 @@ fn detail_of(error: Error) -> String {
 fn open_salvage(
     source: &Source,
     number: FileNumber,
+    range_tombstones: Option<u64>,
     findings: &Arc<Mutex<Findings>>,
 ) -> Result<Salvage> {
     let id = FileId::Table(number);
@@ -404,7 +417,7 @@ fn open_salvage(
         io::ErrorKind::NotFound => Error::corruption(name.as_str(), 0, "the table is missing"),
         _ => Error::io("open", name.as_str(), error),
     })?;
-    Salvage::open(file, number, name, Arc::clone(findings))
+    Salvage::open(file, number, name, range_tombstones, Arc::clone(findings))
 }
 
 /// Writes what a salvage gives to one table.
@@ -512,7 +525,7 @@ impl Run {
     fn settle(&mut self) -> Result<()> {
         while !self.valid() {
             let Some(table) = self.waiting.next() else { return Ok(()) };
-            match open_salvage(&self.source, table.number, &table.findings) {
+            match table.open(&self.source) {
                 Ok(mut salvage) => {
                     salvage.seek_to_first()?;
                     self.current = Some(salvage);

@@ -28,12 +28,12 @@ pub(super) fn events(count: u64) -> Vec<Entry> {
         .collect()
 }
 
-fn options(codec: Codec) -> TableOptions {
+pub(super) fn options(codec: Codec) -> TableOptions {
     let zstd = ZstdOptions { dictionary_bytes: 2 << 10, ..ZstdOptions::default() };
     TableOptions { block_bytes: 1 << 10, codec, zstd, ..TableOptions::default() }
 }
 
-fn footer_of(bytes: &[u8]) -> Footer {
+pub(super) fn footer_of(bytes: &[u8]) -> Footer {
     Footer::guess(&bytes[bytes.len() - FOOTER_BYTES..]).expect("a footer")
 }
 
@@ -108,7 +108,7 @@ fn every_flipped_byte_of_the_dictionary_is_noticed_and_its_blocks_are_lost_only_
 fn salvaged(bytes: &[u8]) -> usize {
     let findings: Arc<Mutex<Findings>> = Arc::default();
     let file = Arc::new(MemFile::from_bytes(bytes));
-    let mut salvage = Salvage::open(file, NUMBER, NAME.to_owned(), findings).expect("opens");
+    let mut salvage = Salvage::open(file, NUMBER, NAME.to_owned(), None, findings).expect("opens");
     salvage.seek_to_first().expect("a salvage never fails");
     let mut count = 0;
     while salvage.valid() {
@@ -155,7 +155,8 @@ fn lengths_of_dictionaries_are_held_against_the_limit() {
         assert_corruption(&open(&bad).expect_err("there is no dictionary"));
     }
     assert!(Dictionary::parse(&vec![0; DICTIONARY_BYTES_MAX + 1]).is_err());
-    // What is neither a dictionary nor too long is raw content to Zstd, and decides nothing.
+    // Zstd takes what begins otherwise for content without tables.
+    assert!(Dictionary::parse(b"no dictionary").is_err());
     let magic_alone = [0x37, 0xa4, 0x30, 0xec, 1, 2, 3, 4, 5, 6, 7, 8];
     assert!(Dictionary::parse(&magic_alone).is_err());
 }

@@ -8,6 +8,7 @@ mod golden;
 mod hostile;
 mod round_trip;
 mod table_cache;
+mod salvage;
 mod writing;
 
 use std::sync::Arc;
