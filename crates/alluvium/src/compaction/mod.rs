@@ -17,7 +17,7 @@ pub(crate) mod flush;
 pub(crate) mod job;
 mod leveled;
 pub(crate) mod order;
-mod outputs;
+pub(crate) mod outputs;
 pub(crate) mod pace;
 mod reclaim;
 pub(crate) mod retain;

@@ -31,7 +31,7 @@ use crate::db::background;
 use crate::db::core::Core;
 use crate::db::events;
 use crate::db::family::Family;
-use crate::db::memory::{Charge, job_bytes};
+use crate::db::memory::{Charge, flush_bytes, job_bytes};
 use crate::db::progress::{Pacing, Running, Task, task_of};
 use crate::db::subjobs;
 use crate::db::super_version::{FlushReason, Immutable};
@@ -85,6 +85,9 @@ fn run_flush(
     let task = Task::Flush { memtables: memtables.len() };
     let running = core.running.begin(Running::new(family.id, task, entries));
     let pacing = Pacing::of_flush(core, &running.job);
+    let bytes = memtables.iter().map(|memtable| memtable.memory_bytes()).sum();
+    let buffers = flush_bytes(entries, bytes, place, windows.is_some(), &family.options);
+    let _buffers = Charge::new(&core.memory.jobs, buffers);
     let output = with_context(core, &|step| pacing.step(step), |context| {
         compaction::flush::run(context, &memtables, retain(core, family), &options, windows)
     })?;

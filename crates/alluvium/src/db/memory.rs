@@ -20,7 +20,8 @@ use std::sync::Arc;
 
 use crate::base::sync::tally::{AtomicUsize, Ordering};
 use crate::batch::ColumnFamilyId;
-use crate::compaction::Compaction;
+use crate::compaction::outputs::OPEN_MAX;
+use crate::compaction::{Compaction, TablePlace};
 use crate::db::core::Core;
 use crate::options::ColumnFamilyOptions;
 
@@ -33,6 +34,12 @@ const STREAM_BYTES: usize = 576 << 10;
 const FILTER_KEY_BYTES: usize = 12;
 /// An entry in the making of an index.
 const INDEX_ENTRY_BYTES: usize = 48;
+/// A table that is written beside others: what it appends at once, and the block in hand.
+const WRITER_BYTES: usize = 320 << 10;
+/// What the training of a dictionary takes beside its samples; one is trained at a time.
+const TRAINING_BYTES: usize = 10 << 20;
+/// Blocks are seldom compressed to less than one part in so many.
+const COMPRESSED_RATIO: usize = 8;
 /// A source of a cursor: its block, and what it reads ahead.
 pub(crate) const CURSOR_SOURCE_BYTES: usize = 96 << 10;
 
@@ -118,12 +125,55 @@ pub(crate) fn job_bytes(plan: &Compaction, options: &ColumnFamilyOptions) -> usi
     let entries: u64 = plan.tables().map(|table| table.entries).sum();
     let entry_bytes = (plan.input_bytes() / entries.max(1)).max(1);
     let output = plan.table_bytes.min(plan.input_bytes());
-    let keys = usize::try_from(output / entry_bytes).unwrap_or(usize::MAX);
-    let blocks = usize::try_from(output).unwrap_or(usize::MAX) / options.block_bytes.max(1);
-    let made = keys
-        .saturating_mul(FILTER_KEY_BYTES)
-        .saturating_add(blocks.saturating_mul(INDEX_ENTRY_BYTES));
-    made.saturating_add((plan.inputs.len() + 1) * STREAM_BYTES)
+    let table = TableMade {
+        keys: usize::try_from(output / entry_bytes).unwrap_or(usize::MAX),
+        bytes: usize::try_from(output).unwrap_or(usize::MAX),
+    };
+    let all = usize::try_from(plan.input_bytes()).unwrap_or(usize::MAX);
+    let contents = all.saturating_mul(COMPRESSED_RATIO);
+    writing_bytes(table, contents, plan.place, plan.windows.is_some(), options)
+        .saturating_add((plan.inputs.len() + 1) * STREAM_BYTES)
+}
+
+/// What a flush of so many entries holds beside the memtables, about. `bytes` is what these take.
+pub(crate) fn flush_bytes(
+    entries: u64,
+    bytes: usize,
+    place: TablePlace,
+    windows: bool,
+    options: &ColumnFamilyOptions,
+) -> usize {
+    let table = TableMade { keys: usize::try_from(entries).unwrap_or(usize::MAX), bytes };
+    writing_bytes(table, bytes, place, windows, options).saturating_add(STREAM_BYTES)
+}
+
+/// A table in the making, as it will be when it is full.
+#[derive(Debug, Clone, Copy)]
+struct TableMade {
+    keys: usize,
+    bytes: usize,
+}
+
+/// What is held for tables in the making beside one stream: filters, indexes, what waits for a
+/// dictionary; where windows are kept apart there are many tables at a time, of which the filters
+/// and indexes are together those of one. `contents` is all that is written, uncompressed.
+fn writing_bytes(
+    table: TableMade,
+    contents: usize,
+    place: TablePlace,
+    windows: bool,
+    options: &ColumnFamilyOptions,
+) -> usize {
+    let hashes = 1 + usize::from(options.prefix_extractor.is_some());
+    let filter = table.keys.saturating_mul(hashes * FILTER_KEY_BYTES);
+    let blocks = table.bytes / options.block_bytes.max(1);
+    let made = filter.saturating_add(blocks.saturating_mul(INDEX_ENTRY_BYTES));
+    let writers = if windows { OPEN_MAX } else { 1 };
+    let written = options.table_options(place, ColumnFamilyId::DEFAULT);
+    let gathered = written.gather_bytes_max().min(contents);
+    let training = if gathered > 0 { TRAINING_BYTES + gathered } else { 0 };
+    let open = (writers - 1) * WRITER_BYTES + writers.saturating_mul(gathered);
+    made.saturating_add(open.min(contents)).saturating_add(training)
 }
 
 /// Bytes charged to something until it goes.
@@ -291,6 +341,42 @@ mod tests {
         assert_eq!(early(90, &[active(1, 10, 7)]), None, "what is being flushed goes soon");
         assert_eq!(early(90, &[active(1, 30, 7)]), Some(1));
         assert!((budget.memtable_load(48 * MIB) - 1.0).abs() < 1e-9);
+    }
+
+    fn flushed(options: &ColumnFamilyOptions, windows: bool) -> usize {
+        flush_bytes(1_000_000, 64 * MIB, TablePlace::FLUSHED, windows, options)
+    }
+
+    #[test]
+    fn what_waits_for_a_dictionary_counts_for_each_table_in_the_making() {
+        let plain = ColumnFamilyOptions::default();
+        let mut trained = ColumnFamilyOptions {
+            codecs: crate::options::PerLevel::new([crate::sstable::Codec::ZstdDictionary]),
+            ..ColumnFamilyOptions::default()
+        };
+        let waiting = 100 * trained.zstd.dictionary_bytes as usize;
+        assert_eq!(flushed(&trained, false), flushed(&plain, false) + 2 * waiting + TRAINING_BYTES);
+        let beside = flushed(&plain, true) - flushed(&plain, false);
+        assert_eq!(beside, (OPEN_MAX - 1) * WRITER_BYTES);
+        let many = flushed(&trained, true);
+        assert!(many >= flushed(&plain, true) + OPEN_MAX * waiting, "{many}");
+        let few = flush_bytes(10, MIB, TablePlace::FLUSHED, true, &trained);
+        assert!(few < 4 * MIB + TRAINING_BYTES, "{few} for a megabyte");
+        // A quarter of a table waits at the most.
+        trained.table_bytes = MIB as u64;
+        let small = flushed(&trained, false);
+        assert_eq!(small, flushed(&plain, false) + 2 * (MIB / 4) + TRAINING_BYTES);
+    }
+
+    #[test]
+    fn prefixes_in_a_filter_count_as_keys() {
+        let plain = ColumnFamilyOptions::default();
+        let prefixes = ColumnFamilyOptions {
+            prefix_extractor: Some(crate::filter::PrefixExtractor::Fixed(4)),
+            ..ColumnFamilyOptions::default()
+        };
+        let more = flushed(&prefixes, false) - flushed(&plain, false);
+        assert_eq!(more, 1_000_000 * FILTER_KEY_BYTES);
     }
 
     #[test]

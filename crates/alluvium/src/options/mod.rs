@@ -188,6 +188,7 @@ impl ColumnFamilyOptions {
             block_bytes: self.block_bytes,
             restart_interval: self.restart_interval,
             codec: self.codec(place),
+            table_bytes: self.table_bytes,
             zstd: self.zstd,
             filter_bits_per_key: self.filter.usual_bits_per_key(),
             prefix_extractor: self.prefix_extractor,

@@ -20,7 +20,7 @@ use zstd::zstd_safe::{DCtx, get_frame_content_size};
 use crate::base::coding::{put_varint, take_varint};
 use crate::base::limits::BLOCK_BYTES_MAX;
 use crate::sstable::block_builder::KEPT_BYTES_MAX;
-use crate::sstable::dictionary::Dictionary;
+use crate::sstable::dictionary::{Dictionary, SAMPLES_PER_BYTE};
 use crate::sstable::format::Malformed;
 
 /// How the blocks of a table are compressed.
@@ -37,8 +37,9 @@ pub enum Codec {
     Snappy,
     /// Zstd with a dictionary for each table, trained from its own first blocks: for the oldest
     /// data, where blocks are small and alike. [`ZstdOptions::dictionary_bytes`] times 100 of each
-    /// table wait in memory for the training; reading costs what Zstd does. Where a
-    /// dictionary does not pay for itself the table is written as with [`Codec::Zstd`].
+    /// table, a quarter of it at the most, wait in memory for the training; reading costs what Zstd
+    /// does. Where a dictionary does not pay for itself the table is written as with
+    /// [`Codec::Zstd`].
     ZstdDictionary,
 }
 
@@ -66,6 +67,13 @@ pub struct ZstdOptions {
 impl Default for ZstdOptions {
     fn default() -> ZstdOptions {
         ZstdOptions { level: 3, dictionary_bytes: 16 << 10 }
+    }
+}
+
+impl ZstdOptions {
+    /// Bytes of samples that a dictionary is trained from: as many as Zstd's trainer advises.
+    pub(super) fn samples_bytes(self) -> usize {
+        (self.dictionary_bytes as usize).saturating_mul(SAMPLES_PER_BYTE)
     }
 }
 

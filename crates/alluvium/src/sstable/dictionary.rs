@@ -5,8 +5,9 @@
 //! as a block of its own, so that a table stays readable by itself, and is held in memory with it.
 //!
 //! Blocks come to a writer one after another, so the first of them wait uncompressed ([`Gather`])
-//! until there is enough to train from. A dictionary is kept only where it makes those blocks
-//! smaller by more than its own length; then it is worth its bytes whatever follows.
+//! until there is enough to train from, or a block comes that is too long to be a sample and cannot
+//! wait. A dictionary is kept only where it makes those blocks smaller by more than its own length;
+//! then it is worth its bytes whatever follows.
 //!
 //! The road not taken: one dictionary for a family, in the manifest. It would have to outlive every
 //! table that uses it, and grows old with the data.
@@ -18,17 +19,20 @@ use crate::sstable::compression::{Codec, Compressor, ZstdOptions};
 use crate::sstable::format::Malformed;
 
 /// Samples for each byte of a dictionary: what Zstd's trainer advises.
-const SAMPLES_PER_BYTE: usize = 100;
+pub(super) const SAMPLES_PER_BYTE: usize = 100;
+/// A longer block is no sample: its values are large enough to say what they have in common, and
+/// one of them would be much of what may wait.
+pub(super) const SAMPLE_BYTES_MAX: usize = 128 << 10;
 /// The shortest dictionary that is worth training.
 const DICTIONARY_BYTES_MIN: usize = 256;
+
+/// What every dictionary begins with.
+pub(super) const MAGIC: [u8; 4] = 0xec30_a437_u32.to_le_bytes();
 
 /// A dictionary as it is used to read.
 pub(super) struct Dictionary {
     prepared: DDict<'static>,
 }
-/// What every dictionary begins with.
-pub(super) const MAGIC: [u8; 4] = 0xec30_a437_u32.to_le_bytes();
-
 
 impl Dictionary {
     /// Takes in the contents of a dictionary block.
@@ -61,6 +65,7 @@ impl std::fmt::Debug for Dictionary {
 #[derive(Debug)]
 pub(super) struct Gather {
     zstd: ZstdOptions,
+    bytes_max: usize,
     contents: Vec<u8>,
     lengths: Vec<usize>,
     /// The separator behind each block; the last block's is not known yet.
@@ -68,8 +73,20 @@ pub(super) struct Gather {
 }
 
 impl Gather {
-    pub(super) fn new(zstd: ZstdOptions) -> Gather {
-        Gather { zstd, contents: Vec::new(), lengths: Vec::new(), separators: Vec::new() }
+    /// Is full at `bytes_max`.
+    pub(super) fn new(zstd: ZstdOptions, bytes_max: usize) -> Gather {
+        Gather {
+            zstd,
+            bytes_max,
+            contents: Vec::new(),
+            lengths: Vec::new(),
+            separators: Vec::new(),
+        }
+    }
+
+    /// Another, without blocks.
+    pub(super) fn emptied(&self) -> Gather {
+        Gather::new(self.zstd, self.bytes_max)
     }
 
     /// Takes a block in.
@@ -89,7 +106,7 @@ impl Gather {
 
     /// Whether there is enough to train from.
     pub(super) fn is_full(&self) -> bool {
-        self.bytes() >= (self.zstd.dictionary_bytes as usize).saturating_mul(SAMPLES_PER_BYTE)
+        self.bytes() >= self.bytes_max
     }
 
     /// The blocks in order, each with its separator where that is known.

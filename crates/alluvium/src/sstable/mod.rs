@@ -71,6 +71,9 @@ pub(crate) struct TableOptions {
     pub(crate) restart_interval: usize,
     /// How blocks are compressed.
     pub(crate) codec: Codec,
+    /// About how long the table is to become. What waits for a dictionary is a quarter of it at the
+    /// most: it is in memory, and its compressed length is a guess.
+    pub(crate) table_bytes: u64,
     /// How hard Zstd tries.
     pub(crate) zstd: ZstdOptions,
     /// Bits of the filter for each key; 0 for no filter. 10 let 1 in 100 absent keys through.
@@ -84,6 +87,15 @@ pub(crate) struct TableOptions {
 }
 
 impl TableOptions {
+    /// The most bytes of blocks that wait for a dictionary; 0 where none is trained.
+    pub(crate) fn gather_bytes_max(&self) -> usize {
+        if self.codec != Codec::ZstdDictionary {
+            return 0;
+        }
+        let quarter = usize::try_from(self.table_bytes / 4).unwrap_or(usize::MAX);
+        self.zstd.samples_bytes().min(quarter)
+    }
+
     /// The same with the event times of keys noted, or not.
     pub(crate) fn with_event_time(self, event_time: Option<EventTime>) -> TableOptions {
         TableOptions { event_time, ..self }
@@ -96,6 +108,7 @@ impl Default for TableOptions {
             block_bytes: 4096,
             restart_interval: 16,
             codec: Codec::None,
+            table_bytes: u64::MAX,
             zstd: ZstdOptions::default(),
             filter_bits_per_key: 10.0,
             prefix_extractor: None,

@@ -33,7 +33,7 @@ use crate::sstable::TableOptions;
 use crate::sstable::ages::Ages;
 use crate::sstable::block_builder::BlockBuilder;
 use crate::sstable::compression::{Codec, CompressionTally, Compressor};
-use crate::sstable::dictionary::Gather;
+use crate::sstable::dictionary::{Gather, SAMPLE_BYTES_MAX};
 use crate::sstable::format::{BLOCK_TRAILER_BYTES, BlockHandle, FOOTER_BYTES, Footer};
 use crate::sstable::properties::Properties;
 use crate::sstable::range_block;
@@ -148,6 +148,7 @@ impl TableWriter {
             prefix_extractor: options.prefix_extractor,
         };
         let gathers = options.codec == Codec::ZstdDictionary;
+        let gather_bytes_max = options.gather_bytes_max();
         TableWriter {
             output: Output::new(file, number, name),
             block_bytes: options.block_bytes.clamp(1, BLOCK_BYTES_TARGET_MAX),
@@ -155,7 +156,7 @@ impl TableWriter {
             compressor: Compressor::new(options.codec, options.zstd),
             index: BlockBuilder::new(1),
             unindexed: None,
-            gather: gathers.then(|| Gather::new(options.zstd)),
+            gather: gathers.then(|| Gather::new(options.zstd, gather_bytes_max)),
             dictionary: Vec::new(),
             filter: FilterBuilder::new(options.filter_bits_per_key),
             last_prefix_hash: None,
@@ -270,11 +271,15 @@ impl TableWriter {
     }
 
     fn close_block(&mut self) -> Result<()> {
+        let is_sample = self.block.bytes() <= SAMPLE_BYTES_MAX;
+        if !is_sample {
+            self.write_before_large()?;
+        }
         let contents = self.block.finish();
         self.properties.data_blocks += 1;
         let bytes = contents.len() as u64;
         self.properties.largest_block_bytes = self.properties.largest_block_bytes.max(bytes);
-        if let Some(gather) = &mut self.gather {
+        if let Some(gather) = self.gather.as_mut().filter(|_| is_sample) {
             gather.block(contents);
             let full = gather.is_full();
             self.block.clear();
@@ -285,6 +290,17 @@ impl TableWriter {
         let handle = self.output.block(stored, codec)?;
         self.block.clear();
         self.unindexed = Some(Unindexed::Written(handle));
+        Ok(())
+    }
+
+    /// Writes what waits before a block that is no sample. Where that is too little for a
+    /// dictionary, the blocks behind may do.
+    fn write_before_large(&mut self) -> Result<()> {
+        let Some(next) = self.gather.as_ref().map(Gather::emptied) else { return Ok(()) };
+        self.write_gathered()?;
+        if self.dictionary.is_empty() {
+            self.gather = Some(next);
+        }
         Ok(())
     }
 

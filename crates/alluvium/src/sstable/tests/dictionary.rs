@@ -79,6 +79,59 @@ fn a_dictionary_that_does_not_pay_is_not_kept() {
 }
 
 #[test]
+fn a_huge_value_does_not_wait_for_a_dictionary() {
+    let huge = || (put(b"event:0000000000!", 9_000, &b"a huge value ".repeat(400_000)), 5 << 20);
+    for before in [0, 1, 600] {
+        let ((key, value), bytes) = huge();
+        let mut entries = events(1_200);
+        entries.insert(before, (key, value));
+        if before > 0 {
+            let user_key = format!("event:{:010}!", before - 1);
+            entries[before].0 = put(user_key.as_bytes(), 9_000, b"").0;
+        } else {
+            entries[0].0 = put(b"event:", 9_000, b"").0;
+        }
+        let file = Arc::new(MemFile::default());
+        let mut writer = TableWriter::new(
+            file.clone(),
+            NUMBER,
+            NAME.to_owned(),
+            TableOptions { restart_interval: 4, ..options(Codec::ZstdDictionary) },
+        );
+        for (internal_key, value) in &entries {
+            writer.add(internal_key, value).expect("in order");
+            let estimated = writer.estimated_bytes();
+            assert!(estimated < bytes / 8, "{estimated} bytes, {before} entries before");
+        }
+        writer.finish().expect("memory does not fail");
+        let table = open(&file.bytes()).expect("own table opens");
+        let (forwards, backwards) = read_both_ways(&table, USER).expect("sound");
+        assert!(forwards == entries && backwards == entries, "{before} entries before");
+        assert!(damages(&table).is_empty());
+        // Enough to train from stands before it, or behind.
+        let has_dictionary = footer_of(&file.bytes()).dictionary.is_present();
+        assert!(has_dictionary, "{before} entries before");
+    }
+}
+
+#[test]
+fn a_quarter_of_a_small_table_waits_at_the_most() {
+    let table_bytes = 64 << 10;
+    let options = TableOptions { table_bytes, ..options(Codec::ZstdDictionary) };
+    let file = Arc::new(MemFile::default());
+    let mut writer = TableWriter::new(file.clone(), NUMBER, NAME.to_owned(), options);
+    for (internal_key, value) in events(20_000) {
+        if writer.estimated_bytes() >= table_bytes {
+            break;
+        }
+        writer.add(&internal_key, &value).expect("in order");
+    }
+    let summary = writer.finish().expect("memory does not fail");
+    assert!(summary.bytes > table_bytes * 9 / 10, "{} bytes", summary.bytes);
+    assert!(footer_of(&file.bytes()).dictionary.is_present());
+}
+
+#[test]
 fn a_table_whose_writing_fails_while_blocks_wait_fails() {
     let file = Arc::new(MemFile { fail_append: 1, ..MemFile::default() });
     let number = NUMBER;
@@ -163,7 +216,7 @@ fn lengths_of_dictionaries_are_held_against_the_limit() {
 
 #[test]
 fn a_block_of_a_dictionary_needs_it() {
-    let mut gather = Gather::new(ZstdOptions { level: 3, dictionary_bytes: 1 << 10 });
+    let mut gather = Gather::new(ZstdOptions { level: 3, dictionary_bytes: 1 << 10 }, 100 << 10);
     let blocks: Vec<Vec<u8>> = events(2_000).chunks(10).map(ConcatValues::concat_values).collect();
     blocks.iter().for_each(|block| gather.block(block));
     let dictionary = gather.train().expect("events have much in common");
