@@ -242,7 +242,7 @@ fn read_footer_once(file: &TableFile) -> Result<(Footer, u64)> {
 }
 
 pub(super) fn read_properties(file: &TableFile, handle: BlockHandle) -> Result<Properties> {
-    let contents = file.read_block(handle)?;
+    let contents = file.read_plain_block(handle)?;
     Properties::decode(&contents).map_err(|malformed| file.damaged(handle.offset, malformed))
 }
 
@@ -257,7 +257,7 @@ pub(super) fn read_filter(file: &TableFile, handle: BlockHandle) -> Result<Optio
     if !handle.is_present() {
         return Ok(None);
     }
-    match FilterReader::parse(&file.read_block(handle)?) {
+    match FilterReader::parse(&file.read_plain_block(handle)?) {
         Some(filter) => Ok(Some(filter)),
         None => Err(file.damaged(handle.offset, Malformed("the filter is not one that is known"))),
     }
@@ -267,6 +267,6 @@ pub(super) fn read_dictionary(file: &TableFile, handle: BlockHandle) -> Result<O
     if !handle.is_present() {
         return Ok(None);
     }
-    let dictionary = Dictionary::parse(&file.read_block(handle)?);
+    let dictionary = Dictionary::parse(&file.read_plain_block(handle)?);
     dictionary.map(Some).map_err(|malformed| file.damaged(handle.offset, malformed))
 }

@@ -78,11 +78,26 @@ impl Table {
                 }
             }
         }
+        match self.longest_end_bytes() {
+            Ok(bytes) => walk.largest_block_bytes = walk.largest_block_bytes.max(bytes),
+            // It was reported with the ends.
+            Err(_) => whole = false,
+        }
         if whole && !walk.agrees_with(self.properties()) {
             let detail = Malformed("the properties are not those of the entries");
             report(self.file.damaged(self.footer.properties.offset, detail));
         }
         sound
+    }
+
+    /// The contents of the index block or of that of the range tombstones, whichever are longer.
+    fn longest_end_bytes(&self) -> Result<u64, Error> {
+        let index = self.file.read_block(self.footer.index)?.len();
+        let ranges = match self.footer.ranges {
+            ranges if ranges.is_present() => self.file.read_block(ranges)?.len(),
+            _ => 0,
+        };
+        Ok(index.max(ranges) as u64)
     }
 
     fn verify_block(
@@ -96,6 +111,7 @@ impl Table {
             .stored(&self.file, handle, self.footer.data_end())
             .and_then(|stored| self.file.open_block(handle, stored))
             .or_else(|_| self.file.reread_block(handle))?;
+        walk.largest_block_bytes = walk.largest_block_bytes.max(contents.len() as u64);
         Block::from_disk(contents)
             .and_then(|block| walk.block(&block, position))
             .map_err(|malformed| self.file.damaged(handle.offset, malformed))
@@ -115,6 +131,7 @@ struct Walk<'a> {
     value_bytes: u64,
     smallest_seq: SeqNo,
     largest_seq: SeqNo,
+    largest_block_bytes: u64,
     ages: Ages,
 }
 
@@ -131,6 +148,7 @@ impl Walk<'_> {
             value_bytes: 0,
             smallest_seq: SeqNo::MAX,
             largest_seq: SeqNo::ZERO,
+            largest_block_bytes: 0,
             ages: Ages::default(),
         }
     }
@@ -252,6 +270,7 @@ impl Walk<'_> {
             && largest_seq == Some(properties.largest_seq)
             && smallest == properties.smallest
             && largest == properties.largest
+            && self.largest_block_bytes == properties.largest_block_bytes
             && ages == properties.ages
     }
 }

@@ -66,6 +66,64 @@ fn table_around(blocks: &[(Vec<u8>, u8)], filter: Option<&[u8]>) -> Vec<u8> {
     file
 }
 
+#[test]
+fn the_largest_block_is_held_against_what_the_properties_say() {
+    let (file, _) = write_table(&numbered(500), TableOptions::default());
+    let good = file.bytes();
+    assert!(damages(&open(&good).expect("own table")).is_empty());
+    let footer = dictionary::footer_of(&good);
+    let block = |handle: BlockHandle| {
+        &good[handle.offset as usize..(handle.offset + handle.length) as usize]
+    };
+    let mut properties = Properties::decode(block(footer.properties)).expect("own properties");
+    properties.largest_block_bytes += 1;
+    let mut bytes = good[..footer.properties.offset as usize].to_vec();
+    let written = push_block(&mut bytes, &properties.encode(), 0);
+    let index = push_block(&mut bytes, block(footer.index), 0);
+    let footer = Footer { index, properties: written, ..footer };
+    let (end, _) = footer.encode(NUMBER, bytes.len() as u64);
+    bytes.extend_from_slice(&end);
+    let found = damages(&open(&bytes).expect("it can be so"));
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert!(found[0].to_string().contains("properties"), "{found:?}");
+}
+
+#[test]
+fn a_block_that_is_never_compressed_is_refused_when_it_is() {
+    let options = dictionary::options(Codec::ZstdDictionary);
+    let (file, _) = write_table(&dictionary::events(600), options);
+    let good = file.bytes();
+    let footer = dictionary::footer_of(&good);
+    for compressed in 0..4 {
+        let mut bytes = good[..footer.data_end() as usize].to_vec();
+        let mut handles = [footer.dictionary, footer.filter, footer.properties, footer.index];
+        for (number, handle) in handles.iter_mut().enumerate() {
+            let at = handle.offset as usize;
+            let contents = &good[at..at + handle.length as usize];
+            let tag = good[at + contents.len()];
+            *handle = if number == compressed && tag == 0 {
+                let mut stored = Vec::new();
+                put_varint(&mut stored, contents.len() as u64);
+                stored.extend(zstd::bulk::compress(contents, 3).expect("memory"));
+                push_block(&mut bytes, &stored, Codec::Zstd.tag())
+            } else {
+                push_block(&mut bytes, contents, tag)
+            };
+        }
+        let [dictionary, filter, properties, index] = handles;
+        let footer = Footer { index, filter, properties, dictionary, ..footer };
+        let (end, _) = footer.encode(NUMBER, bytes.len() as u64);
+        bytes.extend_from_slice(&end);
+        match open(&bytes) {
+            Ok(_) => assert_eq!(compressed, 3, "only the index may be compressed"),
+            Err(error) => {
+                assert_corruption(&error);
+                assert!(error.to_string().contains("never compressed"), "{error}");
+            }
+        }
+    }
+}
+
 /// Reads a made-up table in every way.
 fn exercise(bytes: &[u8], target: &[u8]) {
     let table = match open(bytes) {
