@@ -5,8 +5,8 @@
 //! that are left are asked for it, unless there are many of them: of a run only the first and the
 //! last can lack a prefix that lies between them.
 //!
-//! A table with range tombstones is never left out for its filter: what it deletes need not be in
-//! it.
+//! What range tombstones delete does not hang on this: a scan asks those of every table
+//! (`range_sources` in `scan.rs`), also of one that is left out here.
 
 use std::ops::{Bound, Range};
 use std::sync::Arc;
@@ -71,19 +71,14 @@ impl<'a> Reach<'a> {
         }
         let denies = |table: &Arc<TableMeta>| {
             // A table that cannot be opened fails when the scan comes to it.
-            let denied = table.range_tombstones == 0
-                && core
-                    .tables
-                    .open(&table.handle)
-                    .is_ok_and(|open| !open.may_hold_prefix(*extractor, prefix));
-            let counters = &core.counters;
-            let counter = if denied {
-                &counters.prefix_filter_useful
-            } else {
-                &counters.prefix_filter_passed
-            };
-            counter.add(1);
-            denied
+            let opened = core.tables.open(&table.handle).ok();
+            let answer = opened.and_then(|open| open.may_hold_prefix(*extractor, prefix));
+            match answer {
+                None => {}
+                Some(true) => core.counters.prefix_filter_passed.add(1),
+                Some(false) => core.counters.prefix_filter_useful.add(1),
+            }
+            answer == Some(false)
         };
         while !range.is_empty() && denies(&run.tables()[range.start]) {
             range.start += 1;

@@ -104,15 +104,16 @@ impl Table {
         Ok(found)
     }
 
-    /// Whether the table may hold a key with `prefix`, which `extractor` cut: not where its filter
-    /// has the prefixes of the same extractor and denies this one.
-    pub(crate) fn may_hold_prefix(&self, extractor: PrefixExtractor, prefix: &[u8]) -> bool {
-        match &self.filter {
-            Some(filter) if self.properties.prefix_extractor == Some(extractor) => {
-                filter.may_contain(prefix_hash(prefix))
-            }
-            _ => true,
-        }
+    /// Whether the table may hold a key with `prefix`, which `extractor` cut; `None` where its
+    /// filter has no prefixes of that extractor to say so.
+    pub(crate) fn may_hold_prefix(
+        &self,
+        extractor: PrefixExtractor,
+        prefix: &[u8],
+    ) -> Option<bool> {
+        let filter = self.filter.as_ref()?;
+        let is_known = self.properties.prefix_extractor == Some(extractor);
+        is_known.then(|| filter.may_contain(prefix_hash(prefix)))
     }
 
     #[inline]

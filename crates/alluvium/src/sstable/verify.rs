@@ -240,7 +240,7 @@ impl Walk<'_> {
         }
         let extractor = self.table.properties().prefix_extractor;
         if let Some((extractor, prefix)) = extractor.and_then(|e| Some((e, e.prefix(user_key)?)))
-            && !self.table.may_hold_prefix(extractor, prefix)
+            && self.table.may_hold_prefix(extractor, prefix) == Some(false)
         {
             return Err(Malformed("the filter denies a prefix that is there"));
         }
