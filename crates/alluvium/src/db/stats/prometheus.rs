@@ -155,13 +155,16 @@ fn histogram(text: &mut Text, name: &str, help: &str, of: &HistogramSnapshot) {
 /// A metric of every level: name, kind, help, value.
 type OfLevel = (&'static str, &'static str, &'static str, fn(&LevelStats) -> f64);
 
-const LEVELS: [OfLevel; 14] = [
+const LEVELS: [OfLevel; 15] = [
     ("level_tables", "gauge", "Tables of the level.", |level| level.tables as f64),
     ("level_runs", "gauge", "Sorted runs of the level.", |level| level.runs as f64),
     ("level_size_bytes", "gauge", "Bytes of the level's tables.", |level| level.bytes as f64),
     ("level_score", "gauge", "How much it wants compacting: due from 1.", |level| level.score),
     ("level_entries", "gauge", "Entries of the level.", |level| level.entries as f64),
     ("level_tombstones", "gauge", "Tombstones of the level.", |level| level.tombstones as f64),
+    ("level_filter_bytes", "gauge", "Bytes of the filters of the level's tables.", |level| {
+        level.filter_bytes as f64
+    }),
     ("level_read_bytes_total", "counter", "Bytes compactions read from the level.", |level| {
         level.read_bytes as f64
     }),
