@@ -6,9 +6,10 @@ mod dictionary;
 mod files;
 mod golden;
 mod hostile;
+mod range_block;
 mod round_trip;
-mod table_cache;
 mod salvage;
+mod table_cache;
 mod writing;
 
 use std::sync::Arc;
