@@ -4,7 +4,7 @@
 //! |---|---|
 //! | uniform | overwrites, every key as often as any other |
 //! | zipf | overwrites, the key of rank r as often as 1/r^0.99; the hot keys lie anywhere |
-//! | ordered | new keys that ascend with time, [`LATE_SHARE`] of them late by up to [`LATE_SPAN`] |
+//! | ordered | new keys that ascend with time, a share of them late by up to [`LATE_SPAN`] |
 //! | deletes | as uniform, but every second write is a tombstone |
 //! | queue | new keys at one end, as many deletes at the other |
 //! | ttl | as ordered, and every entry expires when as much has been written as is to be live |
@@ -24,7 +24,7 @@ pub const SPACE: u64 = 1 << 62;
 /// since 1970: an ordered key *is* its event's time.
 pub const ORIGIN: u64 = 1_700_000_000_000;
 
-/// The share of ordered keys that come late.
+/// The share of ordered keys that come late, where nothing else is asked for.
 pub const LATE_SHARE: f64 = 0.02;
 
 /// Late keys come up to this share of the store's size later.
@@ -96,6 +96,8 @@ pub struct Load {
     live_target: f64,
     /// Whether the store began full.
     full: bool,
+    /// The share of ordered keys that come late.
+    late_share: f64,
 }
 
 impl Load {
@@ -113,12 +115,19 @@ impl Load {
             dequeued: 0.0,
             live_target,
             full,
+            late_share: LATE_SHARE,
         };
         load.model.cohorts = load.cohorts();
         if kind == Kind::Ttl && one_by_one {
             load.model.bucket_ms = (load.ttl_ms() / BUCKETS).max(1);
         }
         load
+    }
+
+    /// The same load with this share of late keys, where it has any.
+    #[must_use]
+    pub fn with_late(self, late_share: f64) -> Load {
+        Load { late_share, ..self }
     }
 
     fn cohorts(&self) -> Vec<Cohort> {
@@ -238,7 +247,7 @@ impl Load {
             return content;
         }
         if self.kind.is_ordered() {
-            let late = if self.has_late() { LATE_SHARE } else { 0.0 };
+            let late = if self.has_late() { self.late_share } else { 0.0 };
             let (head, span) = (self.head(), self.late_span());
             self.push(&mut content, (ORIGIN, head - span), 1.0, 0.0);
             self.push(&mut content, (head - span, head), 1.0 - late / 2.0, 0.0);
@@ -277,11 +286,11 @@ impl Load {
         let (head, span) = (self.head(), self.late_span());
         let mut content = Content::default();
         let first = (head - span).max(ORIGIN);
-        if first < head {
-            let share = count * LATE_SHARE / (head - first) as f64;
-            self.push(&mut content, (first, head), share.min(LATE_SHARE), 0.0);
+        if first < head && self.late_share > 0.0 {
+            let share = count * self.late_share / (head - first) as f64;
+            self.push(&mut content, (first, head), share.min(self.late_share), 0.0);
         }
-        self.push(&mut content, (head, head + count as u64), 1.0 - LATE_SHARE, 0.0);
+        self.push(&mut content, (head, head + count as u64), 1.0 - self.late_share, 0.0);
         content
     }
 
@@ -355,7 +364,7 @@ impl Load {
     /// bits keep it from hitting a key that is there.
     fn draw_ordered(&self, rng: &mut fastrand::Rng) -> Write {
         let (head, span) = (self.head() - ORIGIN, self.late_span());
-        let late = rng.f64() < LATE_SHARE && head > span;
+        let late = rng.f64() < self.late_share && head > span;
         let place = if late { head - rng.u64(1..=span.max(1)) } else { head };
         let salt = if late { rng.u64(1..=255) } else { 0 };
         Write { key: place << 8 | salt, is_delete: false }

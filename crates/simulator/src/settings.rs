@@ -7,7 +7,7 @@ use alluvium::{ColumnFamilyOptions, EventTime, Fifo, Strategy, TimeWindows};
 use clap::{Parser, ValueEnum};
 
 use crate::content::EntryBytes;
-use crate::load::{Kind, Load};
+use crate::load::{Kind, LATE_SHARE, Load};
 
 /// The command line.
 #[derive(Debug, Clone, Parser)]
@@ -61,6 +61,10 @@ pub struct Command {
     /// Bytes of a value
     #[arg(long, default_value_t = 400, value_name = "BYTES")]
     pub value_bytes: u32,
+
+    /// How much of an ordered load comes late, in percent
+    #[arg(long, default_value_t = LATE_SHARE * 100.0, value_name = "PERCENT")]
+    pub late: f64,
 
     /// What users write, MB a second
     #[arg(long, default_value_t = 40.0, value_name = "MB")]
@@ -203,6 +207,8 @@ pub struct Settings {
     pub options: ColumnFamilyOptions,
     pub entry: Entry,
     pub tier_ratio: u32,
+    /// The share of ordered keys that come late.
+    pub late_share: f64,
     pub write_bytes_per_second: f64,
     pub device_bytes_per_second: f64,
     pub thread_bytes_per_second: f64,
@@ -247,6 +253,7 @@ impl Command {
             options,
             entry,
             tier_ratio: self.tier_ratio,
+            late_share: (self.late / 100.0).clamp(0.0, 1.0),
             write_bytes_per_second: self.write_mb * MB,
             device_bytes_per_second: self.device_mb * MB,
             thread_bytes_per_second: self.thread_mb * MB,
@@ -267,7 +274,8 @@ impl Settings {
     /// The load, at its beginning.
     pub fn load(&self) -> Load {
         let expires = self.policy.expires_entries();
-        Load::new(self.load, self.live_bytes, self.entry, expires, self.full)
+        let load = Load::new(self.load, self.live_bytes, self.entry, expires, self.full);
+        load.with_late(self.late_share)
     }
 }
 

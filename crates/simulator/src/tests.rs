@@ -173,7 +173,8 @@ fn every_strategy_costs_what_theory_says() {
         let write = figures.write_amplification();
         let (low, high) = expected.write;
         let detail = format!("{strategy}, {load}: {write:.2} for {expected:?}");
-        assert!((low * 0.9..=high * 1.1).contains(&write), "{detail}");
+        // The low end is that of tables chosen by chance; the least overlap is somewhat less.
+        assert!((low * 0.8..=high * 1.1).contains(&write), "{detail}");
         assert!(figures.stall_longest < 0.1, "{strategy}: {figures:?}");
         figures
     };
