@@ -225,6 +225,63 @@ pub fn compare(a: &[u8], b: &[u8]) -> Ordering {
     a_key.cmp(b_key).then_with(|| b_trailer.cmp(&a_trailer))
 }
 
+/// [`compare`] of two keys that have the same [`order_prefix`]. Panics as [`split`] does.
+#[must_use]
+#[inline]
+pub fn compare_alike(a: &[u8], b: &[u8]) -> Ordering {
+    let (a_key, a_trailer) = split(a);
+    let (b_key, b_trailer) = split(b);
+    let keys = match (a_key.first_chunk::<16>(), b_key.first_chunk::<16>()) {
+        // Of keys of 8 bytes or more the prefixes are all of those.
+        (Some(a_front), Some(b_front)) => u128::from_be_bytes(*a_front)
+            .cmp(&u128::from_be_bytes(*b_front))
+            .then_with(|| compare_rests(&a_key[16..], &b_key[16..])),
+        _ => a_key.cmp(b_key),
+    };
+    keys.then_with(|| b_trailer.cmp(&a_trailer))
+}
+
+/// The ordering of what mostly is nothing at all.
+#[inline]
+fn compare_rests(a: &[u8], b: &[u8]) -> Ordering {
+    if a.is_empty() && b.is_empty() { Ordering::Equal } else { a.cmp(b) }
+}
+
+/// Whether two user keys are the same. Short keys, and those that differ at either end, are told
+/// apart without a call.
+#[must_use]
+#[inline]
+pub fn is_same(a: &[u8], b: &[u8]) -> bool {
+    let ends = (a.first_chunk::<8>(), a.last_chunk::<8>());
+    a.len() == b.len()
+        && ends == (b.first_chunk::<8>(), b.last_chunk::<8>())
+        && ((8..=16).contains(&a.len()) || a == b)
+}
+
+/// Makes `to` a copy of the user key `from`. A key of 8 to 32 bytes that is as long as what was
+/// there is copied without a call.
+#[inline]
+pub fn copy_into(to: &mut Vec<u8>, from: &[u8]) {
+    if to.len() == from.len() {
+        let ends = (from.first_chunk::<8>(), from.last_chunk::<8>());
+        if let ((8..=16), (Some(first), Some(last))) = (from.len(), ends) {
+            to[..8].copy_from_slice(first);
+            let end = to.len() - 8;
+            to[end..].copy_from_slice(last);
+            return;
+        }
+        let ends = (from.first_chunk::<16>(), from.last_chunk::<16>());
+        if let ((17..=32), (Some(first), Some(last))) = (from.len(), ends) {
+            to[..16].copy_from_slice(first);
+            let end = to.len() - 16;
+            to[end..].copy_from_slice(last);
+            return;
+        }
+    }
+    to.clear();
+    to.extend_from_slice(from);
+}
+
 /// Where a range of user keys ends. Of two ends at one key the excluded one comes first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct KeyEnd<'a> {

@@ -59,13 +59,31 @@ impl MergingIterator {
     /// Whether `a` comes before `b` in the current direction.
     #[inline]
     fn before(&self, a: Head, b: Head) -> bool {
-        let order = a
-            .prefix
-            .cmp(&b.prefix)
-            .then_with(|| key::compare(self.sources[a.source].key(), self.sources[b.source].key()));
+        let order = a.prefix.cmp(&b.prefix).then_with(|| self.compare_alike(a.source, b.source));
         match self.direction {
             Direction::Forward => order == Ordering::Less,
             Direction::Reverse => order == Ordering::Greater,
+        }
+    }
+
+    /// Compares the keys of two sources that have the same prefix.
+    #[inline]
+    fn compare_alike(&self, a: usize, b: usize) -> Ordering {
+        key::compare_alike(self.sources[a].key(), self.sources[b].key())
+    }
+
+    /// Puts the root, whose source has moved, in its place.
+    #[inline]
+    fn settle_root(&mut self) {
+        let [root, rest @ ..] = self.heap.as_slice() else { return };
+        let Some(left) = rest.first() else { return };
+        let right = rest.get(1).unwrap_or(left);
+        let stays = match self.direction {
+            Direction::Forward => root.prefix < left.prefix.min(right.prefix),
+            Direction::Reverse => root.prefix > left.prefix.max(right.prefix),
+        };
+        if !stays {
+            self.sift_down(0);
         }
     }
 
@@ -139,7 +157,7 @@ impl MergingIterator {
             }
             Err(error) => return self.fail(error),
         }
-        self.sift_down(0);
+        self.settle_root();
         Ok(())
     }
 

@@ -71,8 +71,13 @@ impl InternalIterator for ListIterator {
 /// One write: which source it went to, its key, and a value or a tombstone.
 type Write = (usize, Vec<u8>, Option<u8>);
 
+/// Short keys of few letters, behind nothing or behind what brings them to a length at which keys
+/// are compared or copied in another way.
 fn user_key() -> impl Strategy<Value = Vec<u8>> {
-    prop::collection::vec(prop::sample::select(vec![0u8, b'a', b'b', 0xff]), 0..3)
+    let letters = prop::sample::select(vec![0u8, b'a', b'b', 0xff]);
+    let fronts = vec![0usize, 0, 0, 0, 6, 8, 14, 15, 31];
+    (prop::sample::select(fronts), prop::collection::vec(letters, 0..3))
+        .prop_map(|(front, rest)| [vec![b'k'; front], rest].concat())
 }
 
 fn bound() -> impl Strategy<Value = Bound<Vec<u8>>> {

@@ -147,7 +147,7 @@ impl<I: InternalIterator> VisibleIterator<I> {
 
     /// Where the user's value begins in the entry that the source stands on; `None` where the entry
     /// says that its key is not there.
-    #[inline]
+    #[inline(always)]
     fn live_value_start(&self, trailer: u64) -> Result<Option<usize>> {
         match kind_of(trailer)? {
             ValueKind::Put => Ok(Some(0)),
@@ -253,8 +253,7 @@ impl<I: InternalIterator> VisibleIterator<I> {
         match self.position {
             Position::Off => return self.error.clone().map_or(Ok(()), Err),
             Position::OnSource => {
-                self.saved_key.clear();
-                self.saved_key.extend_from_slice(key::user_key(self.source.key()));
+                key::copy_into(&mut self.saved_key, key::user_key(self.source.key()));
                 self.position = Position::Off;
                 self.source.next()?;
             }
@@ -286,8 +285,7 @@ impl<I: InternalIterator> VisibleIterator<I> {
             Position::Off => return self.error.clone().map_or(Ok(()), Err),
             Position::OnSource => {
                 // Back over the newer, hidden versions of this key too.
-                self.saved_key.clear();
-                self.saved_key.extend_from_slice(key::user_key(self.source.key()));
+                key::copy_into(&mut self.saved_key, key::user_key(self.source.key()));
                 self.position = Position::Off;
                 self.leave_key_backward()?;
             }
@@ -336,7 +334,7 @@ impl<I: InternalIterator> VisibleIterator<I> {
                     skips = 0;
                     continue;
                 }
-            } else if skipping && user_key == self.saved_key.as_slice() {
+            } else if skipping && key::is_same(user_key, &self.saved_key) {
                 skips += 1;
                 if skips > SKIPS_BEFORE_SEEK {
                     // Behind the oldest version there can be.
@@ -355,8 +353,7 @@ impl<I: InternalIterator> VisibleIterator<I> {
                         return Ok(());
                     }
                     None => {
-                        self.saved_key.clear();
-                        self.saved_key.extend_from_slice(user_key);
+                        key::copy_into(&mut self.saved_key, user_key);
                         skipping = true;
                         skips = 0;
                     }
@@ -425,8 +422,7 @@ impl<I: InternalIterator> VisibleIterator<I> {
                     continue;
                 }
             }
-            self.saved_key.clear();
-            self.saved_key.extend_from_slice(user_key);
+            key::copy_into(&mut self.saved_key, user_key);
             if self.newest_visible_backward(covering)? {
                 self.position = Position::Saved;
                 return Ok(());

@@ -15,6 +15,9 @@ use crate::sstable::format::Malformed;
 /// them many times its own size.
 const PASSED_BYTES_MAX: usize = 1 << 20;
 
+/// Most bytes of a suffix, its trailer among them, that are copied as if they were so many.
+const SHORT_SUFFIX_BYTES: usize = 32;
+
 /// An entry on the stack. It and its value end where those of the one above it begin.
 #[derive(Debug, Clone, Copy)]
 struct Passed {
@@ -217,6 +220,14 @@ fn extend_key(key: &mut Vec<u8>, entries: &[u8], entry: Entry) -> Result<(), Mal
     }
     entry.trailer(entries)?;
     key.truncate(entry.shared);
-    key.extend_from_slice(entry.suffix(entries));
+    let suffix = entry.suffix(entries);
+    match entries[entry.key_start..].first_chunk::<SHORT_SUFFIX_BYTES>() {
+        // A copy of a fixed length needs no call: a little too much, and cut off again.
+        Some(chunk) if suffix.len() <= SHORT_SUFFIX_BYTES => {
+            key.extend_from_slice(chunk);
+            key.truncate(entry.shared + suffix.len());
+        }
+        _ => key.extend_from_slice(suffix),
+    }
     Ok(())
 }

@@ -52,3 +52,47 @@ fn a_smaller_key_never_has_a_greater_order_prefix() {
     assert_eq!(order_prefix(&encode(b"abcdefghi", 1)), u64::from_be_bytes(*b"abcdefgh"));
     assert_eq!(order_prefix(&encode(b"ab", u64::MAX)), u64::from_be_bytes(*b"ab\0\0\0\0\0\0"));
 }
+
+/// Keys of 0 to 40 bytes that differ first, in the middle, last, in length, or not at all.
+fn keys_hard_to_tell_apart() -> Vec<Vec<u8>> {
+    let mut keys = Vec::new();
+    for length in [0usize, 1, 7, 8, 9, 15, 16, 17, 18, 24, 31, 32, 33, 40] {
+        keys.push(vec![b'k'; length]);
+        for at in [0, 7, 8, 15, 16, 17, 31, 32].into_iter().filter(|&at| at < length) {
+            for byte in [0, b'l', 0xff] {
+                let mut key = vec![b'k'; length];
+                key[at] = byte;
+                keys.push(key);
+            }
+        }
+    }
+    keys
+}
+
+#[test]
+fn short_ways_to_compare_agree_with_the_long_ones() {
+    let keys = keys_hard_to_tell_apart();
+    for a in &keys {
+        for b in &keys {
+            assert_eq!(is_same(a, b), a == b, "{a:?} {b:?}");
+            for trailers in [(1, 1), (1, 2), (2, 1)] {
+                let (a, b) = (encode(a, trailers.0), encode(b, trailers.1));
+                if order_prefix(&a) == order_prefix(&b) {
+                    assert_eq!(compare_alike(&a, &b), compare(&a, &b), "{a:?} {b:?}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_key_is_copied_whole_over_whatever_was_there() {
+    let keys = keys_hard_to_tell_apart();
+    for from in &keys {
+        for before in [from.len(), 0, 9, 40] {
+            let mut to = vec![b'x'; before];
+            copy_into(&mut to, from);
+            assert_eq!(&to, from);
+        }
+    }
+}
