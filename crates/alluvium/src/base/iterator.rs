@@ -50,6 +50,9 @@ pub trait InternalIterator: Send {
     fn skip_backward(&mut self, _target: &[u8], _seq: SeqNo) -> Result<()> {
         Ok(())
     }
+    /// Takes note that whoever scans has stepped over `count` entries that only say that their key
+    /// is not there, the current one the last of them. Must be `valid`.
+    fn note_tombstones(&self, _count: u64) {}
     /// The encoded internal key. Must be `valid`.
     fn key(&self) -> &[u8];
     /// The value. Must be `valid`.

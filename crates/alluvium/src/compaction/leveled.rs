@@ -326,7 +326,7 @@ impl LeveledPicker {
             }
             let upper = runs.iter().map(|run| Upper::run(view, run));
             let upper = upper.fold(Upper::default(), Upper::and);
-            let gain = reclaim::gain(&upper, lower.bytes, hidden);
+            let gain = reclaim::gain(&upper, lower, hidden);
             offer(gain, &|| self.level0_down(view, targets, Reason::Tombstones));
         }
         for level in 1..BOTTOM {
@@ -337,7 +337,7 @@ impl LeveledPicker {
                 let met = |deeper| version.level(deeper).overlapping_sums(low, end);
                 let lower = met(level + 1);
                 let hidden = (level + 2..LEVELS).map(met).fold(lower, Sums::and);
-                let gain = reclaim::gain(&Upper::table(view, table), lower.bytes, hidden);
+                let gain = reclaim::gain(&Upper::table(view, table), lower, hidden);
                 let input = || vec![one_table(level, table)];
                 offer(gain, &|| self.plan(view, targets, Reason::Tombstones, level, input()));
             }

@@ -6,7 +6,10 @@
 //! are worth much.
 //!
 //! A tombstone that pays for nothing is still merged once it has waited long enough
-//! ([`crate::compaction::Ages::overdue`]): deleted data must not stay on disk for ever.
+//! ([`crate::compaction::Ages::overdue`]): deleted data must not stay on disk for ever. And it is
+//! merged once scans have stepped over so many tombstones of its table that the merge would have
+//! been no more work: whoever scans a stretch of tombstones again and again pays for it at most
+//! twice.
 
 use std::sync::Arc;
 
@@ -17,6 +20,9 @@ use crate::version::{Digest, EventTimes, GARBAGE_PART, Run, Sums, TableMeta, Ver
 /// A rewrite pays when what it frees is at least its cost divided by this.
 const COST_PER_FREED: u64 = GARBAGE_PART;
 
+/// Tombstones that scans step over before it counts: a merge has costs beside its entries.
+const WALKED_MIN: u64 = 10_000;
+
 /// The bytes that a table of nothing but range tombstones may free are not known; each range is
 /// taken to hide this many entries.
 const ENTRIES_PER_RANGE_TOMBSTONE: u64 = 1_000;
@@ -26,7 +32,7 @@ const ENTRIES_PER_RANGE_TOMBSTONE: u64 = 1_000;
 pub(crate) struct Gain {
     pub(crate) freed_bytes: u64,
     pub(crate) cost_bytes: u64,
-    /// Whether some tombstone has waited long enough.
+    /// Whether some tombstone has waited long enough, or scans have met tombstones often enough.
     pub(crate) overdue: bool,
 }
 
@@ -49,6 +55,8 @@ pub(crate) struct Upper {
     expired_bytes: u64,
     /// Whether some tombstone has waited long enough.
     overdue: bool,
+    /// Tombstones that scans have stepped over in vain.
+    walked: u64,
 }
 
 impl Upper {
@@ -58,6 +66,7 @@ impl Upper {
             sums: Sums::of(table),
             expired_bytes: expired_bytes(table, view.now_ms),
             overdue: is_overdue(view, table),
+            walked: walked_in_vain(view, table),
         }
     }
 
@@ -78,6 +87,10 @@ impl Upper {
             sums: run.sums(),
             expired_bytes: expired.fold(0, u64::saturating_add),
             overdue: run.digest().oldest_tombstone <= view.ages.overdue.get(),
+            walked: match run.digest().oldest_tombstone <= view.ages.droppable.get() {
+                true => run.tables().iter().map(|table| walked_in_vain(view, table)).sum(),
+                false => 0,
+            },
         }
     }
 
@@ -87,21 +100,24 @@ impl Upper {
             sums: self.sums.and(other.sums),
             expired_bytes: self.expired_bytes.saturating_add(other.expired_bytes),
             overdue: self.overdue || other.overdue,
+            walked: self.walked.saturating_add(other.walked),
         }
     }
 }
 
-/// What merging `upper` with `lower_bytes` below it frees, where `hidden` is everything older that
-/// `upper` overlaps: its tombstones may hide entries of all of it, and meet what is below first.
-pub(crate) fn gain(upper: &Upper, lower_bytes: u64, hidden: Sums) -> Gain {
+/// What merging `upper` with `lower` below it frees, where `hidden` is everything older that it
+/// overlaps: its tombstones may hide entries of all of that, and meet what is below first.
+pub(crate) fn gain(upper: &Upper, lower: Sums, hidden: Sums) -> Gain {
     let ranges = upper.sums.range_tombstones.saturating_mul(ENTRIES_PER_RANGE_TOMBSTONE);
     let tombstones = upper.sums.tombstones.saturating_add(ranges);
     let each = hidden.bytes.checked_div(hidden.entries).unwrap_or(0);
     let met = each.saturating_mul(tombstones.min(hidden.entries));
+    let read = upper.sums.entries.saturating_add(lower.entries);
     Gain {
         freed_bytes: upper.expired_bytes.saturating_add(met),
-        cost_bytes: lower_bytes.saturating_add(upper.sums.bytes),
-        overdue: upper.overdue && hidden != Sums::default(),
+        cost_bytes: lower.bytes.saturating_add(upper.sums.bytes),
+        overdue: (upper.overdue && hidden != Sums::default())
+            || upper.walked >= read.max(WALKED_MIN),
     }
 }
 
@@ -123,11 +139,20 @@ pub(crate) fn any_is_all_expired(view: &View<'_>, digest: &Digest) -> bool {
 /// Whether any table of this digest can be one that [`pays_at_the_bottom`].
 pub(crate) fn any_may_pay_at_the_bottom(view: &View<'_>, digest: &Digest) -> bool {
     let droppable = view.ages.droppable.get();
-    let overdue = droppable.min(view.ages.overdue.get());
+    // Those of which scans have met many are not known to a digest.
     digest.oldest_in_dense <= droppable
-        || digest.oldest_tombstone <= overdue
+        || digest.oldest_tombstone <= droppable
         || digest.oldest_hidden <= droppable
         || digest.part_expired_ms <= view.now_ms
+}
+
+/// Tombstones of `table` that scans have stepped over, where a merge at the bottom could drop even
+/// its oldest.
+fn walked_in_vain(view: &View<'_>, table: &TableMeta) -> u64 {
+    if table.tombstones == 0 || table.oldest_tombstone > view.ages.droppable {
+        return 0;
+    }
+    table.handle.tombstones_walked()
 }
 
 /// Whether `table` holds a tombstone that has waited long enough.
@@ -178,7 +203,8 @@ pub(crate) fn pays_at_the_bottom(view: &View<'_>, table: &TableMeta) -> bool {
     let expired = expired_bytes(table, view.now_ms).saturating_mul(COST_PER_FREED) >= table.bytes;
     let hidden = table.largest_seq <= view.ages.droppable
         && table.hidden.saturating_mul(COST_PER_FREED) >= table.entries;
-    (droppable && (many || is_overdue(view, table)))
+    let walked = walked_in_vain(view, table) >= table.entries.max(WALKED_MIN);
+    (droppable && (many || walked || is_overdue(view, table)))
         || (expired && table.expiry.is_some())
         || (hidden && table.hidden > 0)
 }

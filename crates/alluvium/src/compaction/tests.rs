@@ -187,6 +187,51 @@ fn tombstones_that_pay_are_merged_though_nothing_is_full() {
     assert!(pick(&[(0, table(2, "a", "z", 50, 800))], &[]).is_none(), "nothing to hide");
 }
 
+/// A table over which scans have stepped over `walked` tombstones. Its oldest has number 20.
+fn walked(level: usize, facts: TableFacts, walked: u64) -> (usize, Arc<TableMeta>) {
+    let facts = TableFacts { oldest_tombstone: SeqNo::new(20), ..facts };
+    let table = Arc::new(TableMeta::new(facts).unwrap());
+    table.handle.walk_tombstones(walked);
+    (level, table)
+}
+
+/// What is picked where a merge may drop tombstones up to `droppable`.
+fn pick_aged(tables: &[(usize, Arc<TableMeta>)], droppable: u64) -> Option<Compaction> {
+    let (version, busy) = (version(tables), Busy::new());
+    let ages = Ages { droppable: SeqNo::new(droppable), ..Ages::default() };
+    LeveledPicker::new(SHAPE).pick(&View { ages, ..view(&version, &busy) })
+}
+
+#[test]
+fn tombstones_that_scans_keep_meeting_are_merged_though_they_hide_nothing() {
+    let facts = || TableFacts::clone(&table(2, "a", "m", 50, 800));
+    let bottom = |from: &str, entries: u64| {
+        let facts = TableFacts::clone(&table(1, from, "z", 900, 0));
+        (6, Arc::new(TableMeta::new(TableFacts { entries, ..facts }).unwrap()))
+    };
+    let with = |steps: u64, droppable: u64, below: (usize, Arc<TableMeta>)| {
+        pick_aged(&[walked(0, facts(), steps), below], droppable)
+    };
+    assert!(with(9_999, 100, bottom("n", 900)).is_none());
+    let plan = with(10_000, 100, bottom("n", 900)).unwrap();
+    assert_eq!((plan.reason, taken(&plan, 0)), (Reason::Tombstones, vec![2]));
+    assert!(with(1_000_000, 19, bottom("n", 900)).is_none(), "they may not go yet");
+    assert!(with(20_801, 100, bottom("b", 20_000)).is_none(), "less work than the merge");
+    assert!(with(20_802, 100, bottom("b", 20_000)).is_some());
+}
+
+#[test]
+fn tombstones_that_scans_keep_meeting_go_from_the_bottom_too() {
+    let few = || TableFacts { entries: 20_000, ..TableFacts::clone(&table(2, "a", "m", 50, 800)) };
+    assert!(pick_aged(&[walked(6, few(), 19_999)], 100).is_none());
+    assert!(pick_aged(&[walked(6, few(), 20_000)], 19).is_none(), "they may not go yet");
+    let plan = pick_aged(&[walked(6, few(), 20_000)], 100).unwrap();
+    assert_eq!(
+        (plan.reason, plan.place.level, plan.action),
+        (Reason::Tombstones, 6, Action::Merge)
+    );
+}
+
 /// What a reader at `seq` sees among entries (newest first) of one key.
 fn seen(entries: &[(u64, ValueKind)], seq: u64) -> Option<u64> {
     let newest = entries.iter().find(|(entry, _)| *entry <= seq)?;

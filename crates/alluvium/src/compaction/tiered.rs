@@ -168,7 +168,7 @@ impl TieredPicker {
             };
             let older: Vec<&Arc<Run>> = version.level(0).runs().iter().filter(is_older).collect();
             let hidden = older.iter().fold(deep.sums(), |sums, run| sums.and(run.sums()));
-            let gain = reclaim::gain(&Upper::run(view, run), hidden.bytes, hidden);
+            let gain = reclaim::gain(&Upper::run(view, run), hidden, hidden);
             if gain.pays() && best.as_ref().is_none_or(|(ratio, _)| gain.ratio() > *ratio) {
                 let runs = std::iter::once(run).chain(older).collect();
                 best = Some((gain.ratio(), runs));

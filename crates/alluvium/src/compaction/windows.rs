@@ -43,7 +43,9 @@ use crate::compaction::{
     Action, Compaction, CompactionPicker, Debt, Input, KeySpan, LevelShape, Reason, TablePlace,
     View, spare_covering,
 };
-use crate::version::{Digest, EventTimes, Level, TableMeta, Version, Window, WindowRun, Windows};
+use crate::version::{
+    Digest, EventTimes, Level, Sums, TableMeta, Version, Window, WindowRun, Windows,
+};
 
 /// Time-window compaction.
 #[derive(Debug, Clone, Copy)]
@@ -184,7 +186,7 @@ impl WindowsPicker {
             let hidden: Vec<Arc<TableMeta>> = hidden.cloned().collect();
             let sums = reclaim::sums_of(&hidden);
             let in_level0 = view.version.levels().skip(1).all(Level::is_empty);
-            let gain = reclaim::gain(&Upper::table(view, table), sums.bytes, sums);
+            let gain = reclaim::gain(&Upper::table(view, table), sums, sums);
             if !in_level0 || !gain.pays() || !hidden.iter().all(|table| view.is_free(table)) {
                 return None;
             }
@@ -203,7 +205,12 @@ impl WindowsPicker {
             } else {
                 // Each table is read once: it is both what hides and what is hidden.
                 reclaim::any_may_free(view, &window.digest)
-                    && reclaim::gain(&Upper::tables(view, window.tables()), 0, window.sums).pays()
+                    && reclaim::gain(
+                        &Upper::tables(view, window.tables()),
+                        Sums::default(),
+                        window.sums,
+                    )
+                    .pays()
             };
             (pays && is_window_free(view, window))
                 .then(|| self.merge_runs(&window.runs, true, Reason::Tombstones))

@@ -528,3 +528,37 @@ fn a_cursor_that_goes_has_counted_every_entry_it_handed_out() {
     drop(cursor);
     assert_eq!(counted() - before, 151);
 }
+
+/// Tombstones over nothing pay for no merge: they go because scans have to step over them.
+fn tombstones_go_once_they_were_scanned(scan: impl Fn(&Db)) {
+    let mut options = small();
+    options.column_family.memtable_bytes = 4 << 20;
+    options.column_family.level1_bytes = 64 << 20;
+    let db = open(&MemEnv::new(), options);
+    fill(&db, 20_000..20_002, 0);
+    let mut batch = WriteBatch::new();
+    (0..12_000).for_each(|index| batch.delete(key(index)));
+    db.write(batch).unwrap();
+    db.flush().unwrap();
+    let entries =
+        || -> u64 { db.stats().families[0].levels.iter().map(|level| level.entries).sum() };
+    let settle = || {
+        db.put("wakes", "who works").unwrap();
+        db.wait_idle().unwrap();
+    };
+    settle();
+    assert_eq!(entries(), 12_002);
+    scan(&db);
+    settle();
+    assert_eq!(entries(), 12_002, "one scan is less work than the merge");
+    scan(&db);
+    settle();
+    assert_eq!(entries(), 2);
+    assert_eq!(db.scan(..).count(), 3);
+}
+
+#[test]
+fn tombstones_go_once_they_were_scanned_often_enough() {
+    tombstones_go_once_they_were_scanned(|db| assert_eq!(db.scan(..).count(), 3));
+    tombstones_go_once_they_were_scanned(|db| assert_eq!(db.scan(..).rev().count(), 3));
+}

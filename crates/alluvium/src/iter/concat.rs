@@ -226,6 +226,10 @@ impl<T: SortedTables> InternalIterator for ConcatIterator<T> {
         self.keep(result)
     }
 
+    fn note_tombstones(&self, count: u64) {
+        self.on().note_tombstones(count);
+    }
+
     #[inline]
     fn key(&self) -> &[u8] {
         self.on().key()

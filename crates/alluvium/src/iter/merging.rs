@@ -268,6 +268,10 @@ impl InternalIterator for MergingIterator {
         self.skip(target, Ordering::Greater, |source| source.skip_backward(target, seq))
     }
 
+    fn note_tombstones(&self, count: u64) {
+        self.current().note_tombstones(count);
+    }
+
     #[inline]
     fn key(&self) -> &[u8] {
         self.current().key()

@@ -33,6 +33,9 @@ use crate::base::key::{self, SeqNo, ValueKind};
 use crate::base::planted;
 use crate::iter::covers::Covers;
 
+/// Tombstones of whatever sources that are told of at once, to the source of the last of them.
+const TOMBSTONES_NOTED_AT_ONCE: u32 = 64;
+
 /// Steps over hidden versions of one key before a seek is tried instead.
 const SKIPS_BEFORE_SEEK: u32 = 8;
 
@@ -63,6 +66,8 @@ pub(crate) struct VisibleIterator<I> {
     value_start: usize,
     covers: Covers,
     target: Vec<u8>,
+    /// Stepped over since the source heard of them last.
+    tombstones: u32,
     /// What the last move failed with; it stays until the next seek.
     error: Option<Error>,
 }
@@ -87,6 +92,7 @@ impl<I: InternalIterator> VisibleIterator<I> {
             value_start: 0,
             covers: Covers::none(),
             target: Vec::new(),
+            tombstones: 0,
             error: None,
         }
     }
@@ -354,6 +360,7 @@ impl<I: InternalIterator> VisibleIterator<I> {
                     }
                     None => {
                         key::copy_into(&mut self.saved_key, user_key);
+                        self.note_tombstone();
                         skipping = true;
                         skips = 0;
                     }
@@ -461,9 +468,29 @@ impl<I: InternalIterator> VisibleIterator<I> {
         Ok(found)
     }
 
+    /// The source stands on an entry that says that its key is not there. The source hears of many
+    /// at once: what a scan walks over in vain is worth a compaction.
+    #[inline]
+    fn note_tombstone(&mut self) {
+        self.tombstones += 1;
+        if self.tombstones == TOMBSTONES_NOTED_AT_ONCE {
+            self.tell_of_tombstones();
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn tell_of_tombstones(&mut self) {
+        self.tombstones = 0;
+        self.source.note_tombstones(u64::from(TOMBSTONES_NOTED_AT_ONCE));
+    }
+
     /// Keeps the value of the entry that the source stands on, and says whether it has one.
     fn save_live_value(&mut self, trailer: u64) -> Result<bool> {
-        let Some(start) = self.live_value_start(trailer)? else { return Ok(false) };
+        let Some(start) = self.live_value_start(trailer)? else {
+            self.note_tombstone();
+            return Ok(false);
+        };
         self.saved_value = self.source.value_handle();
         self.value_start = start;
         Ok(true)

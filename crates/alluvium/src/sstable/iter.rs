@@ -276,6 +276,10 @@ impl InternalIterator for TableIterator {
         if self.table.properties().largest_seq < seq { self.seek_for_prev(target) } else { Ok(()) }
     }
 
+    fn note_tombstones(&self, count: u64) {
+        self.table.note_tombstones_walked(count);
+    }
+
     #[inline]
     fn key(&self) -> &[u8] {
         self.block.key()

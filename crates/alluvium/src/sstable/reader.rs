@@ -14,6 +14,7 @@ use bytes::Bytes;
 use crate::base::error::{Error, Result};
 use crate::base::file::FileNumber;
 use crate::base::key;
+use crate::base::sync::tally::{AtomicU64, Ordering};
 use crate::cache::BlockCache;
 use crate::env::ReadableFile;
 use crate::filter::{FilterReader, PrefixExtractor, prefix_hash};
@@ -40,6 +41,8 @@ pub(crate) struct Table {
     properties: Properties,
     pub(super) ranges: Fragments,
     footer_checksum: u64,
+    /// Tombstones that scans have stepped over: the handle's, where it has one.
+    pub(super) tombstones_walked: Arc<AtomicU64>,
 }
 
 impl Table {
@@ -77,6 +80,7 @@ impl Table {
             properties,
             ranges,
             footer_checksum,
+            tombstones_walked: Arc::default(),
         })
     }
 
@@ -184,6 +188,11 @@ impl Table {
     /// A cursor over the entries; not positioned.
     pub(crate) fn iter(self: &Arc<Self>, purpose: ReadPurpose) -> TableIterator {
         TableIterator::new(Arc::clone(self), purpose)
+    }
+
+    /// Takes note that a scan has stepped over so many tombstones of this table.
+    pub(super) fn note_tombstones_walked(&self, count: u64) {
+        self.tombstones_walked.fetch_add(count, Ordering::Relaxed);
     }
 
     /// The file's name in messages.

@@ -19,7 +19,7 @@ use std::sync::{Arc, Weak};
 use crate::base::error::{Error, Result};
 use crate::base::file::{FileId, FileNumber};
 use crate::base::sync::atomic::{AtomicBool, Ordering};
-use crate::base::sync::tally::AtomicUsize;
+use crate::base::sync::tally::{AtomicU64, AtomicUsize};
 use crate::base::sync::{ArcSwapOption, Mutex};
 use crate::cache::BlockCache;
 use crate::env::Env;
@@ -36,6 +36,8 @@ pub(crate) struct TableHandle {
     used: AtomicBool,
     /// Held while the table is being opened.
     opening: Mutex<()>,
+    /// Tombstones that scans have stepped over. The open table has it too.
+    tombstones_walked: Arc<AtomicU64>,
 }
 
 impl TableHandle {
@@ -47,6 +49,7 @@ impl TableHandle {
             slot: ArcSwapOption::empty(),
             used: AtomicBool::new(false),
             opening: Mutex::new(()),
+            tombstones_walked: Arc::default(),
         }
     }
 
@@ -54,6 +57,17 @@ impl TableHandle {
     #[cfg(test)]
     pub(crate) fn number(&self) -> FileNumber {
         self.number
+    }
+
+    /// How many of its tombstones scans have stepped over, about, in this life of the store.
+    pub(crate) fn tombstones_walked(&self) -> u64 {
+        self.tombstones_walked.load(Ordering::Relaxed)
+    }
+
+    /// As if scans had stepped over so many tombstones more.
+    #[cfg(test)]
+    pub(crate) fn walk_tombstones(&self, count: u64) {
+        self.tombstones_walked.fetch_add(count, Ordering::Relaxed);
     }
 
     /// The table if it is open, marked as used.
@@ -139,11 +153,12 @@ impl TableCache {
             _ => Error::io("open", name.as_str(), source),
         })?;
         let (cache, counters) = (Arc::clone(&self.cache), Arc::clone(&self.counters));
-        let table = Table::open(file, handle.number, name, cache, counters)?;
+        let mut table = Table::open(file, handle.number, name, cache, counters)?;
         if table.footer_checksum() != handle.footer_checksum {
             let detail = "the file is not the table that the manifest names";
             return Err(Error::corruption(table.name(), 0, detail));
         }
+        table.tombstones_walked = Arc::clone(&handle.tombstones_walked);
         Ok(table)
     }
 

@@ -1,3 +1,5 @@
+//! Shortcuts for short keys answer as the plain forms do.
+
 use super::*;
 
 #[test]

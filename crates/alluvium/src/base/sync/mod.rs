@@ -15,7 +15,7 @@
 //! |---|---|---|---|
 //! | [`Mutex`], [`Condvar`], [`ArcSwap`], [`atomic`] | what threads meet over | its own | its own |
 //! | [`fine_atomic`] | the links of the skip list | its own | `std` |
-//! | [`tally`] | counts that nothing is decided by | `std` | `std` |
+//! | [`tally`] | counts by which nothing is decided that must be exact | `std` | `std` |
 //!
 //! A search in the skip list loads dozens of links; if each were a point of choice, whole-store
 //! schedules would consist of little else. `Arc`, `Weak` and `OnceLock` are those of the standard
