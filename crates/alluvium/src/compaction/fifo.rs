@@ -1,31 +1,75 @@
 //! The FIFO picker: tables go in the order in which they came, when the family outgrows its size or
 //! they their age.
 //!
-//! Small runs are merged, those next to each other in age only: an entry must never go before an
-//! older version of its key, which would come to light. So a table here always holds one stretch of
-//! sequence numbers, and the oldest is dropped first. Runs stop growing at a part of the size, as
+//! What was written together, by one flush or one merge, is a *batch*: one stretch of age. Small
+//! batches are merged, those next to each other in age only: an entry must never go before an older
+//! version of its key, which would come to light. So a table here always holds one stretch of
+//! sequence numbers, and the oldest is dropped first. Batches stop growing at a part of the size, as
 //! dropping one takes all that is in it.
+//!
+//! Merging is there for those who read, who meet sorted runs: batches that share no key stand end
+//! to end in one run, whatever their age, and are left alone.
 
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
+
+use crate::base::file::FileNumber;
 
 use crate::base::key::SeqNo;
 use crate::base::limits::LEVELS;
-use crate::compaction::leveled::{drop_plan, one_table, pick_expired, whole_run};
+use crate::compaction::leveled::{drop_plan, one_table, pick_expired};
 use crate::compaction::strategy::Fifo;
 use crate::compaction::{
-    Action, Ages, Busy, Compaction, CompactionPicker, Debt, KeySpan, LevelShape, Reason,
+    Action, Ages, Busy, Compaction, CompactionPicker, Debt, Input, KeySpan, LevelShape, Reason,
     TablePlace, View, reclaim, spare_covering, user_key_range,
 };
-use crate::version::{Level, Run, TableMeta, Version};
+use crate::version::{Level, TableMeta, Version};
 
-/// Runs next to each other that are merged into one.
-const MERGED_RUNS: usize = 8;
+/// Batches next to each other that are merged into one, of as many runs.
+const MERGED: usize = 8;
 
-/// More small runs than this are merged whatever their sizes.
-const CROWD: usize = 3 * MERGED_RUNS;
+/// With more runs than this, small batches are merged whatever their sizes.
+const CROWD: usize = 3 * MERGED;
 
-/// A run is not merged on once it holds this part of what the family may hold.
+/// A batch is not merged on once it holds this part of what the family may hold.
 const PARTS: u64 = 32;
+
+/// Tables of level 0 that were written together.
+#[derive(Debug)]
+struct Batch {
+    number: FileNumber,
+    /// The run that they are in, by its place.
+    run: usize,
+    bytes: u64,
+    smallest_seq: SeqNo,
+    largest_seq: SeqNo,
+    is_free: bool,
+}
+
+/// The batches of level 0, newest first.
+fn batches(view: &View<'_>) -> Vec<Batch> {
+    let mut found: HashMap<FileNumber, Batch> = HashMap::new();
+    for (run, of) in view.version.level(0).runs().iter().enumerate() {
+        for table in of.tables() {
+            let number = table.run_number();
+            let batch = found.entry(number).or_insert_with(|| Batch {
+                number,
+                run,
+                bytes: 0,
+                smallest_seq: table.smallest_seq,
+                largest_seq: table.largest_seq,
+                is_free: true,
+            });
+            batch.bytes = batch.bytes.saturating_add(table.bytes);
+            batch.smallest_seq = batch.smallest_seq.min(table.smallest_seq);
+            batch.largest_seq = batch.largest_seq.max(table.largest_seq);
+            batch.is_free &= view.is_free(table);
+        }
+    }
+    let mut batches: Vec<Batch> = found.into_values().collect();
+    batches.sort_unstable_by_key(|batch| std::cmp::Reverse((batch.largest_seq, batch.number)));
+    batches
+}
 
 /// First in, first out.
 #[derive(Debug, Clone, Copy)]
@@ -85,65 +129,82 @@ impl FifoPicker {
         drop_plan(inputs.collect(), Reason::Outgrown)
     }
 
-    fn grows(&self, run: &Run) -> bool {
-        run.bytes() < self.options.bytes_max / PARTS
+    fn grows(&self, bytes: u64) -> bool {
+        bytes < self.options.bytes_max / PARTS
     }
 
-    /// Small runs that lie next to each other in age: of similar size, or any where there are many.
+    /// Small batches that lie next to each other in age: of similar size, or any where there are
+    /// many runs.
     fn pick_small(&self, view: &View<'_>) -> Option<Compaction> {
-        let runs = view.version.level(0).runs();
-        let small = runs.iter().filter(|run| self.grows(run)).count();
-        let factors: &[u64] = if small > CROWD { &[4, u64::MAX] } else { &[4] };
-        factors.iter().find_map(|&factor| {
-            let mut stretch: Vec<&Arc<Run>> = Vec::new();
-            for run in runs {
-                let fits = self.grows(run) && view.is_run_free(run);
-                let adjoins = stretch
-                    .last()
-                    .is_none_or(|newer| run.bytes() <= newer.bytes().saturating_mul(factor));
-                if !(fits && adjoins) {
-                    if let Some(plan) = self.merge_stretch(view, &stretch) {
-                        return Some(plan);
-                    }
-                    stretch.clear();
+        let runs = view.version.level(0).runs().len();
+        if runs < MERGED {
+            return None;
+        }
+        let batches = batches(view);
+        let factors: &[u64] = if runs > CROWD { &[4, u64::MAX] } else { &[4] };
+        factors.iter().find_map(|&factor| self.pick_similar(view, &batches, factor))
+    }
+
+    /// The newest stretch of batches, none more than `factor` times as large as the one before it,
+    /// that can be merged.
+    fn pick_similar(&self, view: &View<'_>, batches: &[Batch], factor: u64) -> Option<Compaction> {
+        let (mut stretch, mut bytes) = (Vec::<&Batch>::new(), 0u64);
+        for batch in batches {
+            let fits = batch.is_free && self.grows(batch.bytes);
+            let adjoins = stretch
+                .last()
+                .is_none_or(|newer| batch.bytes <= newer.bytes.saturating_mul(factor));
+            if !fits || !adjoins || !self.grows(bytes) {
+                if let Some(plan) = self.merge_stretch(view, &stretch) {
+                    return Some(plan);
                 }
-                if fits {
-                    stretch.push(run);
-                }
+                (stretch, bytes) = (Vec::new(), 0);
             }
-            self.merge_stretch(view, &stretch)
-        })
+            if fits {
+                stretch.push(batch);
+                bytes = bytes.saturating_add(batch.bytes);
+            }
+        }
+        self.merge_stretch(view, &stretch)
     }
 
-    fn merge_stretch(&self, view: &View<'_>, stretch: &[&Arc<Run>]) -> Option<Compaction> {
-        let is_long = stretch.len() >= MERGED_RUNS && is_one_age(view.version, stretch);
-        is_long.then(|| self.merge(stretch, Reason::Level0Merge))
+    /// Their merge, where it makes fewer runs and nothing that stays lies between them in age, as
+    /// far as they share keys.
+    fn merge_stretch(&self, view: &View<'_>, stretch: &[&Batch]) -> Option<Compaction> {
+        let runs: HashSet<usize> = stretch.iter().map(|batch| batch.run).collect();
+        if runs.len() < MERGED {
+            return None;
+        }
+        let mut inputs: BTreeMap<FileNumber, Input> = BTreeMap::new();
+        let numbers: HashSet<FileNumber> = stretch.iter().map(|batch| batch.number).collect();
+        let of = view.version.level(0).runs().iter().flat_map(|run| run.tables());
+        for table in of.filter(|table| numbers.contains(&table.run_number())) {
+            let empty = || Input { level: 0, tables: Vec::new() };
+            let input = inputs.entry(table.run_number()).or_insert_with(empty);
+            input.tables.push(Arc::clone(table));
+        }
+        let oldest = stretch.iter().map(|batch| batch.smallest_seq).min()?;
+        let newest = stretch.iter().map(|batch| batch.largest_seq).max()?;
+        let tables = inputs.values().flat_map(|input| &input.tables);
+        let (low, high) = user_key_range(tables)?;
+        let met = view.version.level(0).runs().iter().flat_map(|run| run.overlapping(&low, &high));
+        let mut others = met.filter(|table| !numbers.contains(&table.run_number()));
+        others
+            .all(|other| other.largest_seq < oldest || other.smallest_seq > newest)
+            .then(|| self.merge(inputs.into_values().collect()))
     }
 
-    fn merge(&self, runs: &[&Arc<Run>], reason: Reason) -> Compaction {
+    fn merge(&self, inputs: Vec<Input>) -> Compaction {
         Compaction {
-            reason,
+            reason: Reason::Level0Merge,
             action: Action::Merge,
-            inputs: runs.iter().map(|run| whole_run(run)).collect(),
+            inputs,
             place: TablePlace { level: 0, depth: 1, bottom: false },
             table_bytes: self.shape.table_bytes,
             grandparents: Vec::new(),
             windows: None,
         }
     }
-}
-
-/// Whether nothing that stays lies between `chosen` in age, as far as they share keys.
-fn is_one_age(version: &Version, chosen: &[&Arc<Run>]) -> bool {
-    let oldest = chosen.iter().map(|run| run.smallest_seq()).min();
-    let newest = chosen.iter().map(|run| run.largest_seq()).max();
-    let (Some(oldest), Some(newest)) = (oldest, newest) else { return true };
-    let tables = chosen.iter().flat_map(|run| run.tables());
-    let Some((low, high)) = user_key_range(tables) else { return true };
-    let is_chosen = |run: &&Arc<Run>| chosen.iter().any(|one| Arc::ptr_eq(one, run));
-    let others = version.level(0).runs().iter().filter(|run| !is_chosen(run));
-    let mut others = others.flat_map(|run| run.overlapping(&low, &high));
-    others.all(|other| other.largest_seq < oldest || other.smallest_seq > newest)
 }
 
 impl CompactionPicker for FifoPicker {
@@ -157,10 +218,11 @@ impl CompactionPicker for FifoPicker {
 
     fn scores(&self, version: &Version) -> [f64; LEVELS] {
         let bytes = version.levels().map(Level::bytes).fold(0u64, u64::saturating_add);
-        let small = version.level(0).runs().iter().filter(|run| self.grows(run)).count();
+        let runs = version.level(0).runs().iter();
+        let small = runs.filter(|run| self.grows(run.bytes())).count();
         let mut scores = [0.0; LEVELS];
-        scores[0] = (bytes as f64 / self.options.bytes_max.max(1) as f64)
-            .max(small as f64 / MERGED_RUNS as f64);
+        scores[0] =
+            (bytes as f64 / self.options.bytes_max.max(1) as f64).max(small as f64 / MERGED as f64);
         scores
     }
 
@@ -170,7 +232,7 @@ impl CompactionPicker for FifoPicker {
         // Runs that nothing could merge are no reason to hold writers.
         let due = self.pick_small(&view);
         let bytes = due.as_ref().map_or(0, Compaction::input_bytes);
-        let runs = due.map_or(0, |plan| plan.inputs.len().saturating_sub(MERGED_RUNS));
+        let runs = due.map_or(0, |plan| plan.inputs.len().saturating_sub(MERGED));
         Debt { bytes, runs }
     }
 }
