@@ -4,8 +4,8 @@
 //! What was written together, by one flush or one merge, is a *batch*: one stretch of age. Small
 //! batches are merged, those next to each other in age only: an entry must never go before an older
 //! version of its key, which would come to light. So a table here always holds one stretch of
-//! sequence numbers, and the oldest is dropped first. Batches stop growing at a part of the size, as
-//! dropping one takes all that is in it.
+//! sequence numbers, and the oldest is dropped first. Batches stop growing at a part of the size,
+//! as dropping one takes all that is in it.
 //!
 //! Merging is there for those who read, who meet sorted runs: batches that share no key stand end
 //! to end in one run, whatever their age, and are left alone.

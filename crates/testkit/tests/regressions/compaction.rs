@@ -14,7 +14,7 @@ use crate::hook::Gate;
 use crate::store::*;
 
 /// Several levels and many tables from a few hundred writes.
-fn deep() -> Options {
+pub fn deep() -> Options {
     let mut options = small();
     options.column_family.memtable_bytes = 6 << 10;
     options.column_family.table_bytes = 1 << 10;
@@ -29,7 +29,7 @@ fn level(db: &Db, level: usize) -> (usize, u64, u64) {
     (stats.tables, stats.entries, stats.tombstones)
 }
 
-fn entries(db: &Db) -> u64 {
+pub fn entries(db: &Db) -> u64 {
     db.stats().families[0].levels.iter().map(|level| level.entries).sum()
 }
 

@@ -10,8 +10,8 @@ use alluvium_testkit::random::Random;
 
 use crate::store::*;
 
-/// A store with entries in a memtable, in level 0 and in level 1: values, tombstones, and both over
-/// each other. Gives what it holds, too.
+/// A store with entries in a memtable, in level 0 and in level 1: values, tombstones, range
+/// tombstones, and all of them over each other. Gives what it holds, too.
 fn layered(env: &MemEnv, options: &Options) -> (Db, Pairs) {
     let db = open(env, options);
     let mut expected = Pairs::new();
@@ -25,6 +25,9 @@ fn layered(env: &MemEnv, options: &Options) -> (Db, Pairs) {
                 expected.remove(&key(index));
             }
         }
+        let (from, to) = (round * 20 + 5, round * 20 + 12);
+        db.delete_range(key(from), key(to)).unwrap();
+        expected.retain(|found, _| *found < key(from) || *found >= key(to));
         match round {
             0 => db.compact().unwrap(),
             1 | 2 => db.flush().unwrap(),

@@ -6,6 +6,7 @@
 //! could hang runs under a watchdog, which ends the process with the test's name.
 
 mod compaction;
+mod deletes;
 mod errors;
 mod hook;
 mod iterators;

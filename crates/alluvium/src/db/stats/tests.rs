@@ -241,6 +241,10 @@ fn prometheus_can_read_it_and_nothing_is_left_out() {
     assert_eq!(one("stall_seconds_total", "cause=\"memtables\""), 1.5);
     let level = "family=\"default\",level=\"1\"";
     assert_eq!(one("level_size_bytes", level), stats.families[0].levels[1].bytes as f64);
+    let filters = stats.families[0].levels.iter().map(|level| level.filter_bytes).enumerate();
+    let (number, bytes) = filters.max_by_key(|(_, bytes)| *bytes).expect("levels");
+    let level = format!("family=\"default\",level=\"{number}\"");
+    assert!(bytes > 0 && one("level_filter_bytes", &level) == bytes as f64);
     assert!(
         metrics["alluvium_live_bytes"]
             .samples

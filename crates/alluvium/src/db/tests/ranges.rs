@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::*;
 use crate::base::event_time::EventTime;
 use crate::compaction::strategy::{Fifo, Strategy, TimeWindows};
+use crate::filter::{FilterPolicy, PrefixExtractor};
 
 /// Fills `range` in large batches.
 fn fill_fast(db: &Db, range: std::ops::Range<u32>) {
@@ -74,6 +75,34 @@ fn a_scan_over_a_deleted_stretch_does_not_read_it() {
     }
     db.compact().unwrap();
     assert_eq!(held(&db).1, 20);
+}
+
+#[test]
+fn a_table_that_a_prefix_filter_leaves_out_still_deletes() {
+    for filter in [FilterPolicy::default(), FilterPolicy::None] {
+        let mut options = calm();
+        options.column_family.filter = filter;
+        options.column_family.table_bytes = 16 << 20;
+        options.column_family.prefix_extractor = Some(PrefixExtractor::UpToByte(b'/'));
+        let db = open(&MemEnv::new(), options);
+        // So many that merging them with the range tombstone would not pay.
+        let mut batch = WriteBatch::new();
+        (0..10_000).for_each(|index| batch.put(format!("b/{index:04}"), "old"));
+        db.write(batch).unwrap();
+        db.flush().unwrap();
+        // The second table reaches over all of them and holds none.
+        db.put("a/", "new").unwrap();
+        db.put("c/", "new").unwrap();
+        db.delete_range("b/0005", "b/0010").unwrap();
+        db.flush().unwrap();
+        let found = (db.prefix("b/").count(), db.prefix("b/").rev().count());
+        assert_eq!((found, held(&db).0), ((9_995, 9_995), 2));
+        let counters = |name| db.stats().counter(name);
+        let asked = (counters("prefix_filter_useful"), counters("prefix_filter_passed"));
+        // A table without a filter is asked nothing.
+        let expected = if filter == FilterPolicy::None { (0, 0) } else { (2, 2) };
+        assert_eq!(asked, expected, "{filter:?}");
+    }
 }
 
 #[test]

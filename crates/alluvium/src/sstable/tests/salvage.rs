@@ -62,6 +62,17 @@ fn saved(bytes: &[u8], range_tombstones: Option<u64>) -> Saved {
     Saved { entries, ranges, ranges_lost: findings.ranges_lost, gaps: findings.gaps.len() }
 }
 
+/// A table whose filter is longer than what is searched behind a damaged block.
+fn large(codec: Codec) -> (Vec<Entry>, Vec<u8>) {
+    let entries = events(10_000);
+    let options = TableOptions { filter_bits_per_key: 250.0, ..options(codec) };
+    let bytes = table_with_ranges(&entries, options);
+    let footer = footer_of(&bytes);
+    assert_eq!(footer.dictionary.is_present(), codec == Codec::ZstdDictionary);
+    assert!(footer.filter.length > 300 << 10);
+    (entries, bytes)
+}
+
 #[test]
 fn a_footer_with_one_wrong_byte_costs_nothing() {
     let entries = events(600);
@@ -76,6 +87,54 @@ fn a_footer_with_one_wrong_byte_costs_nothing() {
             saved(&bad, None).assert_whole(&entries, &format!("footer byte {place} ^ {flip}"));
         }
     }
+}
+
+#[test]
+fn a_lost_footer_costs_neither_dictionary_nor_range_tombstones() {
+    for codec in [Codec::None, Codec::Zstd, Codec::ZstdDictionary] {
+        let (entries, good) = large(codec);
+        let footer = good.len() - FOOTER_BYTES;
+        let mut bad = good.clone();
+        bad[footer..].fill(0);
+        let found = saved(&bad, None);
+        assert!(found.entries == entries && !found.ranges_lost, "{codec:?} without footer");
+        assert!(found.ranges.iter().eq(tombstones().iter()), "{codec:?} without footer");
+        // The range handle alone, beyond what the checksum puts right: the index is there.
+        for at in [32, 40] {
+            let mut bad = good.clone();
+            bad[footer + at] ^= 0x10;
+            bad[footer + at + 1] ^= 0x10;
+            saved(&bad, None).assert_whole(&entries, &format!("{codec:?}, bytes from {at}"));
+        }
+        // The filter's, before which the dictionary stands.
+        let mut bad = good.clone();
+        bad[footer + 16..footer + 32].fill(0x55);
+        saved(&bad, None).assert_whole(&entries, &format!("{codec:?} without filter handle"));
+    }
+}
+
+#[test]
+fn range_tombstones_that_cannot_be_read_are_never_passed_over_in_silence() {
+    let (entries, good) = large(Codec::ZstdDictionary);
+    let handle = footer_of(&good).ranges;
+    let footer = good.len() - FOOTER_BYTES;
+    let mut bad = good.clone();
+    bad[handle.offset as usize + 3] ^= 1;
+    let with_footer = bad.clone();
+    bad[footer + 33..footer + 36].fill(0x77);
+    let with_properties = bad.clone();
+    bad[footer..].fill(0);
+    for (what, bad) in
+        [("block", with_footer), ("handle", with_properties), ("footer", bad.clone())]
+    {
+        let found = saved(&bad, None);
+        assert!(found.entries == entries, "{what}");
+        assert!(found.ranges.is_empty() && found.ranges_lost && found.gaps == 1, "{what}");
+    }
+    // A manifest that knows better is believed.
+    assert!(saved(&bad, Some(3)).ranges_lost);
+    let found = saved(&bad, Some(0));
+    assert!(!found.ranges_lost && found.gaps == 0);
 }
 
 #[test]
