@@ -28,7 +28,7 @@ mod tiered;
 mod windows;
 
 use std::collections::HashSet;
-use std::ops::{Bound, Range, RangeBounds};
+use std::ops::{Bound, Range, RangeBounds, RangeInclusive};
 use std::sync::Arc;
 
 use crate::base::event_time::EventTime;
@@ -212,13 +212,18 @@ impl Compaction {
         })
     }
 
-    /// The keys between which it writes to a deeper level, both included.
-    pub(crate) fn output_range(&self) -> Option<(Vec<u8>, Vec<u8>)> {
-        if self.place.level == 0 || self.action == Action::Drop {
-            return None;
-        }
+    /// The deeper levels, and the keys, both included, into which nothing else may write while it
+    /// runs: those that it writes to, or all that its tables pass on the way up to level 0.
+    pub(crate) fn output_range(&self) -> Option<(RangeInclusive<usize>, Vec<u8>, Vec<u8>)> {
+        let deepest = self.inputs.iter().map(|input| input.level).max().unwrap_or(0);
+        let levels = match (self.place.level, deepest) {
+            _ if self.action == Action::Drop => return None,
+            (0, 0) => return None,
+            (0, deepest) => 1..=deepest,
+            (level, _) => level..=level,
+        };
         let (low, end) = user_key_range(self.tables())?;
-        Some((low, end.into_key()))
+        Some((levels, low, end.into_key()))
     }
 
     /// Itself, where none of its tables is busy.

@@ -447,3 +447,19 @@ fn the_filters_of_a_compaction_are_chosen_for_what_will_be_left() {
     assert_eq!((shape.runs, shape.output_run), (vec![5, 20], 1), "as they will be at rest");
     assert_eq!((shape.output_entries, shape.entries, shape.kept_filter_bytes), (10, 40, 36));
 }
+
+#[test]
+fn a_plan_keeps_others_from_the_levels_that_it_writes_to_or_passes() {
+    let (new, deep) = (table(2, "c", "m", 50, 0), table(1, "a", "z", 50, 0));
+    let levels = |tables: &[(usize, &Arc<TableMeta>)], level, action| {
+        plan_of(tables, level, action).output_range().map(|(levels, ..)| levels)
+    };
+    let merge = Action::Merge;
+    assert_eq!(levels(&[(0, &new)], 0, merge), None, "what is new stays above");
+    assert_eq!(levels(&[(0, &new), (3, &deep)], 3, merge), Some(3..=3));
+    assert_eq!(levels(&[(3, &deep)], 4, Action::Move), Some(4..=4));
+    assert_eq!(levels(&[(3, &deep)], 0, merge), Some(1..=3), "nothing newer may come below it");
+    assert_eq!(levels(&[(3, &deep)], 0, Action::Drop), None);
+    let (_, low, high) = plan_of(&[(0, &new), (3, &deep)], 3, merge).output_range().unwrap();
+    assert_eq!((&low[..], &high[..]), (&b"a"[..], &b"z"[..]));
+}

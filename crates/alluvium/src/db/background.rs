@@ -21,6 +21,7 @@
 //! With `background_threads` 0 the same jobs are run by the thread that writes, after its write.
 
 use std::collections::{HashMap, HashSet, VecDeque};
+use std::ops::RangeInclusive;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
@@ -85,11 +86,11 @@ struct State {
     finished: u64,
 }
 
-/// The keys that a compaction may write to a deeper level.
+/// The keys that a compaction may write to deeper levels, or carries up through them.
 #[derive(Debug)]
 struct OutputRange {
     family: ColumnFamilyId,
-    level: usize,
+    levels: RangeInclusive<usize>,
     smallest: Vec<u8>,
     largest: Vec<u8>,
 }
@@ -98,15 +99,16 @@ impl State {
     /// Takes what `plan` needs; false where its output would meet that of a running one. Their
     /// inputs are disjoint, and nothing in the version tells yet what the other will write.
     fn take(&mut self, family: ColumnFamilyId, plan: &Compaction) -> bool {
-        let output = plan.output_range().map(|(smallest, largest)| OutputRange {
+        let output = plan.output_range().map(|(levels, smallest, largest)| OutputRange {
             family,
-            level: plan.place.level,
+            levels,
             smallest,
             largest,
         });
         let meets = |other: &OutputRange, own: &OutputRange| {
             other.family == own.family
-                && other.level == own.level
+                && other.levels.start() <= own.levels.end()
+                && own.levels.start() <= other.levels.end()
                 && other.smallest <= own.largest
                 && own.smallest <= other.largest
         };
