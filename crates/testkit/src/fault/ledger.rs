@@ -8,9 +8,7 @@
 //! - **Removing a file** that nothing names any more: the file stays, the store counts it
 //!   (`removals_failed`) and removes it at the next open. When opening itself removes, it fails.
 //! - **A read that was done again** and succeeded (`rereads`), or failed again: then the last
-//!   error is the answer. With worker threads the fault may have healed in between by the operation
-//!   of another thread, and nothing injected tells of the second read: there the store's count
-//!   does.
+//!   error is the answer.
 //! - **Closing a store that is merely dropped**: there is nobody to tell. Nothing acknowledged
 //!   depends on it.
 //! - **Beside another**: a call gives one error. Where it gives one of the injected ones, others
@@ -134,16 +132,6 @@ impl Ledger {
     /// The run is over and background work is at rest.
     pub(super) fn finish(&mut self, db: Option<&Db>) -> Result<(), String> {
         self.settle(None, db)?;
-        // What earlier lives of the store did again is in `tokens`, and not in its count: so fewer
-        // are taken for read again than were, never more.
-        let again = db.map_or(0, |db| db.stats().counter("rereads"));
-        let mut unexplained = again.saturating_sub(self.tokens.reread);
-        self.waiting.retain(|one| {
-            let explained = one.operation == Operation::Read && unexplained > 0;
-            unexplained -= u64::from(explained);
-            self.tokens.reread += u64::from(explained);
-            !explained
-        });
         match self.waiting.first() {
             Some(one) => Err(format!("swallowed by a worker: {one}")),
             None => Ok(()),
