@@ -592,3 +592,61 @@ fn keep_outcome(core: &Core, result: Result<()>, plan: Option<&Compaction>) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::key::{ValueKind, encode, pack_trailer};
+    use crate::compaction::{Action, Input, Reason, TablePlace};
+    use crate::version::{TableFacts, TableMeta};
+
+    /// A plan for one table of `input`, with keys from `low` to `high`.
+    fn plan(number: u64, input: usize, output: usize, (low, high): (&str, &str)) -> Compaction {
+        let key = |user_key: &str| {
+            encode(user_key.as_bytes(), pack_trailer(SeqNo::new(number), ValueKind::Put))
+        };
+        let facts = TableFacts {
+            number: FileNumber(number),
+            bytes: 100,
+            entries: 2,
+            smallest: key(low),
+            largest: key(high),
+            smallest_seq: SeqNo::new(number),
+            largest_seq: SeqNo::new(number),
+            ..TableFacts::default()
+        };
+        let tables = vec![Arc::new(TableMeta::new(facts).unwrap())];
+        Compaction {
+            reason: Reason::Manual,
+            action: Action::Merge,
+            inputs: vec![Input { level: input, tables }],
+            place: TablePlace { level: output, depth: output, bottom: false },
+            table_bytes: 100,
+            grandparents: Vec::new(),
+            windows: None,
+        }
+    }
+
+    #[test]
+    fn nothing_is_written_below_a_table_while_it_rises() {
+        let family = ColumnFamilyId::DEFAULT;
+        let rising = plan(1, 2, 0, ("c", "m"));
+        for (other, beside) in [
+            (plan(2, 0, 1, ("a", "d")), false),
+            (plan(2, 0, 1, ("n", "z")), true),
+            (plan(2, 1, 2, ("m", "z")), false),
+            (plan(2, 3, 4, ("a", "z")), true),
+            (plan(2, 0, 0, ("a", "z")), true),
+        ] {
+            for (first, second) in [(&rising, &other), (&other, &rising)] {
+                let mut state = State::default();
+                assert!(state.take(family, first));
+                assert_eq!(state.take(family, second), beside, "{first:?} beside {second:?}");
+                state.give_back(first);
+                assert!(beside || state.take(family, second), "once the first has ended");
+            }
+            let mut state = State::default();
+            assert!(state.take(ColumnFamilyId(7), &rising) && state.take(family, &other));
+        }
+    }
+}
