@@ -40,9 +40,14 @@ pub fn main(job: &str) -> Result<()> {
 /// Runs the job.
 pub fn run(job: &Job) -> Result<Record> {
     let workload = workloads::find(&job.workload)?;
-    let engine = engines::open(&job.engine, &job.dir, &job.settings)?;
-    let outcome =
-        workload.run(&Run { engine: &*engine, dir: &job.dir, settings: &job.settings })?;
+    let settings = workload.settings(&job.settings);
+    let engine = engines::open(&job.engine, &job.dir, &settings)?;
+    let outcome = workload.run(&Run {
+        name: &job.engine,
+        engine: &*engine,
+        dir: &job.dir,
+        settings: &settings,
+    })?;
     let record = record_of(job, &*engine, &job.dir, &outcome)?;
     engine.close()?;
     Ok(record)
@@ -55,6 +60,7 @@ fn record_of(job: &Job, engine: &dyn Engine, dir: &Path, outcome: &Outcome) -> R
     let Outcome { timed, settled, user_bytes, live_bytes, .. } = outcome;
     let operations = timed.operations.max(1) as f64;
     let cpu = timed.used.cpu_seconds;
+    let disk_bytes = measure::directory_bytes(dir)?;
     let per_user_byte = |bytes: u64| (*user_bytes > 0).then(|| bytes as f64 / *user_bytes as f64);
     Ok(Record {
         engine: engines::label(&job.engine),
@@ -63,6 +69,7 @@ fn record_of(job: &Job, engine: &dyn Engine, dir: &Path, outcome: &Outcome) -> R
         operations: timed.operations,
         seconds: timed.used.seconds,
         rate: timed.operations as f64 / timed.used.seconds,
+        settled_rate: timed.operations as f64 / (timed.used.seconds + settled.seconds),
         cpu_us: cpu * 1e6 / operations,
         cpu_settled_us: (cpu + settled.cpu_seconds) * 1e6 / operations,
         p50_us: timed.latencies.quantile_us(0.5),
@@ -72,8 +79,10 @@ fn record_of(job: &Job, engine: &dyn Engine, dir: &Path, outcome: &Outcome) -> R
         settle_seconds: settled.seconds,
         write_amplification: per_user_byte(timed.used.written + settled.written),
         write_amplification_own: outcome.own_written.and_then(per_user_byte),
-        space_amplification: measure::directory_bytes(dir)? as f64 / (*live_bytes).max(1) as f64,
-        peak_memory_mib: measure::peak_memory_bytes()? as f64 / f64::from(1 << 20),
+        written_bytes: timed.used.written + settled.written,
+        space_amplification: disk_bytes as f64 / (*live_bytes).max(1) as f64,
+        disk_bytes,
+        peak_memory_mib: outcome.peak_memory_bytes as f64 / f64::from(1 << 20),
         extra: outcome.extra.clone(),
     })
 }

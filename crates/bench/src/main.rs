@@ -6,7 +6,7 @@
 //! one's heap, threads, page faults or peak memory, and a crash of one costs one row.
 //!
 //! ```text
-//! parent ── spawns ──► child ── opens ──► engines/{alluvium,fjall,redb}.rs
+//! parent ── spawns ──► child ── opens ──► engines/*.rs
 //!   │                    └── runs ────► workloads/*.rs ── measured by ──► measure.rs
 //!   └── report/ ◄── record.rs (a line of JSON) ◄──┘
 //! ```
@@ -16,6 +16,7 @@
 //!
 //! How to run it, and what is made equal on all sides: `docs/benchmarks.md`.
 
+mod bars;
 mod child;
 mod counts;
 mod engines;

@@ -86,6 +86,11 @@ impl Latencies {
         now
     }
 
+    /// The first call begins now, not when this was made.
+    pub fn restart(&mut self) {
+        self.last = Instant::now();
+    }
+
     /// Adds those of another client.
     pub fn merge(&mut self, other: &Latencies) -> Result<()> {
         Ok(self.histogram.add(&other.histogram)?)

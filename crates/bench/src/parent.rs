@@ -12,6 +12,7 @@ use std::process::{Command, Stdio};
 use clap::Parser;
 
 use crate::Result;
+use crate::bars;
 use crate::child::{Job, SUBCOMMAND};
 use crate::counts;
 use crate::engines;
@@ -19,6 +20,9 @@ use crate::record::Record;
 use crate::report;
 use crate::settings;
 use crate::workloads::{self, Workload};
+
+/// The name that stands for all workloads with a target.
+const TARGETS: &str = "targets";
 
 /// Runs what the command line asks for.
 pub fn main() -> Result<()> {
@@ -37,20 +41,56 @@ pub fn main() -> Result<()> {
     if let Some(counted) = counts::run(&command, root) {
         return counted;
     }
-    let selected = workloads::select(&command.name)?;
     let engines = selected_engines(&command)?;
-    println!("{}", report::heading(&command));
+    let plan = plan(&command, &engines)?;
+    let (records, failures) = if command.from.is_empty() {
+        println!("{}", report::heading(&command));
+        measure(&command, &plan)?
+    } else {
+        (read_json(&command.from)?, 0)
+    };
+    print(&command, &plan, &records);
+    if let Some(dir) = &command.plots {
+        bars::draw(&records, dir)?;
+    }
+    if failures > 0 {
+        return Err(format!("{failures} measurements failed").into());
+    }
+    Ok(())
+}
 
+/// What runs, in order: workloads, each with its engines.
+type Plan = Vec<(&'static Workload, Vec<String>)>;
+
+/// What the command line asks for. For `targets`, each workload has the engines that a target
+/// names, unless the command line names them.
+fn plan(command: &settings::Command, engines: &[String]) -> Result<Plan> {
+    if command.name != TARGETS || !command.engines.is_empty() {
+        let name = if command.name == TARGETS { "all" } else { &command.name };
+        let mut selected = workloads::select(name)?;
+        if command.name == TARGETS {
+            let wanted = report::targets::plan(engines::NAMES);
+            selected.retain(|workload| wanted.iter().any(|(name, _)| *name == workload.name));
+        }
+        return Ok(selected.into_iter().map(|workload| (workload, engines.to_vec())).collect());
+    }
+    let built = [engines::NAMES, engines::VARIANTS].concat();
+    let planned = report::targets::plan(&built).into_iter();
+    let owned = |engines: Vec<&str>| engines.into_iter().map(str::to_owned).collect();
+    planned.map(|(name, engines)| Ok((workloads::find(name)?, owned(engines)))).collect()
+}
+
+/// Runs the plan: all records, and how many runs failed.
+fn measure(command: &settings::Command, plan: &Plan) -> Result<(Vec<Record>, u32)> {
     let mut failures = 0;
-    let mut measured = Vec::new();
-    for workload in selected {
-        let mut records = Vec::new();
+    let mut records = Vec::new();
+    for (workload, engines) in plan {
         for round in 1..=command.rounds.max(1) {
-            for engine in &engines {
-                match run_child(&command, workload, engine, round) {
+            for engine in engines {
+                match run_child(command, workload, engine, round) {
                     Ok(record) => {
                         eprintln!("{}", report::progress(&record));
-                        append_json(&command, &record)?;
+                        append_json(command, &record)?;
                         records.push(record);
                     }
                     Err(error) => {
@@ -60,19 +100,42 @@ pub fn main() -> Result<()> {
                 }
             }
         }
-        println!("{}", report::table(workload, &records, command.markdown));
-        measured.push((workload, records));
+    }
+    Ok((records, failures))
+}
+
+/// Prints the tables of what was measured.
+fn print(command: &settings::Command, plan: &Plan, records: &[Record]) {
+    let mut measured = Vec::new();
+    for (workload, _) in plan {
+        let own = records.iter().filter(|record| record.workload == workload.name);
+        let own: Vec<Record> = own.cloned().collect();
+        if own.is_empty() {
+            continue;
+        }
+        println!("{}", report::table(workload, &own, command.markdown));
+        measured.push((*workload, own));
     }
     if measured.len() > 1 {
         println!("{}", report::summary(&measured, command.markdown));
     }
-    if engines.len() > 1 {
-        println!("{}", report::legend(&engines[0]));
+    if let Some(first) = records.first() {
+        println!("{}", report::legend(&first.engine));
     }
-    if failures > 0 {
-        return Err(format!("{failures} measurements failed").into());
+    if command.name == TARGETS {
+        println!("{}", report::targets::tables(records));
     }
-    Ok(())
+}
+
+/// The records that earlier runs have appended to `files`.
+fn read_json(files: &[PathBuf]) -> Result<Vec<Record>> {
+    let mut records = Vec::new();
+    for path in files {
+        for line in std::fs::read_to_string(path)?.lines() {
+            records.push(serde_json::from_str(line)?);
+        }
+    }
+    Ok(records)
 }
 
 /// The engines that the command line names, or all.
@@ -81,11 +144,8 @@ fn selected_engines(command: &settings::Command) -> Result<Vec<String>> {
         return Ok(engines::NAMES.iter().map(|&name| name.to_owned()).collect());
     }
     for name in &command.engines {
-        if !engines::NAMES.contains(&name.as_str()) {
-            let hint = if cfg!(feature = "peers") { "" } else { " (others: --features peers)" };
-            return Err(
-                format!("no engine {name} in this build: {:?}{hint}", engines::NAMES).into()
-            );
+        if !engines::known(name) {
+            return Err(engines::missing(name).into());
         }
     }
     Ok(command.engines.clone())

@@ -19,6 +19,9 @@ pub struct Record {
     pub seconds: f64,
     /// Operations a second of the timed phase.
     pub rate: f64,
+    /// Operations a second, the time until background work was idle included.
+    #[serde(default)]
+    pub settled_rate: f64,
     /// Processor time of the whole process in the timed phase, microseconds an operation.
     pub cpu_us: f64,
     /// The same with the time until background work was idle.
@@ -38,6 +41,12 @@ pub struct Record {
     pub write_amplification: Option<f64>,
     /// The same by the engine's own account, where it keeps one.
     pub write_amplification_own: Option<f64>,
+    /// Bytes that the kernel counts as written by the process, until background work was idle.
+    #[serde(default)]
+    pub written_bytes: u64,
+    /// Bytes that the store's directory takes on disk.
+    #[serde(default)]
+    pub disk_bytes: u64,
     /// Bytes that the store's directory takes on disk, by the bytes of the live entries.
     pub space_amplification: f64,
     /// The most memory that the process had since the timed phase began, MiB.

@@ -9,7 +9,8 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Parser)]
 #[command(name = "alluvium-bench", about = "Measures Alluvium, and other engines beside it")]
 pub struct Command {
-    /// A workload, `all`, `versus` (the four that are held against the peers), `list`;
+    /// Workloads with commas between; `all`; `versus` (the four that are held against the peers);
+    /// `targets` (those with a target, as a table of what was wanted); `list`;
     /// or `sustained`, `memory`, `plot`, which have a command line of their own
     pub name: String,
 
@@ -28,6 +29,14 @@ pub struct Command {
     /// Append every single measurement to this file, a line of JSON each
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
+
+    /// Measure nothing: report what `--json` has left in these files
+    #[arg(long, value_delimiter = ',', value_name = "FILES")]
+    pub from: Vec<PathBuf>,
+
+    /// Draw latencies and processor time as bars, into this directory
+    #[arg(long, value_name = "DIR")]
+    pub plots: Option<PathBuf>,
 
     /// Where the stores are made, each in a directory of its own that is removed afterwards
     #[arg(long, value_name = "DIR")]

@@ -17,6 +17,8 @@ const DISTRICT: &[&str] = &[
     "crates/alluvium/src/env/trim",
     "crates/alluvium/src/memtable/arena",
     "crates/alluvium/src/memtable/skiplist",
+    // Opens LMDB's memory map, to measure it.
+    "crates/bench/src/engines/lmdb",
 ];
 
 const LEDGER: &str = "xtask/unsafe-ledger.toml";

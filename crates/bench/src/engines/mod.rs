@@ -12,20 +12,40 @@ mod alluvium;
 #[cfg(feature = "peers")]
 mod fjall;
 #[cfg(feature = "peers")]
+mod lmdb;
+#[cfg(feature = "peers")]
 mod redb;
+#[cfg(feature = "rocksdb")]
+mod rocksdb;
+#[cfg(feature = "peers")]
+mod sqlite;
 
 use std::path::Path;
 
 use crate::Result;
 use crate::keys::Key;
-use crate::settings::Settings;
+use crate::settings::{DurabilityName, Settings};
 
-/// The engines of this build, Alluvium first.
-#[cfg(not(feature = "peers"))]
-pub const NAMES: &[&str] = &["alluvium"];
-/// The engines of this build, Alluvium first.
-#[cfg(feature = "peers")]
-pub const NAMES: &[&str] = &["alluvium", "fjall", "redb"];
+/// The engines of this build, Alluvium first, in the order of the tables.
+pub const NAMES: &[&str] = &[
+    "alluvium",
+    #[cfg(feature = "rocksdb")]
+    "rocksdb",
+    #[cfg(feature = "peers")]
+    "fjall",
+    #[cfg(feature = "peers")]
+    "lmdb",
+    #[cfg(feature = "peers")]
+    "redb",
+    #[cfg(feature = "peers")]
+    "sqlite",
+];
+
+/// Engines of this build set up in another way, which run only where they are named.
+pub const VARIANTS: &[&str] = &[
+    #[cfg(feature = "rocksdb")]
+    "rocksdb-blob",
+];
 
 /// Operations that are written as one: all puts, or all deletes.
 #[derive(Debug, Default)]
@@ -127,31 +147,69 @@ pub trait Reader {
     /// The stamp of the key's value.
     fn get(&mut self, key: &Key) -> Result<Option<u64>>;
 
+    /// Sees, from here on, at least what was written before this call. For readers that keep a view
+    /// for several reads; most have nothing to do.
+    fn refresh(&mut self) {}
+
     /// Goes to the first entry at or behind `key`, and reads up to `entries` from there on.
     fn walk(&mut self, key: &Key, entries: u64) -> Result<Walked>;
 }
 
-/// The version of an engine as the tables name it.
+/// The version of an engine as the tables name it. The workspace pins the peers with `=`: a look at
+/// Cargo.toml is the proof.
 pub fn label(name: &str) -> String {
     match name {
-        "alluvium" => format!("alluvium {}", env!("CARGO_PKG_VERSION")),
-        // The workspace pins these two with `=`: a look at Cargo.toml is the proof.
+        "alluvium" => concat!("alluvium ", env!("CARGO_PKG_VERSION")).to_owned(),
         "fjall" => "fjall 3.1.13".to_owned(),
+        "lmdb" => "lmdb 0.9.70".to_owned(),
         "redb" => "redb 4.4.0".to_owned(),
+        "rocksdb" => "rocksdb 11.8.1".to_owned(),
+        "rocksdb-blob" => "rocksdb-blob 11.8.1".to_owned(),
+        "sqlite" => "sqlite 3.54.1".to_owned(),
         other => other.to_owned(),
     }
 }
 
-/// Opens a new store of the engine called `name` in `dir`.
+/// Whether this build has an engine, or a variant of one, that is called `name`.
+pub fn known(name: &str) -> bool {
+    NAMES.contains(&name) || VARIANTS.contains(&name)
+}
+
+/// Opens the store of the engine called `name` in `dir`, and makes it if there is none.
 pub fn open(name: &str, dir: &Path, settings: &Settings) -> Result<Box<dyn Engine>> {
     match name {
         "alluvium" => alluvium::open(dir, settings),
         #[cfg(feature = "peers")]
         "fjall" => fjall::open(dir, settings),
         #[cfg(feature = "peers")]
+        "lmdb" => lmdb::open(dir, settings),
+        #[cfg(feature = "peers")]
         "redb" => redb::open(dir, settings),
-        #[cfg(not(feature = "peers"))]
-        "fjall" | "redb" => Err(format!("{name} is not built in: add --features peers").into()),
-        other => Err(format!("no engine is called {other}; there are {NAMES:?}").into()),
+        #[cfg(feature = "rocksdb")]
+        "rocksdb" => rocksdb::open(dir, settings, false),
+        #[cfg(feature = "rocksdb")]
+        "rocksdb-blob" => rocksdb::open(dir, settings, true),
+        #[cfg(feature = "peers")]
+        "sqlite" => sqlite::open(dir, settings),
+        other => Err(missing(other).into()),
     }
+}
+
+/// Whether what the engine called `name` has acknowledged is there after its process was killed.
+pub fn outlives_a_kill(name: &str, settings: &Settings) -> bool {
+    match settings.durability {
+        DurabilityName::Buffered => false,
+        DurabilityName::Os => name != "redb",
+        DurabilityName::Disk => true,
+    }
+}
+
+/// Why there is no engine called `name`.
+pub fn missing(name: &str) -> String {
+    let feature = match name {
+        "fjall" | "lmdb" | "redb" | "sqlite" => "peers",
+        "rocksdb" | "rocksdb-blob" => "rocksdb",
+        _ => return format!("no engine is called {name}; this build has {NAMES:?}"),
+    };
+    format!("{name} is not built in: add --features {feature}")
 }

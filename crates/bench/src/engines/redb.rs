@@ -120,6 +120,10 @@ impl Reader for RedbReader<'_> {
         Ok(value.map(|value| stamp_of(value.value())))
     }
 
+    fn refresh(&mut self) {
+        self.table = None;
+    }
+
     fn walk(&mut self, key: &Key, entries: u64) -> Result<Walked> {
         let mut walked = Walked::default();
         if entries == 0 {

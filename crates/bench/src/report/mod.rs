@@ -6,6 +6,7 @@
 //! stands beside it: where that straddles 1, nothing has been shown.
 
 mod format;
+pub mod targets;
 #[cfg(test)]
 mod tests;
 
@@ -209,20 +210,24 @@ impl Ratios {
         ratios
     }
 
-    /// The median and, of several rounds, the lowest and the highest.
     fn rate_cell(&self) -> String {
-        let Some(middle) = median(self.rates.clone()) else { return String::new() };
-        if self.rates.len() == 1 {
-            return format!("{middle:.2}");
-        }
-        let lowest = self.rates.iter().copied().fold(f64::INFINITY, f64::min);
-        let highest = self.rates.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-        format!("{middle:.2} ({lowest:.2}-{highest:.2})")
+        spread(&self.rates)
     }
 
     fn cpu_cell(&self) -> String {
         median(self.cpu.clone()).map_or_else(String::new, |middle| format!("{middle:.2}"))
     }
+}
+
+/// The median of ratios and, of several, the lowest and the highest.
+fn spread(ratios: &[f64]) -> String {
+    let Some(middle) = median(ratios.to_vec()) else { return String::new() };
+    if ratios.len() == 1 {
+        return format!("{middle:.2}");
+    }
+    let lowest = ratios.iter().copied().fold(f64::INFINITY, f64::min);
+    let highest = ratios.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    format!("{middle:.2} ({lowest:.2}-{highest:.2})")
 }
 
 fn extra_medians(own: &[&Record]) -> BTreeMap<String, f64> {
@@ -239,7 +244,7 @@ fn extra_medians(own: &[&Record]) -> BTreeMap<String, f64> {
 }
 
 /// The median; the mean of the middle two for an even number of figures.
-fn median(mut figures: Vec<f64>) -> Option<f64> {
+pub fn median(mut figures: Vec<f64>) -> Option<f64> {
     figures.sort_by(f64::total_cmp);
     let middle = figures.len() / 2;
     let upper = *figures.get(middle)?;

@@ -45,6 +45,7 @@ pub fn ingest(run: &Run<'_>) -> Result<Outcome> {
     outcome.live_bytes = events * EVENT_BYTES;
     super::scan::check_count(run, events)?;
 
+    run.warm()?;
     let window = (60_000_000 / STEP_US).min(events / 10).max(1);
     let windows = (events * 5 / window).clamp(1, 200);
     let mut reader = run.engine.reader()?;

@@ -11,12 +11,15 @@
 mod deletes;
 mod fill;
 mod ingest;
+mod list;
 mod mixed;
 mod read;
+mod recovery;
 mod scan;
 mod seek;
 #[cfg(test)]
 mod tests;
+mod ycsb;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -27,114 +30,12 @@ use crate::keys::{Permutation, Values, key_of};
 use crate::measure::{self, Latencies, Usage, Used};
 use crate::settings::Settings;
 
-/// One workload.
-pub struct Workload {
-    /// Its name on the command line.
-    pub name: &'static str,
-    /// What it does, in half a sentence.
-    pub about: &'static str,
-    run: fn(&Run<'_>) -> Result<Outcome>,
-}
-
-/// All of them, in the order of the tables.
-pub const ALL: &[Workload] = &[
-    Workload {
-        name: "fillseq",
-        about: "every key in ascending order, one at a time",
-        run: |run| fill::fill(run, fill::Order::Ascending, 1),
-    },
-    Workload {
-        name: "fillseq-100",
-        about: "every key in ascending order, in batches of 100",
-        run: |run| fill::fill(run, fill::Order::Ascending, 100),
-    },
-    Workload {
-        name: "fillrandom",
-        about: "every key in random order, one at a time",
-        run: |run| fill::fill(run, fill::Order::Random, 1),
-    },
-    Workload {
-        name: "fillrandom-100",
-        about: "every key in random order, in batches of 100",
-        run: |run| fill::fill(run, fill::Order::Random, 100),
-    },
-    Workload {
-        name: "fillrandom-1000",
-        about: "every key in random order, in batches of 1000",
-        run: |run| fill::fill(run, fill::Order::Random, 1000),
-    },
-    Workload {
-        name: "overwrite",
-        about: "loaded; as many writes to random keys, one at a time",
-        run: fill::overwrite,
-    },
-    Workload {
-        name: "readrandom",
-        about: "loaded; lookups of uniformly random keys",
-        run: |run| read::read(run, read::Distribution::Uniform),
-    },
-    Workload {
-        name: "readrandom-zipf",
-        about: "loaded; lookups of keys drawn by Zipf's law, exponent 0.99, scattered",
-        run: |run| read::read(run, read::Distribution::Zipf),
-    },
-    Workload {
-        name: "readmissing",
-        about: "loaded; lookups of keys that lie between those that exist",
-        run: |run| read::read(run, read::Distribution::Missing),
-    },
-    Workload {
-        name: "seekrandom-10",
-        about: "loaded; a new iterator at a random key, 10 entries read",
-        run: |run| seek::seek(run, 10),
-    },
-    Workload {
-        name: "seekrandom-100",
-        about: "loaded; a new iterator at a random key, 100 entries read",
-        run: |run| seek::seek(run, 100),
-    },
-    Workload {
-        name: "scan",
-        about: "loaded; every entry in order, again and again",
-        run: scan::scan,
-    },
-    Workload {
-        name: "readwhilewriting",
-        about: "loaded; random lookups while one thread writes to random keys as fast as it can",
-        run: mixed::read_while_writing,
-    },
-    Workload {
-        name: "deletes",
-        about: "loaded; 90 % of the keys deleted in random order, one at a time",
-        run: deletes::deletes,
-    },
-    Workload {
-        name: "ingest",
-        about: "a click stream: nearly ordered events of 120 bytes in batches of 1000",
-        run: ingest::ingest,
-    },
-];
-
-/// The four that are held against the peers.
-pub const VERSUS: &[&str] = &["fillrandom", "fillrandom-1000", "readrandom", "seekrandom-10"];
-
-/// The workload called `name`.
-pub fn find(name: &str) -> Result<&'static Workload> {
-    let found = ALL.iter().find(|workload| workload.name == name);
-    found.ok_or_else(|| format!("no workload is called {name}: try `list`").into())
-}
-
-/// The workloads that `name` stands for.
-pub fn select(name: &str) -> Result<Vec<&'static Workload>> {
-    match name {
-        "all" => Ok(ALL.iter().collect()),
-        "versus" => VERSUS.iter().map(|name| find(name)).collect(),
-        name => Ok(vec![find(name)?]),
-    }
-}
+pub use list::{ALL, Workload, find, select};
 
 /// What a workload is given.
 pub struct Run<'a> {
+    /// What the engine is called.
+    pub name: &'a str,
     /// The engine, open and empty.
     pub engine: &'a dyn Engine,
     /// Where its files are.
@@ -167,6 +68,8 @@ pub struct Outcome {
     pub own_written: Option<u64>,
     /// Bytes of the entries that are live at the end.
     pub live_bytes: u64,
+    /// The most memory that the process had from the timed phase until it had settled.
+    pub peak_memory_bytes: u64,
     /// Figures of this workload only.
     pub extra: BTreeMap<String, f64>,
 }
@@ -176,13 +79,6 @@ const TOUCH_BASE_BYTES: u64 = 512 << 20;
 
 /// Entries of a batch of the load.
 const LOAD_BATCH: usize = 1000;
-
-impl Workload {
-    /// Runs it.
-    pub fn run(&self, run: &Run<'_>) -> Result<Outcome> {
-        (self.run)(run)
-    }
-}
 
 impl Run<'_> {
     /// The order in which random workloads visit the keys.
@@ -222,17 +118,17 @@ impl Run<'_> {
         measure::read_ahead(self.dir)
     }
 
-    /// Times `clients` threads, each doing `work(client, latencies)`, which returns its operations.
-    /// One client runs on the calling thread.
-    fn time(
+    /// Times `clients` threads, each doing `work(client, latencies)`, and returns what they
+    /// return. One client runs on the calling thread.
+    fn time<T: Send>(
         &self,
         clients: u32,
-        work: impl Fn(u32, &mut Latencies) -> Result<u64> + Sync,
-    ) -> Result<(Used, Vec<(u64, Latencies)>)> {
-        let client = |index: u32| -> Result<(u64, Latencies)> {
+        work: impl Fn(u32, &mut Latencies) -> Result<T> + Sync,
+    ) -> Result<(Used, Vec<(T, Latencies)>)> {
+        let client = |index: u32| -> Result<(T, Latencies)> {
             let mut latencies = Latencies::start()?;
-            let operations = work(index, &mut latencies)?;
-            Ok((operations, latencies))
+            let done = work(index, &mut latencies)?;
+            Ok((done, latencies))
         };
         measure::reset_peak_memory()?;
         let before = Usage::now()?;
@@ -249,20 +145,14 @@ impl Run<'_> {
         Ok((before.until(&after), done?))
     }
 
-    /// [`Run::time`] where all clients do the same work: their operations and latencies together.
+    /// [`Run::time`] where all clients do the same work, and return their operations.
     fn time_alike(
         &self,
         clients: u32,
         work: impl Fn(u32, &mut Latencies) -> Result<u64> + Sync,
     ) -> Result<Timed> {
         let (used, done) = self.time(clients.max(1), work)?;
-        let mut done = done.into_iter();
-        let (mut operations, mut latencies) = done.next().ok_or("no client ran")?;
-        for (more, others) in done {
-            operations += more;
-            latencies.merge(&others)?;
-        }
-        Ok(Timed { operations, used, latencies })
+        together(used, done)
     }
 
     /// Settles, and says what that cost.
@@ -275,15 +165,16 @@ impl Run<'_> {
 
 impl Outcome {
     /// The outcome of a workload that only read.
-    fn of_reads(run: &Run<'_>, timed: Timed) -> Outcome {
-        Outcome {
+    fn of_reads(run: &Run<'_>, timed: Timed) -> Result<Outcome> {
+        Ok(Outcome {
             timed,
             settled: Used::default(),
             user_bytes: 0,
             own_written: None,
             live_bytes: run.live_bytes(),
+            peak_memory_bytes: measure::peak_memory_bytes()?,
             extra: BTreeMap::new(),
-        }
+        })
     }
 
     /// Settles after a timed phase that wrote `user_bytes`, and puts both together.
@@ -302,6 +193,7 @@ impl Outcome {
             user_bytes,
             own_written: own_after.zip(own_before).map(|(after, before)| after - before),
             live_bytes: run.live_bytes(),
+            peak_memory_bytes: measure::peak_memory_bytes()?,
             extra: BTreeMap::new(),
         })
     }
@@ -311,6 +203,17 @@ impl Outcome {
         self.extra.insert(name.to_owned(), figure);
         self
     }
+}
+
+/// The operations and latencies of all clients together.
+fn together(used: Used, done: Vec<(u64, Latencies)>) -> Result<Timed> {
+    let mut done = done.into_iter();
+    let (mut operations, mut latencies) = done.next().ok_or("no client ran")?;
+    for (more, others) in done {
+        operations += more;
+        latencies.merge(&others)?;
+    }
+    Ok(Timed { operations, used, latencies })
 }
 
 /// The operations of client `index` out of `clients` that share `total`.

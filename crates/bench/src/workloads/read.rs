@@ -83,5 +83,5 @@ pub fn read(run: &Run<'_>, distribution: Distribution) -> Result<Outcome> {
     let timed = run.time_alike(clients, |client, latencies| {
         pass(client, share(reads, client, clients), 0, latencies)
     })?;
-    Ok(Outcome::of_reads(run, timed))
+    Outcome::of_reads(run, timed)
 }

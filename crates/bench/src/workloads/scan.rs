@@ -21,7 +21,7 @@ pub fn scan(run: &Run<'_>) -> Result<Outcome> {
         }
         Ok(SCANS * run.settings.keys)
     })?;
-    Ok(Outcome::of_reads(run, timed).with("first rows/s", first))
+    Ok(Outcome::of_reads(run, timed)?.with("first rows/s", first))
 }
 
 /// Scans everything, checks that there are `expected` entries, and returns the rows a second.
