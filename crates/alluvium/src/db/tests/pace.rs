@@ -1,6 +1,10 @@
 //! Limits, pauses and shared compactions, through the handle.
 
+use std::sync::Mutex;
+use std::sync::mpsc::{Receiver, Sender, channel};
+
 use super::*;
+use crate::metrics::{Event, EventListener, Listeners};
 use crate::options::RateLimit;
 
 /// Options under which a manual compaction is cut into several parts.
@@ -161,44 +165,74 @@ fn a_limit_gives_way_to_writers() {
     db.close().unwrap();
 }
 
+/// Notes which jobs end, and holds the thread of the first compaction before it begins.
+struct Gate {
+    ended: Mutex<Vec<&'static str>>,
+    first: Mutex<Option<(Sender<()>, Receiver<()>)>>,
+}
+
+impl Gate {
+    /// The gate, what tells that it was reached, and what opens it.
+    fn new() -> (Arc<Gate>, Receiver<()>, Sender<()>) {
+        let (reach, reached) = channel();
+        let (open, opened) = channel();
+        let first = Mutex::new(Some((reach, opened)));
+        (Arc::new(Gate { ended: Mutex::default(), first }), reached, open)
+    }
+}
+
+impl EventListener for Gate {
+    fn on_event(&self, event: &Event) {
+        match event {
+            Event::CompactionBegun(_) => {
+                let first = self.first.lock().unwrap().take();
+                if let Some((reach, opened)) = first {
+                    reach.send(()).unwrap();
+                    opened.recv().unwrap();
+                }
+            }
+            Event::FlushEnded(_) => self.ended.lock().unwrap().push("flush"),
+            Event::CompactionEnded(_) => self.ended.lock().unwrap().push("compaction"),
+            _ => {}
+        }
+    }
+}
+
 #[test]
 fn the_only_worker_flushes_in_the_midst_of_a_compaction() {
     let env = MemEnv::new();
+    let (gate, reached, open_gate) = Gate::new();
     let mut options = Options { background_threads: 1, ..small() };
-    options.column_family.memtable_bytes = 1 << 20;
+    options.listeners = Listeners::from(Arc::clone(&gate));
+    // No memtable fills up by itself: each flush makes one table.
+    options.column_family.memtable_bytes = 4 << 20;
+    options.column_family.level1_bytes = 1 << 30;
     options.column_family.memtables_max = 8;
     options.column_family.level0_tables_slowdown = 1_000;
     options.column_family.level0_tables_stop = 2_000;
     let db = open(&env, options);
     let big = vec![7; 16 << 10];
-    for round in 0..4 {
+    for _ in 0..4 {
         for index in 0..60 {
             db.put(key(index), &big).unwrap();
         }
-        if round == 3 {
-            // Slow from here on: the fourth table of level 0 starts a compaction of some 4 MB.
-            let bytes_per_second = 512 << 10;
-            let limit = RateLimit::Fixed { bytes_per_second, operations_per_second: 0 };
-            db.set_rate_limit(limit).unwrap();
-        }
         db.flush().unwrap();
     }
-    let compactions = || db.stats().counter("compactions");
-    let before = compactions();
-    let is_compacting = || {
-        let done = db.core().running.done(crate::batch::ColumnFamilyId::DEFAULT);
-        done.bytes > 0
-    };
-    while !is_compacting() {
-        assert_eq!(compactions(), before, "the compaction was not seen");
-        std::thread::yield_now();
-    }
-    db.put(key(1), "1").unwrap();
-    db.flush().unwrap();
-    assert_eq!(compactions(), before, "the flush waited for the compaction");
-    db.set_rate_limit(RateLimit::None).unwrap();
+    // The fourth table of level 0 is due for a compaction of some 4 MB: many steps.
+    reached.recv().unwrap();
+    assert_eq!(*gate.ended.lock().unwrap(), ["flush"; 4]);
+    std::thread::scope(|scope| {
+        db.put(key(1), "1").unwrap();
+        let flushing = scope.spawn(|| db.flush());
+        while db.stats().families[0].immutable_memtables == 0 {
+            std::thread::yield_now();
+        }
+        open_gate.send(()).unwrap();
+        flushing.join().unwrap().unwrap();
+    });
     db.wait_idle().unwrap();
-    assert!(compactions() > before);
+    let ended = gate.ended.lock().unwrap();
+    assert_eq!(ended[4..6], ["flush", "compaction"], "the flush waited for the compaction");
 }
 
 #[test]
