@@ -213,14 +213,16 @@ impl Compaction {
     }
 
     /// The deeper levels, and the keys, both included, into which nothing else may write while it
-    /// runs: those that it writes to, or all that its tables pass on the way up to level 0.
+    /// runs: the one that it writes to, and all that its tables pass on the way down to there or up
+    /// to level 0.
     pub(crate) fn output_range(&self) -> Option<(RangeInclusive<usize>, Vec<u8>, Vec<u8>)> {
-        let deepest = self.inputs.iter().map(|input| input.level).max().unwrap_or(0);
+        let levels = self.inputs.iter().map(|input| input.level);
+        let (highest, deepest) = (levels.clone().min()?, levels.max()?);
         let levels = match (self.place.level, deepest) {
             _ if self.action == Action::Drop => return None,
             (0, 0) => return None,
             (0, deepest) => 1..=deepest,
-            (level, _) => level..=level,
+            (level, _) => level.min(highest + 1)..=level,
         };
         let (low, end) = user_key_range(self.tables())?;
         Some((levels, low, end.into_key()))

@@ -456,8 +456,11 @@ fn a_plan_keeps_others_from_the_levels_that_it_writes_to_or_passes() {
     };
     let merge = Action::Merge;
     assert_eq!(levels(&[(0, &new)], 0, merge), None, "what is new stays above");
-    assert_eq!(levels(&[(0, &new), (3, &deep)], 3, merge), Some(3..=3));
+    let falls = "nothing older may come above it";
+    assert_eq!(levels(&[(0, &new), (3, &deep)], 3, merge), Some(1..=3), "{falls}");
+    assert_eq!(levels(&[(2, &deep)], 5, Action::Move), Some(3..=5), "{falls}");
     assert_eq!(levels(&[(3, &deep)], 4, Action::Move), Some(4..=4));
+    assert_eq!(levels(&[(3, &deep)], 3, merge), Some(3..=3));
     assert_eq!(levels(&[(3, &deep)], 0, merge), Some(1..=3), "nothing newer may come below it");
     assert_eq!(levels(&[(3, &deep)], 0, Action::Drop), None);
     let (_, low, high) = plan_of(&[(0, &new), (3, &deep)], 3, merge).output_range().unwrap();

@@ -649,4 +649,24 @@ mod tests {
             assert!(state.take(ColumnFamilyId(7), &rising) && state.take(family, &other));
         }
     }
+
+    #[test]
+    fn nothing_is_written_above_a_table_while_it_falls() {
+        let family = ColumnFamilyId::DEFAULT;
+        let falling = plan(1, 2, 6, ("c", "m"));
+        for (other, beside) in [
+            (plan(2, 3, 4, ("a", "d")), false),
+            (plan(2, 0, 3, ("m", "z")), false),
+            (plan(2, 5, 6, ("d", "e")), false),
+            (plan(2, 3, 4, ("n", "z")), true),
+            (plan(2, 0, 2, ("a", "z")), true),
+            (plan(2, 0, 0, ("a", "z")), true),
+        ] {
+            for (first, second) in [(&falling, &other), (&other, &falling)] {
+                let mut state = State::default();
+                assert!(state.take(family, first));
+                assert_eq!(state.take(family, second), beside, "{first:?} beside {second:?}");
+            }
+        }
+    }
 }
