@@ -64,6 +64,8 @@ pub(crate) enum Job {
     Help(Arc<SharedMerge>),
     /// Remove the files of tables that nobody reads any more.
     Purge,
+    /// Create the next segment of the log.
+    Segment,
 }
 
 #[derive(Debug, Default)]
@@ -412,6 +414,10 @@ pub(crate) fn run_inline(core: &Arc<Core>) {
 
 /// Chooses a job and claims what it needs.
 fn next_job(core: &Core, state: &mut State) -> Option<Job> {
+    // Removing large files takes its time, and what is paused has no need of a segment yet.
+    if core.wants_segment() && !core.scheduler.is_paused() {
+        return Some(Job::Segment);
+    }
     if core.obsolete.has_any() {
         return Some(Job::Purge);
     }
@@ -528,6 +534,12 @@ fn run_guarded(core: &Arc<Core>, job: Job) -> bool {
             jobs::purge(core);
             Ok(())
         }
+        Job::Segment => {
+            // Whoever was woken for a flush may be this one.
+            core.scheduler.hint_work();
+            jobs::create_segment(core);
+            Ok(())
+        }
     }));
     let result = outcome.unwrap_or_else(|panic| {
         let error = Error::Panicked { detail: panic_text(panic.as_ref()) };
@@ -549,7 +561,7 @@ fn run_guarded(core: &Arc<Core>, job: Job) -> bool {
             keep_outcome(core, result, Some(&plan));
         }
         Job::Help(_) => core.scheduler.state.lock().compactions -= 1,
-        Job::Purge => {}
+        Job::Purge | Job::Segment => {}
     }
     let mut state = core.scheduler.state.lock();
     state.finished += 1;

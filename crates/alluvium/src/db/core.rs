@@ -97,6 +97,8 @@ pub(crate) struct Core {
     strain_at_ns: TallyU64,
     /// What it comes from: a place in [`StallCause::ALL`].
     strain_cause: TallyU64,
+    /// Whether a worker is to create the next segment of the log.
+    segment_wanted: AtomicBool,
     /// Tells running jobs to give up.
     pub(crate) closing: AtomicBool,
     /// Whether some family has memtables full or level 0 near its triggers, so that writers must
@@ -157,6 +159,7 @@ impl Core {
             strain: TallyU64::new(0),
             strain_at_ns: TallyU64::new(0),
             strain_cause: TallyU64::new(0),
+            segment_wanted: AtomicBool::new(false),
             closing: AtomicBool::new(false),
             pressed: AtomicBool::new(false),
             visible: Visible::new(last_seq),
@@ -166,6 +169,7 @@ impl Core {
             core.tables.set_bytes_max(budget.tables());
         }
         core.note_pressure();
+        core.want_segment();
         core
     }
 
@@ -201,6 +205,21 @@ impl Core {
 
     pub(crate) fn new_number(&self) -> FileNumber {
         self.numbers.take()
+    }
+
+    /// A segment of the log was begun: where there are workers, one creates the next ahead of need.
+    pub(crate) fn want_segment(&self) {
+        self.segment_wanted.store(self.options.background_threads > 0, Ordering::Release);
+    }
+
+    /// Whether the next segment of the log is wanted and nobody has begun to create it.
+    pub(crate) fn wants_segment(&self) -> bool {
+        self.segment_wanted.load(Ordering::Acquire)
+    }
+
+    /// Takes it upon the caller to create the next segment; false where there is no need.
+    pub(crate) fn take_segment_wanted(&self) -> bool {
+        self.segment_wanted.swap(false, Ordering::AcqRel)
     }
 
     /// Looks whether writers must look closely. Called after each change of a super version.

@@ -35,7 +35,7 @@ use crate::db::memory::{Charge, flush_bytes, job_bytes};
 use crate::db::progress::{Pacing, Running, Task, task_of};
 use crate::db::subjobs;
 use crate::db::super_version::{FlushReason, Immutable};
-use crate::db::wal_set::Failure;
+use crate::db::wal_set::{Ahead, Failure};
 use crate::memtable::Memtable;
 use crate::options::ColumnFamilyOptions;
 use crate::sstable::{Ages, TableCache, TableSummary};
@@ -390,6 +390,23 @@ fn count_compaction(core: &Core, family: &Family, plan: &Compaction, output: &Jo
     core.counters.compaction_write_bytes.add(written);
     core.counters.compaction_dropped_entries.add(output.entries_dropped);
     core.counters.expired_entries.add(output.entries_expired);
+}
+
+/// Creates the next segment of the log, if it is wanted and nobody does already. Where that fails
+/// the writer that needs one tries again, and is told.
+pub(crate) fn create_segment(core: &Core) {
+    if !core.take_segment_wanted() {
+        return;
+    }
+    match Ahead::create(core.env.as_ref(), core.new_number()) {
+        Ok(ahead) => {
+            let late = core.wal.lock().put_ahead(ahead);
+            if let Some(late) = late {
+                late.remove(core.env.as_ref(), &core.counters);
+            }
+        }
+        Err(error) => core.health.note_failure("a log segment ahead of need", &error),
+    }
 }
 
 /// Removes the files of tables that no version and no reader names any more.

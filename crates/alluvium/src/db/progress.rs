@@ -17,6 +17,7 @@ use crate::compaction::Compaction;
 use crate::compaction::pace::{QUANTUM_BYTES, Step};
 use crate::db::background;
 use crate::db::core::Core;
+use crate::db::jobs;
 use crate::db::limiter::{Priority, Request};
 use crate::db::memory;
 
@@ -146,6 +147,9 @@ impl<'a> Pacing<'a> {
         };
         let waited = core.limiter.pass(core.env.as_ref(), request, core.as_ref());
         core.counters.background_limited_us.add(waited.as_micros() as u64);
+        if self.priority != Priority::Flush && core.wants_segment() {
+            jobs::create_segment(core);
+        }
         if core.options.background_threads == 1 && self.priority != Priority::Flush {
             background::flush_meanwhile(core);
         }

@@ -4,6 +4,7 @@
 mod memory;
 mod pace;
 mod ranges;
+mod segments;
 
 use std::sync::Arc;
 

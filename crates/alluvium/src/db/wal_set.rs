@@ -7,6 +7,9 @@
 //! - Nothing in the log counts as durable while an older segment has unsynced bytes: a `Disk` write
 //!   syncs the sealed segments first, then the directory (once a segment), then the current one.
 //! - A segment whose append or sync failed is never written or synced again.
+//! - The next segment may be there ahead of need, as an empty file: creating one may wait for the
+//!   disk, and a writer need not. Recovery leaves out segments without a frame at the end of the
+//!   log, and in the middle those that the next one does not name. Its name counts as not synced.
 //!
 //! # Concurrency
 //!
@@ -49,6 +52,39 @@ impl Sealed {
     }
 }
 
+/// A segment that has been created and not begun: an empty file.
+#[derive(Debug)]
+pub(crate) struct Ahead {
+    number: FileNumber,
+    name: String,
+    file: Arc<dyn WritableFile>,
+}
+
+impl Ahead {
+    /// Creates the file of segment `number`. Its name is not durable on return.
+    pub(crate) fn create(env: &dyn Env, number: FileNumber) -> Result<Ahead> {
+        let id = FileId::Wal(number);
+        let name = env.display(id);
+        let file = env.create(id).map_err(|error| Error::io("create", name.as_str(), error))?;
+        Ok(Ahead { number, name, file })
+    }
+
+    /// The log in it, behind `bytes` bytes of the segment `previous`.
+    fn begin(self, previous: FileNumber, bytes: u64) -> LogWriter {
+        let number = self.number;
+        let kind = LogKind::Wal;
+        let header = LogHeader { kind, number, previous, previous_bytes: bytes };
+        LogWriter::create(self.file, self.name, header)
+    }
+
+    /// Removes the file, which nothing names.
+    pub(crate) fn remove(self, env: &dyn Env, counters: &Counters) {
+        if env.remove(FileId::Wal(self.number)).is_err() {
+            counters.removals_failed.add(1);
+        }
+    }
+}
+
 /// Why the current segment takes no more.
 #[derive(Debug, Clone)]
 pub(crate) enum Failure {
@@ -67,6 +103,8 @@ pub(crate) struct WalSet {
     number: FileNumber,
     /// Older segments, ascending.
     sealed: VecDeque<Arc<Sealed>>,
+    /// The next segment, where it is there already.
+    ahead: Option<Ahead>,
     /// Whether the current segment's name has been made durable.
     name_synced: bool,
     /// The length of the current segment up to which every group was handed over whole.
@@ -93,9 +131,7 @@ impl WalSet {
         number: FileNumber,
         last_seq: SeqNo,
     ) -> Result<WalSet> {
-        let header =
-            LogHeader { kind: LogKind::Wal, number, previous: FileNumber(0), previous_bytes: 0 };
-        let mut writer = create_segment(env.as_ref(), header)?;
+        let mut writer = Ahead::create(env.as_ref(), number)?.begin(FileNumber(0), 0);
         writer.sync()?;
         sync_directory(env.as_ref())?;
         let good_bytes = writer.bytes();
@@ -105,6 +141,7 @@ impl WalSet {
             writer,
             number,
             sealed: VecDeque::new(),
+            ahead: None,
             name_synced: true,
             good_bytes,
             good_seq: last_seq,
@@ -190,26 +227,36 @@ impl WalSet {
         Ok(())
     }
 
-    /// Seals the current segment and begins segment `number`, which heals a full disk: the bytes of
-    /// the group that failed do not count. On an error nothing has changed.
-    pub(crate) fn rotate(&mut self, number: FileNumber) -> Result<()> {
+    /// Takes a segment that was created ahead of need. Gives it back where it comes too late, or
+    /// another is there.
+    pub(crate) fn put_ahead(&mut self, ahead: Ahead) -> Option<Ahead> {
+        if self.ahead.is_some() || ahead.number < self.number {
+            return Some(ahead);
+        }
+        self.ahead = Some(ahead);
+        None
+    }
+
+    /// Seals the current segment and begins the next, which heals a full disk: the bytes of the
+    /// group that failed do not count. The next is the one that is there ahead of need, or is
+    /// created, numbered by `new_number`. On an error nothing has changed.
+    pub(crate) fn rotate(&mut self, new_number: impl FnOnce() -> FileNumber) -> Result<()> {
         match &self.failure {
             None => self.flush(false)?,
             Some(Failure::Fatal(error)) => return Err(error.clone()),
             // What is in the buffer was refused.
             Some(Failure::NoSpace(_)) => self.appended_seq = self.good_seq,
         }
-        let header = LogHeader {
-            kind: LogKind::Wal,
-            number,
-            previous: self.number,
-            previous_bytes: if planted::is("failed-append-counts") {
-                self.writer.bytes()
-            } else {
-                self.good_bytes
-            },
+        let next = match self.ahead.take() {
+            Some(ahead) => ahead,
+            None => Ahead::create(self.env.as_ref(), new_number())?,
         };
-        let mut writer = create_segment(self.env.as_ref(), header)?;
+        let number = next.number;
+        let counts = match planted::is("failed-append-counts") {
+            true => self.writer.bytes(),
+            false => self.good_bytes,
+        };
+        let mut writer = next.begin(self.number, counts);
         if let Err(error) = writer.flush() {
             // Recovery leaves out a segment without a frame, should it stay.
             drop(self.env.remove(FileId::Wal(number)));
@@ -247,6 +294,9 @@ impl WalSet {
 
     /// Ends the log in good order: everything durable, and an end frame that says so.
     pub(crate) fn close(&mut self) -> Result<()> {
+        if let Some(ahead) = self.ahead.take() {
+            ahead.remove(self.env.as_ref(), &self.counters);
+        }
         if let Some(Failure::NoSpace(error) | Failure::Fatal(error)) = &self.failure {
             return Err(error.clone());
         }
@@ -254,13 +304,6 @@ impl WalSet {
         self.sync()?;
         self.writer.close()
     }
-}
-
-fn create_segment(env: &dyn Env, header: LogHeader) -> Result<LogWriter> {
-    let id = FileId::Wal(header.number);
-    let name = env.display(id);
-    let file = env.create(id).map_err(|error| Error::io("create", name.as_str(), error))?;
-    Ok(LogWriter::create(file, name, header))
 }
 
 /// Makes the names in the directory durable.

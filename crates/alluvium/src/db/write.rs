@@ -130,8 +130,9 @@ fn resume_after_full_disk(core: &Core, wal: &mut WalSet) -> Result<()> {
         Some(Failure::Fatal(error)) => Err(error.clone()),
         Some(Failure::NoSpace(error)) if planted::is("full-disk-for-ever") => Err(error.clone()),
         Some(Failure::NoSpace(_)) => {
-            wal.rotate(core.new_number())?;
+            wal.rotate(|| core.new_number())?;
             core.current_log.store(wal.number().0, Ordering::Release);
+            core.want_segment();
             Ok(())
         }
     }
@@ -274,7 +275,7 @@ pub(crate) fn rotate(
     if families.is_empty() {
         return Ok(());
     }
-    wal.rotate(core.new_number())?;
+    wal.rotate(|| core.new_number())?;
     core.current_log.store(wal.number().0, Ordering::Release);
     for family in families {
         let full = family.peek().active.memory_bytes() >= family.options.memtable_bytes;
@@ -287,6 +288,7 @@ pub(crate) fn rotate(
         }
     }
     core.note_pressure();
+    core.want_segment();
     if !planted::in_order("workers-not-told") {
         core.scheduler.notify_work();
     }

@@ -259,8 +259,8 @@ pub enum Event {
         /// Why.
         error: Error,
     },
-    /// A file was created: of [`FileId::Wal`] a segment of the log was begun, of
-    /// [`FileId::Manifest`] a manifest.
+    /// A file was created: of [`FileId::Wal`] a segment of the log, by a worker ahead of need or by
+    /// a writer; of [`FileId::Manifest`] a manifest.
     FileCreated {
         /// The file.
         file: FileId,

@@ -3,7 +3,7 @@
 //! A sync covers what had ended when it began, and holds once it has ended.
 //!
 //! 1. Before a `Disk` write is acknowledged, every byte of every log there is was synced, the names
-//!    of all of them too.
+//!    of all of them too; but for a log without a byte, which was created ahead of need.
 //! 2. A temporary file is synced before it is renamed, and so is the manifest that it leads to, and
 //!    its name.
 //! 3. After a rename the directory is synced before anything is acknowledged or removed.
@@ -95,8 +95,9 @@ impl Seen {
         match call {
             Call::Said(line) if acknowledged(line).is_some() => {
                 self.renames_are_synced()?;
-                let logs = self.files.iter().filter(|(name, _)| name.ends_with(".wal"));
-                logs.into_iter().try_for_each(|(name, file)| self.is_synced(name, file))
+                let is_log = |name: &str, file: &File| name.ends_with(".wal") && file.appended > 0;
+                let mut logs = self.files.iter().filter(|(name, file)| is_log(name, file));
+                logs.try_for_each(|(name, file)| self.is_synced(name, file))
             }
             Call::Rename(from, to) if to == "CURRENT" => {
                 let temporary = self.files.get(from).ok_or("nobody created it")?;
@@ -276,6 +277,16 @@ mod tests {
                 assert_eq!(is_good(&steps).is_ok(), may_go, "{index}: {step}");
             }
         }
+    }
+
+    #[test]
+    fn a_log_that_was_created_ahead_of_need_counts_from_its_first_byte() {
+        let ahead = [&GOOD[..13], &["create 6.wal"], &GOOD[13..16]].concat();
+        assert_eq!((ahead[16], is_good(&ahead)), ("ack 0 1", Ok(17)));
+        let begun = [&ahead[..], &["append 6.wal", "sync 6.wal", "ack 0 2"]].concat();
+        assert!(is_good(&begun).unwrap_err().contains("the name of 6.wal"));
+        let synced = [&begun[..19], &["sync /", "ack 0 2"]].concat();
+        assert_eq!(is_good(&synced), Ok(21));
     }
 
     #[test]

@@ -76,6 +76,12 @@ impl Replay<'_> {
         let source = Arc::clone(&self.work.source);
         let mut numbers = list_segments(source.as_ref())?;
         numbers.retain(|&number| number >= oldest.unwrap_or_default());
+        // An empty one behind others was there ahead of need: the log ends before it.
+        while let [.., _, last] = *numbers
+            && is_empty(source.as_ref(), last)
+        {
+            numbers.pop();
+        }
         let headers: Vec<Previous> =
             numbers.iter().map(|&number| read_previous(source.as_ref(), number)).collect();
         let mut missing = missing_segments(oldest, &numbers, &headers);
@@ -271,6 +277,11 @@ fn missing_segments(
         }
     }
     missing
+}
+
+/// Whether the file of a segment is known to be empty.
+fn is_empty(env: &dyn Env, number: FileNumber) -> bool {
+    env.open(FileId::Wal(number)).and_then(|file| file.length()).is_ok_and(|bytes| bytes == 0)
 }
 
 fn file_bytes(env: &dyn Env, number: FileNumber) -> u64 {
