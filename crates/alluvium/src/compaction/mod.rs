@@ -14,6 +14,7 @@ pub(crate) mod covered;
 pub(crate) mod cut;
 mod fifo;
 pub(crate) mod flush;
+pub(crate) mod footprint;
 pub(crate) mod job;
 mod leveled;
 pub(crate) mod order;
@@ -28,7 +29,7 @@ mod tiered;
 mod windows;
 
 use std::collections::HashSet;
-use std::ops::{Bound, Range, RangeBounds, RangeInclusive};
+use std::ops::{Bound, Range, RangeBounds};
 use std::sync::Arc;
 
 use crate::base::event_time::EventTime;
@@ -210,22 +211,6 @@ impl Compaction {
                 last_ms: sum.last_ms.max(times.last_ms),
             })
         })
-    }
-
-    /// The deeper levels, and the keys, both included, into which nothing else may write while it
-    /// runs: the one that it writes to, and all that its tables pass on the way down to there or up
-    /// to level 0.
-    pub(crate) fn output_range(&self) -> Option<(RangeInclusive<usize>, Vec<u8>, Vec<u8>)> {
-        let levels = self.inputs.iter().map(|input| input.level);
-        let (highest, deepest) = (levels.clone().min()?, levels.max()?);
-        let levels = match (self.place.level, deepest) {
-            _ if self.action == Action::Drop => return None,
-            (0, 0) => return None,
-            (0, deepest) => 1..=deepest,
-            (level, _) => level.min(highest + 1)..=level,
-        };
-        let (low, end) = user_key_range(self.tables())?;
-        Some((levels, low, end.into_key()))
     }
 
     /// Itself, where none of its tables is busy.

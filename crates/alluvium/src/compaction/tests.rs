@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use proptest::prelude::*;
 
+use super::footprint::Footprint;
 use super::leveled::LeveledPicker;
 use super::retain::{Now, Retain, Verdict};
 use super::split::Split;
@@ -451,18 +452,46 @@ fn the_filters_of_a_compaction_are_chosen_for_what_will_be_left() {
 #[test]
 fn a_plan_keeps_others_from_the_levels_that_it_writes_to_or_passes() {
     let (new, deep) = (table(2, "c", "m", 50, 0), table(1, "a", "z", 50, 0));
-    let levels = |tables: &[(usize, &Arc<TableMeta>)], level, action| {
-        plan_of(tables, level, action).output_range().map(|(levels, ..)| levels)
-    };
+    let other = table(3, "m", "n", 50, 0);
     let merge = Action::Merge;
-    assert_eq!(levels(&[(0, &new)], 0, merge), None, "what is new stays above");
-    let falls = "nothing older may come above it";
-    assert_eq!(levels(&[(0, &new), (3, &deep)], 3, merge), Some(1..=3), "{falls}");
-    assert_eq!(levels(&[(2, &deep)], 5, Action::Move), Some(3..=5), "{falls}");
-    assert_eq!(levels(&[(3, &deep)], 4, Action::Move), Some(4..=4));
-    assert_eq!(levels(&[(3, &deep)], 3, merge), Some(3..=3));
-    assert_eq!(levels(&[(3, &deep)], 0, merge), Some(1..=3), "nothing newer may come below it");
-    assert_eq!(levels(&[(3, &deep)], 0, Action::Drop), None);
-    let (_, low, high) = plan_of(&[(0, &new), (3, &deep)], 3, merge).output_range().unwrap();
-    assert_eq!((&low[..], &high[..]), (&b"a"[..], &b"z"[..]));
+    // Which levels a merge of others may not write to, found out by one into each of them.
+    let kept = |tables: &[(usize, &Arc<TableMeta>)], level, action| -> Vec<usize> {
+        let plan = Footprint::of(&plan_of(tables, level, action));
+        let meets = |into: &usize| {
+            let other = Footprint::of(&plan_of(&[(*into, &other)], *into, merge)).unwrap();
+            plan.as_ref().is_some_and(|plan| plan.meets(&other) && other.meets(plan))
+        };
+        (0..LEVELS).filter(meets).collect()
+    };
+    assert_eq!(kept(&[(0, &new)], 0, merge), [], "what is new stays above");
+    assert_eq!(kept(&[(0, &new), (3, &deep)], 3, merge), [1, 2, 3], "nothing older above it");
+    assert_eq!(kept(&[(2, &deep)], 5, Action::Move), [3, 4, 5], "nothing older above it");
+    assert_eq!(kept(&[(3, &deep)], 4, Action::Move), [4]);
+    assert_eq!(kept(&[(3, &deep)], 3, merge), [3]);
+    assert_eq!(kept(&[(3, &deep)], 0, merge), [1, 2, 3], "nothing newer below it");
+    assert_eq!(kept(&[(3, &deep)], 0, Action::Drop), []);
+    let apart = table(3, "n", "z", 50, 0);
+    let below = |table| Footprint::of(&plan_of(&[(2, table)], 3, merge)).unwrap();
+    assert!(below(&new).meets(&below(&other)) && !below(&new).meets(&below(&apart)));
+}
+
+#[test]
+fn nothing_older_comes_into_level_0_than_what_is_taken_down() {
+    let (oldest, between, newest) =
+        (table(1, "a", "b", 50, 0), table(2, "k", "m", 50, 0), table(3, "a", "z", 50, 0));
+    let of = |tables: &[(usize, &Arc<TableMeta>)], level| {
+        Footprint::of(&plan_of(tables, level, Action::Merge)).unwrap()
+    };
+    let falls = of(&[(0, &between)], 6);
+    for (rises, meets) in [
+        // Its keys reach over those of the table that falls, and by its age it may hide them.
+        (of(&[(0, &oldest), (0, &newest)], 0), true),
+        (of(&[(0, &newest)], 0), false),
+        (of(&[(0, &oldest)], 0), false),
+    ] {
+        assert_eq!((falls.meets(&rises), rises.meets(&falls)), (meets, meets), "{rises:?}");
+    }
+    let within = of(&[(0, &between)], 0);
+    let beside = of(&[(0, &oldest), (0, &newest)], 0);
+    assert!(!within.meets(&beside) && !beside.meets(&within), "tiers merge beside each other");
 }

@@ -21,7 +21,6 @@
 //! With `background_threads` 0 the same jobs are run by the thread that writes, after its write.
 
 use std::collections::{HashMap, HashSet, VecDeque};
-use std::ops::RangeInclusive;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
@@ -33,6 +32,7 @@ use crate::base::planted;
 use crate::base::sync::atomic::{AtomicUsize, Ordering};
 use crate::base::sync::{Condvar, Mutex};
 use crate::batch::ColumnFamilyId;
+use crate::compaction::footprint::Footprint;
 use crate::compaction::strategy::Picker;
 use crate::compaction::{Ages, Busy, Compaction, CompactionPicker, View};
 use crate::db::core::Core;
@@ -72,8 +72,8 @@ pub(crate) enum Job {
 struct State {
     flushing: HashSet<ColumnFamilyId>,
     busy: Busy,
-    /// Where the outputs of running compactions go, by the number of an input.
-    outputs: HashMap<FileNumber, OutputRange>,
+    /// What running compactions keep others from, by the number of an input.
+    footprints: HashMap<FileNumber, (ColumnFamilyId, Footprint)>,
     compactions: usize,
     /// Parts of compactions that idle workers may take, one entry for each helper that has work.
     offers: VecDeque<Arc<SharedMerge>>,
@@ -88,37 +88,19 @@ struct State {
     finished: u64,
 }
 
-/// The keys that a compaction may write to deeper levels, or carries up through them.
-#[derive(Debug)]
-struct OutputRange {
-    family: ColumnFamilyId,
-    levels: RangeInclusive<usize>,
-    smallest: Vec<u8>,
-    largest: Vec<u8>,
-}
-
 impl State {
-    /// Takes what `plan` needs; false where its output would meet that of a running one. Their
-    /// inputs are disjoint, and nothing in the version tells yet what the other will write.
+    /// Takes what `plan` needs; false where it may not run beside one that runs. Their inputs are
+    /// disjoint, and nothing in the version tells yet what the other will write.
     fn take(&mut self, family: ColumnFamilyId, plan: &Compaction) -> bool {
-        let output = plan.output_range().map(|(levels, smallest, largest)| OutputRange {
-            family,
-            levels,
-            smallest,
-            largest,
-        });
-        let meets = |other: &OutputRange, own: &OutputRange| {
-            other.family == own.family
-                && other.levels.start() <= own.levels.end()
-                && own.levels.start() <= other.levels.end()
-                && other.smallest <= own.largest
-                && own.smallest <= other.largest
+        let footprint = Footprint::of(plan);
+        let meets = |own: &Footprint| {
+            self.footprints.values().any(|(of, other)| *of == family && own.meets(other))
         };
-        if output.as_ref().is_some_and(|own| self.outputs.values().any(|other| meets(other, own))) {
+        if footprint.as_ref().is_some_and(meets) {
             return false;
         }
-        if let (Some(output), Some(first)) = (output, plan.tables().next()) {
-            self.outputs.insert(first.number, output);
+        if let (Some(footprint), Some(first)) = (footprint, plan.tables().next()) {
+            self.footprints.insert(first.number, (family, footprint));
         }
         self.busy.extend(plan.tables().map(|table| table.number));
         self.compactions += 1;
@@ -129,7 +111,7 @@ impl State {
     fn give_back(&mut self, plan: &Compaction) {
         for table in plan.tables() {
             self.busy.remove(&table.number);
-            self.outputs.remove(&table.number);
+            self.footprints.remove(&table.number);
         }
         self.compactions -= 1;
         self.finished += 1;
