@@ -346,8 +346,10 @@ fn expiry(command: &Command, dir: &Path) -> Result<()> {
     db.wait_idle()?;
     let start = disk(dir)?;
     let watch = Watch::start(dir);
+    let pause = (command.held > 0).then(|| db.pause_background());
     std::thread::sleep((ttl + written).saturating_sub(begun.elapsed()));
-    let at_once = scan(&db, left, 1)?;
+    let at_once = scan(&db, left, command.held.max(1))?;
+    drop(pause);
     let time = wait_for(dir, live / 10 * 13, Duration::from_secs(command.patience))?;
     let end = disk(dir)?;
     let settled = scan(&db, left, 3)?;

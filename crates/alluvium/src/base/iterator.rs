@@ -3,6 +3,33 @@
 use crate::base::error::Result;
 use crate::base::key::{SeqNo, order_prefix};
 
+/// What a reader sees: writes up to a sequence number, and what has not expired at a moment.
+#[derive(Debug, Clone, Copy)]
+pub struct Sight {
+    /// The newest sequence number that is seen.
+    pub seq: SeqNo,
+    /// What expires at or before this moment (milliseconds since 1970) is not there.
+    pub now_ms: u64,
+}
+
+/// Where [`InternalIterator::next_in_sight`] came to rest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Landing {
+    /// Where it was: this cursor cannot, or not from here.
+    Unmoved,
+    /// Off the end.
+    Off,
+    /// On an entry with this [`order_prefix`]: what is seen of its user key is not settled.
+    Unsettled(u64),
+    /// On what the reader sees of a user key that is there.
+    Live {
+        /// The [`order_prefix`] of the key.
+        prefix: u64,
+        /// Where the user's value begins in the entry's.
+        value_start: usize,
+    },
+}
+
 /// A cursor over entries in the ordering of [`crate::base::key::compare`].
 ///
 /// A cursor is made unpositioned. A move either lands on an entry (`valid()` is true) or off either
@@ -38,6 +65,18 @@ pub trait InternalIterator: Send {
     fn prev_prefix(&mut self) -> Result<Option<u64>> {
         self.prev()?;
         Ok(self.valid().then(|| order_prefix(self.key())))
+    }
+    /// Moves to the next entry that may matter to whoever sees `sight`, from one whose user key is
+    /// settled: it is known what is seen of it. Passes over the older versions of that key, over
+    /// what is newer than `sight`, and over keys whose newest entry in sight says that they are not
+    /// there; but stops at the first entry whose [`order_prefix`] is not below `limit` unless its
+    /// key is settled. The caller knows that no other source holds a key below that. Must be
+    /// `valid`, and not have moved backwards last.
+    ///
+    /// A cursor that hands out an entry in no other way than by single steps need not have this.
+    #[inline]
+    fn next_in_sight(&mut self, _sight: Sight, _limit: u64) -> Result<Landing> {
+        Ok(Landing::Unmoved)
     }
     /// Moves to the first entry at or behind `target`, if none from here up to there is as new as
     /// `seq`: whoever scans knows that all older ones there are hidden. May do nothing, or go a

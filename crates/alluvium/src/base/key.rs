@@ -206,7 +206,13 @@ pub fn trailer(encoded: &[u8]) -> u64 {
 #[must_use]
 #[inline]
 pub fn order_prefix(encoded: &[u8]) -> u64 {
-    let user_key = user_key(encoded);
+    order_prefix_of(user_key(encoded))
+}
+
+/// [`order_prefix`] of a user key.
+#[must_use]
+#[inline]
+pub fn order_prefix_of(user_key: &[u8]) -> u64 {
     if let Some(chunk) = user_key.first_chunk::<8>() {
         return u64::from_be_bytes(*chunk);
     }

@@ -22,6 +22,9 @@ use crate::base::planted;
 /// What a cached block costs beside its bytes: the cache's own entry, two reference counts and the
 /// allocator's rounding.
 const ENTRY_OVERHEAD_BYTES: u64 = 128;
+/// One part in so many of the capacity is free in a cache that counts as full: its shards do not
+/// fill alike.
+const FULL_BUT_FOR: u64 = 32;
 /// The block size from which the number of blocks, and so of shards, is guessed.
 const TYPICAL_BLOCK_BYTES: usize = 4096;
 
@@ -77,6 +80,14 @@ impl BlockCache {
         if let Some(blocks) = &self.blocks {
             blocks.insert(Place::new(file, offset), block);
         }
+    }
+
+    /// Whether a block that comes in now is likely to drive others out.
+    pub(crate) fn is_full(&self) -> bool {
+        self.blocks.as_ref().is_none_or(|blocks| {
+            let capacity = blocks.capacity();
+            blocks.weight() >= capacity - capacity / FULL_BUT_FOR
+        })
     }
 
     /// Holds at most `capacity_bytes` from now on. A cache that was made with 0 stays without

@@ -57,3 +57,16 @@ fn neighbouring_places_spread_over_both_ends_of_the_hash() {
         assert!((2_400..=2_800).contains(&slots), "{slots} of 4096 slots used");
     }
 }
+
+#[test]
+fn a_cache_is_full_when_what_comes_in_drives_others_out() {
+    let cache = BlockCache::new(1 << 20);
+    let mut offset = 0;
+    while !cache.is_full() {
+        assert!(offset < 300, "never full");
+        cache.insert(FileNumber(1), offset, block(0, 4_096));
+        offset += 1;
+    }
+    assert!(offset > 200, "full with {offset} blocks of 4 KiB");
+    assert!(BlockCache::new(0).is_full());
+}

@@ -26,6 +26,7 @@ use crate::db::core::Core;
 use crate::db::family::Family;
 use crate::db::super_version::SuperVersion;
 use crate::options::ReadOptions;
+use crate::sstable::Lookups;
 use crate::version::TableMeta;
 
 /// Keys up to this length are looked up without an allocation.
@@ -88,6 +89,21 @@ fn search(
     now: &dyn Fn() -> u64,
     options: &ReadOptions,
 ) -> Result<Option<Bytes>> {
+    let mut lookups = Lookups::default();
+    let result = search_counted(core, current, lookup, now, options, &mut lookups);
+    lookups.add_to(&core.counters);
+    result
+}
+
+#[inline]
+fn search_counted(
+    core: &Core,
+    current: &SuperVersion,
+    lookup: &[u8],
+    now: &dyn Fn() -> u64,
+    options: &ReadOptions,
+    lookups: &mut Lookups,
+) -> Result<Option<Bytes>> {
     let (user_key, at) = key::split(lookup);
     let at = key::trailer_seq(at);
     let immutables = current.immutables.iter().map(|immutable| &immutable.memtable);
@@ -104,13 +120,14 @@ fn search(
     }
     let hash = key_hash(user_key);
     let mut covering = SeqNo::ZERO;
-    let look = |table: &Arc<TableMeta>, covering: &mut SeqNo| -> Result<Option<(u64, Bytes)>> {
-        let opened = core.tables.open(&table.handle)?;
-        *covering = opened.ranges().covering(user_key, at).max(*covering);
-        match opened.get(lookup, hash, options.fill_cache) {
-            Err(Error::Io { .. }) if planted::is("read-error-is-not-found") => Ok(None),
-            found => found,
-        }
+    let mut look = |table: &Arc<TableMeta>, covering: &mut SeqNo| -> Result<Option<(u64, Bytes)>> {
+        core.tables.with(&table.handle, |opened| {
+            *covering = opened.ranges().covering(user_key, at).max(*covering);
+            match opened.get(lookup, hash, options.fill_cache, lookups) {
+                Err(Error::Io { .. }) if planted::is("read-error-is-not-found") => Ok(None),
+                found => found,
+            }
+        })
     };
     let mut found: Option<(u64, Bytes)> = None;
     for run in current.version.level(0).runs() {

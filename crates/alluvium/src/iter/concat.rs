@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::base::error::{Error, Result};
-use crate::base::iterator::InternalIterator;
+use crate::base::iterator::{InternalIterator, Landing, Sight};
 use crate::base::key::{self, SeqNo};
 use crate::sstable::{ReadPurpose, TableCache, TableHandle, TableIterator};
 
@@ -205,6 +205,22 @@ impl<T: SortedTables> InternalIterator for ConcatIterator<T> {
             Ok(()) if current.valid() => Ok(()),
             stepped => self.leave_table(Some(stepped), true),
         }
+    }
+
+    #[inline]
+    fn next_in_sight(&mut self, sight: Sight, limit: u64) -> Result<Landing> {
+        let Some(current) = &mut self.current else {
+            return self.leave_table(None, true).map(|()| Landing::Off);
+        };
+        let left = match current.next_in_sight(sight, limit) {
+            Ok(Landing::Off) => Ok(()),
+            Err(error) => Err(error),
+            landed => return landed,
+        };
+        // The next table begins with another user key.
+        self.leave_table(Some(left), true)?;
+        let on = self.current.as_ref().filter(|current| current.valid());
+        Ok(on.map_or(Landing::Off, |on| Landing::Unsettled(key::order_prefix(on.key()))))
     }
 
     #[inline]

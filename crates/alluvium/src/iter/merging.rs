@@ -21,7 +21,7 @@ use std::cmp::Ordering;
 use bytes::Bytes;
 
 use crate::base::error::{Error, Result};
-use crate::base::iterator::InternalIterator;
+use crate::base::iterator::{InternalIterator, Landing, Sight};
 use crate::base::key::{self, SeqNo};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -241,6 +241,35 @@ impl InternalIterator for MergingIterator {
             self.turn(Direction::Forward)?;
         }
         self.advance()
+    }
+
+    #[inline]
+    fn next_in_sight(&mut self, sight: Sight, limit: u64) -> Result<Landing> {
+        let [root, rest @ ..] = self.heap.as_slice() else { return Ok(Landing::Unmoved) };
+        let mut limit = limit;
+        // The next two in the heap: one of them has the least key but the current.
+        for other in rest.iter().take(2) {
+            limit = limit.min(other.prefix);
+        }
+        // Below the limit no other source has anything of the current key, nor of those passed.
+        if root.prefix >= limit || self.direction == Direction::Reverse {
+            return Ok(Landing::Unmoved);
+        }
+        match self.sources[root.source].next_in_sight(sight, limit) {
+            Ok(landed @ Landing::Live { prefix, .. }) => {
+                // Below the limit: it stays the root.
+                self.heap[0].prefix = prefix;
+                return Ok(landed);
+            }
+            Ok(Landing::Unsettled(prefix)) => self.heap[0].prefix = prefix,
+            Ok(Landing::Off) => {
+                self.heap.swap_remove(0);
+            }
+            Ok(Landing::Unmoved) => return Ok(Landing::Unmoved),
+            Err(error) => return self.fail(error).map(|()| Landing::Off),
+        }
+        self.settle_root();
+        Ok(self.heap.first().map_or(Landing::Off, |root| Landing::Unsettled(root.prefix)))
     }
 
     #[inline]

@@ -1,15 +1,21 @@
-//! The iterator stack against a plain list, over memory sources.
+//! The iterator stack against a plain list, over memory sources and over tables.
 
 use std::collections::BTreeMap;
 use std::ops::{Bound, RangeBounds};
+use std::sync::Arc;
 
 use proptest::prelude::*;
 
 use super::merging::MergingIterator;
 use super::visible::VisibleIterator;
 use crate::base::error::{Error, Result};
+use crate::base::file::{FileId, FileNumber};
 use crate::base::iterator::InternalIterator;
 use crate::base::key::{self, SeqNo, ValueKind};
+use crate::cache::BlockCache;
+use crate::env::{Env, MemEnv};
+use crate::metrics::Counters;
+use crate::sstable::{ReadPurpose, Table, TableIterator, TableOptions, TableWriter};
 
 /// A sorted list of encoded internal keys and values, that fails when it moves `fails_at` times.
 #[derive(Debug, Clone)]
@@ -120,6 +126,36 @@ fn merged(sources: Vec<ListIterator>) -> MergingIterator {
     )
 }
 
+/// A table of the entries of `list`, in blocks of `block_bytes` or little more.
+fn table(list: &ListIterator, block_bytes: usize, counters: &Arc<Counters>) -> TableIterator {
+    let (env, number) = (MemEnv::new(), FileNumber(1));
+    env.create_directory().unwrap();
+    let file = env.create(FileId::Table(number)).unwrap();
+    let options = TableOptions { block_bytes, restart_interval: 3, ..TableOptions::default() };
+    let mut writer = TableWriter::new(file, number, "table".to_owned(), options);
+    for (key, value) in &list.entries {
+        writer.add(key, value).unwrap();
+    }
+    writer.finish().unwrap();
+    let file = env.open(FileId::Table(number)).unwrap();
+    let (cache, counters) = (Arc::new(BlockCache::new(1 << 16)), Arc::clone(counters));
+    let table = Table::open(file, number, "table".to_owned(), cache, counters).unwrap();
+    Arc::new(table).iter(ReadPurpose::User { fill_cache: true })
+}
+
+/// The sources as lists, or as tables with blocks of so many bytes.
+fn merged_as(sources: Vec<ListIterator>, block_bytes: Option<usize>) -> MergingIterator {
+    let Some(block_bytes) = block_bytes else { return merged(sources) };
+    let sources = sources.into_iter().filter(|list| !list.entries.is_empty());
+    let counters = Arc::new(Counters::default());
+    let table = |s| Box::new(table(&s, block_bytes, &counters)) as Box<dyn InternalIterator>;
+    MergingIterator::new(sources.map(table).collect())
+}
+
+fn block_bytes() -> impl Strategy<Value = Option<usize>> {
+    prop_oneof![Just(None), (1usize..400).prop_map(Some)]
+}
+
 /// What a user sees at `seq`, when it is `now`.
 fn model(writes: &[Write], seq: usize, now: u64) -> BTreeMap<Vec<u8>, u8> {
     let mut map = BTreeMap::new();
@@ -167,13 +203,14 @@ proptest! {
         now in 0u64..300,
         lower in bound(),
         upper in bound(),
+        block_bytes in block_bytes(),
         targets in prop::collection::vec((0u8..6, user_key()), 0..30),
     ) {
         let bounds = (lower.clone(), upper.clone());
         let expected: Vec<(Vec<u8>, u8)> =
             model(&writes, seq, now).into_iter().filter(|(key, _)| bounds.contains(key)).collect();
         let mut iterator = VisibleIterator::new(
-            merged(sources(&writes)), SeqNo::new(seq as u64), now, lower, upper);
+            merged_as(sources(&writes), block_bytes), SeqNo::new(seq as u64), now, lower, upper);
         let mut at: Option<usize> = None;
         for (movement, target) in targets {
             match movement {
@@ -219,9 +256,10 @@ proptest! {
 fn very_many_versions_of_one_key_hide_nothing_else() {
     let mut writes: Vec<Write> = vec![(0, b"a".to_vec(), Some(1)), (1, b"c".to_vec(), Some(3))];
     writes.extend((0..200u8).map(|i| (usize::from(i) % 4, b"b".to_vec(), Some(i))));
-    for seq in [2u64, 3, 50, 120, 202] {
+    let in_blocks = |seq| [None, Some(60), Some(9_000)].map(|block_bytes| (seq, block_bytes));
+    for (seq, block_bytes) in (0..=203).flat_map(in_blocks) {
         let mut iterator = VisibleIterator::new(
-            merged(sources(&writes)),
+            merged_as(sources(&writes), block_bytes),
             SeqNo::new(seq),
             100,
             Bound::Unbounded,
@@ -243,6 +281,35 @@ fn very_many_versions_of_one_key_hide_nothing_else() {
         }
         backwards.reverse();
         assert_eq!(backwards, expected, "backwards at {seq}");
+    }
+}
+
+/// Of very many versions of one key a scan reads few: it searches behind them.
+#[test]
+fn a_walk_searches_its_way_out_of_very_many_versions() {
+    let mut writes: Vec<Write> = vec![(0, b"a".to_vec(), Some(1)), (0, b"c".to_vec(), Some(2))];
+    writes.extend((0..20_000u32).map(|i| (0, b"b".to_vec(), Some((i % 200) as u8))));
+    let source = sources(&writes).remove(0);
+    for seq in [2u64, 3, 10_000, 19_960, 30_000] {
+        let counters = Arc::new(Counters::default());
+        let table = Box::new(table(&source, 200, &counters)) as Box<dyn InternalIterator>;
+        let mut iterator = VisibleIterator::new(
+            MergingIterator::new(vec![table]),
+            SeqNo::new(seq),
+            0,
+            Bound::Unbounded,
+            Bound::Unbounded,
+        );
+        iterator.seek_to_first().unwrap();
+        let mut keys = Vec::new();
+        while iterator.valid() {
+            keys.push(iterator.key().to_vec());
+            iterator.next().unwrap();
+        }
+        let expected: Vec<_> = model(&writes, seq as usize, 0).into_keys().collect();
+        assert_eq!(keys, expected, "at {seq}");
+        let blocks = counters.cache_hits.get() + counters.cache_misses.get();
+        assert!(blocks < 200, "{blocks} blocks of a thousand read at {seq}");
     }
 }
 

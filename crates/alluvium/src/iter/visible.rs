@@ -18,6 +18,10 @@
 //! A key with very many versions is not walked over: after [`SKIPS_BEFORE_SEEK`] steps the source
 //! is asked to seek past them.
 //!
+//! Where no range tombstone is near, the walk over what is hidden is left to the source that stands
+//! in front, up to where another has its next key ([`InternalIterator::next_in_sight`]): it knows
+//! from its own entries what is a version of the same key, and passes them without handing out one.
+//!
 //! Nor is a stretch of keys that a range tombstone covers: each source that holds nothing newer
 //! there is moved behind it at once. What is left is walked, and after every
 //! [`SKIPS_BEFORE_SEEK`] covered keys the sources are asked again.
@@ -28,7 +32,7 @@ use bytes::{Buf, Bytes};
 
 use crate::base::error::{Error, Result};
 use crate::base::expiry::{self, EXPIRY_BYTES};
-use crate::base::iterator::InternalIterator;
+use crate::base::iterator::{InternalIterator, Landing, Sight};
 use crate::base::key::{self, SeqNo, ValueKind};
 use crate::base::planted;
 use crate::iter::covers::Covers;
@@ -53,11 +57,11 @@ enum Position {
 #[derive(Debug)]
 pub(crate) struct VisibleIterator<I> {
     source: I,
-    seq: SeqNo,
-    /// What expires at or before this moment (milliseconds since 1970) is not there.
-    now_ms: u64,
+    sight: Sight,
     lower: Bound<Vec<u8>>,
     upper: Bound<Vec<u8>>,
+    /// A key with a lesser order prefix is below the upper bound.
+    upper_prefix: u64,
     position: Position,
     saved_key: Vec<u8>,
     /// As it is stored.
@@ -80,12 +84,16 @@ impl<I: InternalIterator> VisibleIterator<I> {
         lower: Bound<Vec<u8>>,
         upper: Bound<Vec<u8>>,
     ) -> VisibleIterator<I> {
+        let upper_prefix = match &upper {
+            Bound::Unbounded => u64::MAX,
+            Bound::Included(upper) | Bound::Excluded(upper) => key::order_prefix_of(upper),
+        };
         VisibleIterator {
             source,
-            seq,
-            now_ms,
+            sight: Sight { seq, now_ms },
             lower,
             upper,
+            upper_prefix,
             position: Position::Off,
             saved_key: Vec::new(),
             saved_value: Bytes::new(),
@@ -165,7 +173,7 @@ impl<I: InternalIterator> VisibleIterator<I> {
     fn unexpired_value_start(&self) -> Result<Option<usize>> {
         let (expiry_ms, _) = expiry::split(self.source.value())
             .ok_or_else(|| Error::invalid("an entry that expires, and says not when"))?;
-        Ok((!expiry::has_come(expiry_ms, self.now_ms)).then_some(EXPIRY_BYTES))
+        Ok((!expiry::has_come(expiry_ms, self.sight.now_ms)).then_some(EXPIRY_BYTES))
     }
 
     pub(crate) fn seek_to_first(&mut self) -> Result<()> {
@@ -225,7 +233,7 @@ impl<I: InternalIterator> VisibleIterator<I> {
             return self.try_seek_to_first();
         }
         self.position = Position::Off;
-        set_target(&mut self.target, user_key, key::seek_trailer(self.seq));
+        set_target(&mut self.target, user_key, key::seek_trailer(self.sight.seq));
         self.source.seek(&self.target)?;
         self.find_forward(false)
     }
@@ -259,8 +267,13 @@ impl<I: InternalIterator> VisibleIterator<I> {
         match self.position {
             Position::Off => return self.error.clone().map_or(Ok(()), Err),
             Position::OnSource => {
-                key::copy_into(&mut self.saved_key, key::user_key(self.source.key()));
                 self.position = Position::Off;
+                match self.next_in_sight()? {
+                    Some(true) => return Ok(()),
+                    Some(false) => return self.find_forward(false),
+                    None => {}
+                }
+                key::copy_into(&mut self.saved_key, key::user_key(self.source.key()));
                 self.source.next()?;
             }
             Position::Saved => {
@@ -278,6 +291,25 @@ impl<I: InternalIterator> VisibleIterator<I> {
             }
         }
         self.find_forward(true)
+    }
+
+    /// Lets the source go on by itself from an entry whose key is settled. `Some(true)` where it
+    /// found the next visible key, `Some(false)` where it moved to one that has to be looked at, or
+    /// off the end, and `None` where it did not move.
+    #[inline]
+    fn next_in_sight(&mut self) -> Result<Option<bool>> {
+        if !self.covers.is_empty() {
+            return Ok(None);
+        }
+        Ok(match self.source.next_in_sight(self.sight, self.upper_prefix)? {
+            Landing::Unmoved => None,
+            Landing::Off | Landing::Unsettled(_) => Some(false),
+            Landing::Live { value_start, .. } => {
+                self.value_start = value_start;
+                self.position = Position::OnSource;
+                Some(true)
+            }
+        })
     }
 
     /// Moves to the key before. Does nothing when not `valid`.
@@ -331,20 +363,28 @@ impl<I: InternalIterator> VisibleIterator<I> {
             if self.is_behind_upper(user_key) {
                 return Ok(());
             }
-            if key::trailer_seq(trailer) > self.seq {
+            if key::trailer_seq(trailer) > self.sight.seq {
                 skips += 1;
                 if skips > SKIPS_BEFORE_SEEK {
                     // Straight to the newest version that may be seen.
-                    set_target(&mut self.target, user_key, key::seek_trailer(self.seq));
+                    set_target(&mut self.target, user_key, key::seek_trailer(self.sight.seq));
                     self.source.seek(&self.target)?;
                     skips = 0;
                     continue;
                 }
             } else if skipping && key::is_same(user_key, &self.saved_key) {
+                match self.next_in_sight()? {
+                    Some(true) => return Ok(()),
+                    Some(false) => {
+                        (skipping, skips) = (false, 0);
+                        continue;
+                    }
+                    None => {}
+                }
                 skips += 1;
                 if skips > SKIPS_BEFORE_SEEK {
                     // Behind the oldest version there can be.
-                    set_target(&mut self.target, user_key, 0);
+                    set_target(&mut self.target, &self.saved_key, 0);
                     self.source.seek(&self.target)?;
                     skips = 0;
                     continue;
@@ -359,10 +399,19 @@ impl<I: InternalIterator> VisibleIterator<I> {
                         return Ok(());
                     }
                     None => {
-                        key::copy_into(&mut self.saved_key, user_key);
                         self.note_tombstone();
-                        skipping = true;
                         skips = 0;
+                        match self.next_in_sight()? {
+                            Some(true) => return Ok(()),
+                            Some(false) => {
+                                skipping = false;
+                                continue;
+                            }
+                            None => {}
+                        }
+                        let user_key = key::user_key(self.source.key());
+                        key::copy_into(&mut self.saved_key, user_key);
+                        skipping = true;
                     }
                 }
                 if covering > SeqNo::ZERO {
@@ -445,7 +494,7 @@ impl<I: InternalIterator> VisibleIterator<I> {
         for _ in 0..=SKIPS_BEFORE_SEEK {
             let trailer = key::trailer(self.source.key());
             let older_stays = found && planted::is("older-value-wins-backwards");
-            if key::trailer_seq(trailer) <= self.seq && !older_stays {
+            if key::trailer_seq(trailer) <= self.sight.seq && !older_stays {
                 let newer = key::trailer_seq(trailer) > covering;
                 found = newer && self.save_live_value(trailer)?;
             }
@@ -456,7 +505,7 @@ impl<I: InternalIterator> VisibleIterator<I> {
             }
         }
         // Very many versions: ask for the newest visible one instead, then go before them all.
-        set_target(&mut self.target, &self.saved_key, key::seek_trailer(self.seq));
+        set_target(&mut self.target, &self.saved_key, key::seek_trailer(self.sight.seq));
         self.source.seek(&self.target)?;
         if self.source.valid() && key::user_key(self.source.key()) == self.saved_key.as_slice() {
             let trailer = key::trailer(self.source.key());

@@ -153,6 +153,7 @@ impl Fragments {
     }
 
     /// Whether there are no tombstones.
+    #[inline]
     pub(crate) fn is_empty(&self) -> bool {
         self.chunks.is_empty()
     }
@@ -195,7 +196,11 @@ impl Fragments {
 
     /// The newest tombstone at or below `at` that covers `key`; [`SeqNo::ZERO`] where there is
     /// none.
+    #[inline]
     pub(crate) fn covering(&self, key: &[u8], at: SeqNo) -> SeqNo {
+        if self.is_empty() {
+            return SeqNo::ZERO;
+        }
         self.at(key).map_or(SeqNo::ZERO, |fragment| fragment.covering(at))
     }
 

@@ -92,6 +92,21 @@ impl Entry {
         &entries[self.key_start..self.end - TRAILER_BYTES]
     }
 
+    /// Whether the user key is that of the entry before, the encoded internal key `before`.
+    #[inline]
+    pub(super) fn repeats(self, before: &[u8], entries: &[u8]) -> bool {
+        let suffix = self.user_suffix(entries);
+        if self.shared + suffix.len() + TRAILER_BYTES != before.len() {
+            return false;
+        }
+        // Only a restart point shares less than it could: elsewhere the first byte decides.
+        match suffix.first() {
+            None => true,
+            Some(first) if before.get(self.shared) != Some(first) => false,
+            Some(_) => before[self.shared..before.len() - TRAILER_BYTES] == *suffix,
+        }
+    }
+
     /// The trailer. Fails on a kind of write that this version does not know.
     #[inline]
     pub(super) fn trailer(self, entries: &[u8]) -> Result<u64, Malformed> {
@@ -232,6 +247,11 @@ impl Block {
         data
     }
 
+    /// Whether the first entry, where there is one, shares nothing with one before.
+    pub(super) fn check_front(&self) -> Result<(), Malformed> {
+        if self.restarts > 0 { self.restart_entry(0).map(|_| ()) } else { Ok(()) }
+    }
+
     /// The entry that restart point `index` names.
     #[inline]
     fn restart_entry(&self, index: usize) -> Result<(Restart, Entry), Malformed> {
@@ -252,12 +272,18 @@ impl Block {
     #[inline]
     pub(super) fn seek(&self, user_key: &[u8], trailer: u64) -> Result<Option<Found>, Malformed> {
         let entries = self.entries();
+        let front = user_key.first_chunk::<8>().map(|front| u64::from_be_bytes(*front));
         // The first restart point at or behind the target.
         let (mut low, mut high) = (0, self.restarts);
         while low < high {
             let middle = low + (high - low) / 2;
             let (_, entry) = self.restart_entry(middle)?;
-            if is_before(entries, entry, user_key, trailer)? {
+            let other = entry.user_suffix(entries).first_chunk::<8>();
+            let is_before = match (other.map(|other| u64::from_be_bytes(*other)), front) {
+                (Some(other), Some(front)) if other != front => other < front,
+                _ => is_before(entries, entry, user_key, trailer)?,
+            };
+            if is_before {
                 low = middle + 1;
             } else {
                 high = middle;
@@ -311,13 +337,22 @@ impl Block {
             if entry.shared == matched {
                 let suffix = entry.user_suffix(entries);
                 let rest = &user_key[matched..];
-                let common = common_prefix(suffix, rest);
-                match suffix.get(common).cmp(&rest.get(common)) {
-                    Ordering::Less => {}
-                    Ordering::Equal if entry.trailer(entries)? > trailer => {}
-                    order => return self.found(entry, place, order.is_eq()).map(Some),
+                match (suffix.first(), rest.first()) {
+                    // Most entries part from the target at once.
+                    (Some(a), Some(b)) if a < b => {}
+                    (Some(a), Some(b)) if a > b => {
+                        return self.found(entry, place, false).map(Some);
+                    }
+                    _ => {
+                        let common = common_prefix(suffix, rest);
+                        match suffix.get(common).cmp(&rest.get(common)) {
+                            Ordering::Less => {}
+                            Ordering::Equal if entry.trailer(entries)? > trailer => {}
+                            order => return self.found(entry, place, order.is_eq()).map(Some),
+                        }
+                        matched += common;
+                    }
                 }
-                matched += common;
             }
             place.at = entry.end;
             // Sums that leave the block are refused when they are used.

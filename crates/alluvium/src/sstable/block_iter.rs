@@ -7,16 +7,19 @@
 
 use bytes::Bytes;
 
-use crate::base::key::TRAILER_BYTES;
+use crate::base::expiry::{self, EXPIRY_BYTES};
+use crate::base::iterator::Sight;
+use crate::base::key::{self, TRAILER_BYTES, ValueKind};
 use crate::sstable::block::{Block, Entry, Restart};
 use crate::sstable::format::Malformed;
+use crate::sstable::key_buffer::KeyBuffer;
 
 /// A stack of passed entries is let go when its keys exceed this: a stranger's block could make
 /// them many times its own size.
 const PASSED_BYTES_MAX: usize = 1 << 20;
 
-/// Most bytes of a suffix, its trailer among them, that are copied as if they were so many.
-const SHORT_SUFFIX_BYTES: usize = 32;
+/// Versions of one key that a walk passes one by one before a search is worth its while.
+const VERSIONS_PASSED_MAX: u32 = 32;
 
 /// An entry on the stack. It and its value end where those of the one above it begin.
 #[derive(Debug, Clone, Copy)]
@@ -26,12 +29,48 @@ struct Passed {
     key_start: usize,
 }
 
+/// A walk over what a reader does not see, through one block after another.
+#[derive(Debug)]
+pub(super) struct Walk {
+    pub(super) sight: Sight,
+    /// Only a settled key is passed whose order prefix is not below.
+    pub(super) limit: u64,
+    /// Whether it is known what is seen of the user key that the cursor passed last.
+    pub(super) settled: bool,
+    /// Further versions of that key passed in a row.
+    pub(super) versions: u32,
+    /// Keys passed whose newest entry in sight says that they are not there.
+    pub(super) dead: u64,
+}
+
+impl Walk {
+    /// From an entry whose user key is settled.
+    #[inline]
+    pub(super) fn new(sight: Sight, limit: u64) -> Walk {
+        Walk { sight, limit, settled: true, versions: 0, dead: 0 }
+    }
+}
+
+/// Where a [`Walk`] stops.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stop {
+    /// At the end of the block: there is no current entry, but [`BlockIter::key`] is the last one's
+    /// still.
+    End,
+    /// On an entry at the limit.
+    Unsettled,
+    /// On one of very many versions of the same key.
+    Versions,
+    /// On an entry that is seen; where the user's value begins in its own.
+    Live(usize),
+}
+
 /// A cursor over a block.
 #[derive(Debug, Default)]
 pub(super) struct BlockIter {
     block: Block,
     valid: bool,
-    key: Vec<u8>,
+    key: KeyBuffer,
     /// Where the current entry begins, where it ends, and the same of its value.
     at: usize,
     end: usize,
@@ -61,6 +100,11 @@ impl BlockIter {
         self.forget_passed();
     }
 
+    /// Where the current entry begins among the entries. Must be `valid`.
+    pub(super) fn at(&self) -> usize {
+        self.at
+    }
+
     #[inline]
     pub(super) fn valid(&self) -> bool {
         self.valid
@@ -68,7 +112,7 @@ impl BlockIter {
 
     #[inline]
     pub(super) fn key(&self) -> &[u8] {
-        &self.key
+        self.key.as_slice()
     }
 
     #[inline]
@@ -103,9 +147,8 @@ impl BlockIter {
         // one before it, it shares with the target too.
         let entry = found.entry;
         let front = user_key.get(..entry.shared).ok_or(Malformed("an entry shares too much"))?;
-        self.key.clear();
-        self.key.extend_from_slice(front);
-        self.key.extend_from_slice(entry.suffix(self.block.entries()));
+        self.key.set(front);
+        extend_key(&mut self.key, self.block.entries(), entry);
         (self.at, self.end) = (found.at, entry.end);
         (self.value_start, self.value_end) = (found.value_start, found.value_end);
         self.valid = true;
@@ -142,11 +185,78 @@ impl BlockIter {
         }
         let entry = Entry::decode(entries, self.end)?;
         let value_end = self.block.value_end(self.value_end, entry.value_bytes)?;
-        extend_key(&mut self.key, entries, entry)?;
+        check_shared(&self.key, entry)?;
+        entry.trailer(entries)?;
+        extend_key(&mut self.key, entries, entry);
         (self.at, self.end) = (self.end, entry.end);
         (self.value_start, self.value_end) = (self.value_end, value_end);
         self.valid = true;
         Ok(())
+    }
+
+    /// Goes on with another block as if its entries followed those of the last one.
+    pub(super) fn follow(&mut self, block: Block) -> Result<(), Malformed> {
+        self.load(block);
+        (self.end, self.value_end) = (0, 0);
+        // The key before is that of another block.
+        self.block.check_front()
+    }
+
+    /// Passes on over what `walk` is not looking for. It begins behind the current entry, or behind
+    /// the one that the walk passed last.
+    #[inline]
+    pub(super) fn walk(&mut self, walk: &mut Walk) -> Result<Stop, Malformed> {
+        self.forget_passed();
+        self.valid = false;
+        let entries = self.block.entries();
+        while self.end < entries.len() {
+            let entry = Entry::decode(entries, self.end)?;
+            let value_end = self.block.value_end(self.value_end, entry.value_bytes)?;
+            check_shared(&self.key, entry)?;
+            let trailer = entry.trailer(entries)?;
+            if entry.repeats(self.key.as_slice(), entries) {
+                walk.versions += 1;
+            } else {
+                (walk.settled, walk.versions) = (false, 0);
+            }
+            extend_key(&mut self.key, entries, entry);
+            (self.at, self.end) = (self.end, entry.end);
+            (self.value_start, self.value_end) = (self.value_end, value_end);
+            if let Some(stop) = self.look(walk, trailer) {
+                self.valid = true;
+                return Ok(stop);
+            }
+        }
+        Ok(Stop::End)
+    }
+
+    /// Looks at the current entry, which `walk` has come to; `None` where it is passed.
+    #[inline]
+    pub(super) fn look(&self, walk: &mut Walk, trailer: u64) -> Option<Stop> {
+        if walk.versions > VERSIONS_PASSED_MAX {
+            return Some(Stop::Versions);
+        }
+        if walk.settled {
+            return None;
+        }
+        if key::order_prefix(self.key.as_slice()) >= walk.limit {
+            return Some(Stop::Unsettled);
+        }
+        if key::trailer_seq(trailer) > walk.sight.seq {
+            return None;
+        }
+        let live = match key::trailer_kind(trailer) {
+            Some(ValueKind::Put) => Some(0),
+            Some(ValueKind::PutExpiring) => expiry::split(self.value())
+                .filter(|(expiry_ms, _)| !expiry::has_come(*expiry_ms, walk.sight.now_ms))
+                .map(|_| EXPIRY_BYTES),
+            _ => None,
+        };
+        if live.is_none() {
+            walk.settled = true;
+            walk.dead += 1;
+        }
+        live.map(Stop::Live)
     }
 
     /// Takes in the entry that ends at `at`.
@@ -161,8 +271,7 @@ impl BlockIter {
         let Some(before) = self.passed.pop() else {
             return Err(Malformed("no entry ends where another begins"));
         };
-        self.key.clear();
-        self.key.extend_from_slice(&self.passed_keys[before.key_start..]);
+        self.key.set(&self.passed_keys[before.key_start..]);
         self.passed_keys.truncate(before.key_start);
         (self.at, self.end) = (before.at, self.at);
         (self.value_start, self.value_end) = (before.value_start, self.value_start);
@@ -177,13 +286,15 @@ impl BlockIter {
         self.key.clear();
         while at < self.at {
             let entry = Entry::decode(entries, at)?;
-            extend_key(&mut self.key, entries, entry)?;
+            check_shared(&self.key, entry)?;
+            entry.trailer(entries)?;
+            extend_key(&mut self.key, entries, entry);
             if self.passed_keys.len() > PASSED_BYTES_MAX {
                 self.passed.clear();
                 self.passed_keys.clear();
             }
             self.passed.push(Passed { at, value_start, key_start: self.passed_keys.len() });
-            self.passed_keys.extend_from_slice(&self.key);
+            self.passed_keys.extend_from_slice(self.key.as_slice());
             at = entry.end;
             value_start = self.block.value_end(value_start, entry.value_bytes)?;
         }
@@ -211,23 +322,18 @@ impl BlockIter {
     }
 }
 
-/// Makes `key`, the encoded internal key of the entry before (or empty, before the first), that of
-/// `entry`.
+/// Whether the key of the entry before, in `key`, has what `entry` shares with it.
 #[inline]
-fn extend_key(key: &mut Vec<u8>, entries: &[u8], entry: Entry) -> Result<(), Malformed> {
+fn check_shared(key: &KeyBuffer, entry: Entry) -> Result<(), Malformed> {
     if entry.shared > key.len().saturating_sub(TRAILER_BYTES) {
         return Err(Malformed("an entry shares more than the key before it has"));
     }
-    entry.trailer(entries)?;
-    key.truncate(entry.shared);
-    let suffix = entry.suffix(entries);
-    match entries[entry.key_start..].first_chunk::<SHORT_SUFFIX_BYTES>() {
-        // A copy of a fixed length needs no call: a little too much, and cut off again.
-        Some(chunk) if suffix.len() <= SHORT_SUFFIX_BYTES => {
-            key.extend_from_slice(chunk);
-            key.truncate(entry.shared + suffix.len());
-        }
-        _ => key.extend_from_slice(suffix),
-    }
     Ok(())
+}
+
+/// Makes `key`, the encoded internal key of the entry before (or empty, before the first), that of
+/// `entry`, which was checked against it.
+#[inline]
+fn extend_key(key: &mut KeyBuffer, entries: &[u8], entry: Entry) {
+    key.splice(entry.shared, &entries[entry.key_start..], entry.end - entry.key_start);
 }

@@ -13,14 +13,17 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::base::error::{Error, Result};
-use crate::base::iterator::InternalIterator;
-use crate::base::key::{SeqNo, compare, split};
+use crate::base::iterator::{InternalIterator, Landing, Sight};
+use crate::base::key::{self, SeqNo, compare, split};
 use crate::base::planted;
 use crate::sstable::block::Block;
-use crate::sstable::block_iter::BlockIter;
+use crate::sstable::block_iter::{BlockIter, Stop, Walk};
 use crate::sstable::format::Malformed;
 use crate::sstable::read_ahead::ReadAhead;
 use crate::sstable::reader::Table;
+
+/// Tombstones passed that the table is told of at once.
+const TOMBSTONES_NOTED_AT_ONCE: u64 = 64;
 
 /// What a cursor reads for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,6 +46,13 @@ pub(crate) struct TableIterator {
     /// The position in the index of the block that `block` is over.
     position: Option<usize>,
     block: BlockIter,
+    /// Whether the cache is to keep what was read last.
+    keeps: bool,
+    /// Whether a user's block lies in memory that is read into again, or is large: values that are
+    /// kept are copied.
+    lent: bool,
+    /// Tombstones passed since the table was told of them last.
+    dead: u64,
     error: Option<Error>,
 }
 
@@ -58,6 +68,9 @@ impl TableIterator {
             ahead,
             position: None,
             block: BlockIter::default(),
+            keeps: false,
+            lent: false,
+            dead: 0,
             error: None,
         }
     }
@@ -67,29 +80,116 @@ impl TableIterator {
         if self.position == Some(position) {
             return Ok(());
         }
-        // Let the old block go first: its memory may serve again.
-        self.position = None;
-        self.block.unload();
-        let block = self.fetch(position)?;
+        let block = self.leave_for(position)?;
         self.block.load(block);
         self.position = Some(position);
         Ok(())
     }
 
+    /// Lets the current block go, whose memory may serve again, and fetches block `position`.
+    fn leave_for(&mut self, position: usize) -> Result<Block> {
+        self.position = None;
+        self.block.unload();
+        self.fetch(position)
+    }
+
+    /// Goes on with block `position` on the same walk.
+    #[cold]
+    #[inline(never)]
+    fn follow(&mut self, position: usize) -> Result<()> {
+        let block = self.leave_for(position)?;
+        self.position = Some(position);
+        self.block.follow(block).map_err(|malformed| self.damaged(malformed))
+    }
+
+    /// Walks on, from block to block.
+    #[inline]
+    fn do_walk(&mut self, walk: &mut Walk) -> Result<Landing> {
+        loop {
+            let walked = self.block.walk(walk);
+            match walked.map_err(|malformed| self.damaged(malformed))? {
+                Stop::Live(value_start) => return Ok(self.live(value_start)),
+                Stop::Unsettled => return Ok(self.unsettled()),
+                Stop::Versions => {
+                    if let Some(landing) = self.leave_versions(walk)? {
+                        return Ok(landing);
+                    }
+                }
+                Stop::End => match self.position.map(|position| position + 1) {
+                    Some(next) if next < self.table.index.blocks() => self.follow(next)?,
+                    _ => return Ok(Landing::Off),
+                },
+            }
+        }
+    }
+
+    #[inline]
+    fn live(&self, value_start: usize) -> Landing {
+        Landing::Live { prefix: key::order_prefix(self.block.key()), value_start }
+    }
+
+    #[inline]
+    fn unsettled(&self) -> Landing {
+        Landing::Unsettled(key::order_prefix(self.block.key()))
+    }
+
+    /// From one of very many versions of a key, searches for the first that a walk does not pass:
+    /// behind the oldest, or, where none was in sight yet, the newest in sight. `None` where the
+    /// walk goes on.
+    #[cold]
+    #[inline(never)]
+    fn leave_versions(&mut self, walk: &mut Walk) -> Result<Option<Landing>> {
+        walk.versions = 0;
+        let (user_key, current) = split(self.block.key());
+        let target = if walk.settled { 0 } else { key::seek_trailer(walk.sight.seq) };
+        if current > target {
+            let user_key = user_key.to_vec();
+            let from = (self.position, self.block.at());
+            self.do_seek(&key::encode(&user_key, target))?;
+            if !self.block.valid() {
+                return Ok(Some(Landing::Off));
+            }
+            if (self.position, self.block.at()) <= from {
+                return Err(self.damaged(Malformed("the versions of a key are out of order")));
+            }
+            walk.settled &= key::user_key(self.block.key()) == user_key;
+        }
+        Ok(match self.block.look(walk, key::trailer(self.block.key())) {
+            Some(Stop::Live(value_start)) => Some(self.live(value_start)),
+            Some(Stop::Unsettled) => Some(self.unsettled()),
+            _ => None,
+        })
+    }
+
+    /// Takes note of tombstones that a walk passed; the table hears of many at once.
+    #[inline]
+    fn note_dead(&mut self, dead: u64) {
+        self.dead += dead;
+        if self.dead >= TOMBSTONES_NOTED_AT_ONCE {
+            self.table.note_tombstones_walked(std::mem::take(&mut self.dead));
+        }
+    }
+
     fn fetch(&mut self, position: usize) -> Result<Block> {
         let table = &self.table;
         let handle = table.index.handle(position);
-        let fill_cache = match self.purpose {
-            ReadPurpose::Compaction => false,
+        let (lent, fill_cache) = match self.purpose {
+            ReadPurpose::Compaction => (true, false),
             ReadPurpose::User { fill_cache } => {
                 if let Some(block) = table.cached_block(handle)? {
+                    self.lent = false;
                     return Ok(block);
                 }
-                fill_cache
+                if !self.ahead.has(handle) {
+                    // A long scan takes room in the cache from no one.
+                    self.keeps = fill_cache && !(self.ahead.is_long() && table.cache.is_full());
+                }
+                self.lent = !self.keeps;
+                (self.lent, self.keeps)
             }
         };
         table.counters.block_read_bytes.add(handle.stored_bytes() as u64);
-        let stored = self.ahead.stored(&table.file, handle, table.footer.data_end());
+        let stored = self.ahead.stored(&table.file, handle, table.footer.data_end(), lent);
         let contents = stored
             .and_then(|stored| table.file.open_block(handle, stored))
             .or_else(|_| table.file.reread_block(handle))?;
@@ -257,6 +357,22 @@ impl InternalIterator for TableIterator {
         self.error.clone().map_or(Ok(()), Err)
     }
 
+    #[inline]
+    fn next_in_sight(&mut self, sight: Sight, limit: u64) -> Result<Landing> {
+        if !self.block.valid() {
+            return self.error.clone().map_or(Ok(Landing::Off), Err);
+        }
+        let mut walk = Walk::new(sight, limit);
+        let landed = self.do_walk(&mut walk);
+        if walk.dead > 0 {
+            self.note_dead(walk.dead);
+        }
+        if let Err(error) = &landed {
+            self.settle(Err(error.clone()))?;
+        }
+        landed
+    }
+
     fn prev(&mut self) -> Result<()> {
         if let Some(error) = &self.error {
             return Err(error.clone());
@@ -291,6 +407,9 @@ impl InternalIterator for TableIterator {
     }
 
     fn value_handle(&self) -> Bytes {
+        if self.lent {
+            return Bytes::copy_from_slice(self.value());
+        }
         self.block.value_handle()
     }
 }

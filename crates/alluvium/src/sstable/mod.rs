@@ -11,8 +11,9 @@
 //!
 //! - `format`: handles, block trailers, the footer. `compression`: the codecs. `dictionary`: what
 //!   the blocks of a table have in common.
-//! - `block`, `block_builder`, `block_iter`: entries between restart points. `separator`: keys
-//!   between blocks. `properties`, `index`, `range_block`: the blocks that are kept in memory.
+//! - `block`, `block_builder`, `block_iter`, `key_buffer`: entries between restart points.
+//!   `separator`: keys between blocks. `properties`, `index`, `range_block`: the blocks that
+//!   are kept in memory.
 //! - `table_file`, `read_ahead`: blocks from a file, checked.
 //! - `writer`; `reader`, `iter`, `verify`; `table_cache`.
 //! - `salvage`, `remains`, `carve`: what is left of a damaged table.
@@ -36,6 +37,7 @@ mod format;
 pub mod fuzzing;
 mod index;
 mod iter;
+mod key_buffer;
 mod properties;
 mod range_block;
 mod read_ahead;
@@ -56,7 +58,7 @@ pub(crate) use ages::Ages;
 pub use compression::{Codec, ZstdOptions};
 pub(crate) use iter::{ReadPurpose, TableIterator};
 pub(crate) use properties::Properties;
-pub(crate) use reader::Table;
+pub(crate) use reader::{Lookups, Table};
 pub(crate) use salvage::{Findings, Gap, Salvage};
 pub(crate) use table_cache::{TableCache, TableHandle};
 pub(crate) use writer::{TableSummary, TableWriter};

@@ -3,13 +3,16 @@
 //! Two tempers. *Sequential*, for compactions: 256 KiB at once from the first block on, and blocks
 //! are slices of that chunk, whose memory is used again once nobody holds a slice. *Adaptive*, for
 //! users: a block alone, until the blocks asked for follow one another; then twice as much each
-//! time, up to the same 256 KiB. A user's block is copied out of the chunk: a value that the user
-//! keeps must not keep a quarter of a mebibyte.
+//! time, up to the same 256 KiB. A block that the cache is to keep is copied out of the chunk: it,
+//! or a value in it that the user keeps, must not keep a quarter of a mebibyte. Others are slices
+//! here, too.
 //!
 //! The road not taken: telling the operating system that the file is read in order. The hint sticks
 //! to the open file, which point lookups share.
 //!
 //! One owner, no sharing. What lies in the chunk is not checked yet.
+
+use std::ops::Range;
 
 use bytes::{Bytes, BytesMut};
 
@@ -48,17 +51,29 @@ impl ReadAhead {
         }
     }
 
-    /// The block at `handle` as it is stored, unchecked. Nothing is read from `limit` on, which
-    /// is at or behind the block's end and within the file.
+    /// Whether so much was read in order that more is to come.
+    pub(super) fn is_long(&self) -> bool {
+        self.window == WINDOW_BYTES_MAX
+    }
+
+    /// Whether the block at `handle` has been read.
+    pub(super) fn has(&self, handle: BlockHandle) -> bool {
+        self.place_in_chunk(handle).is_some()
+    }
+
+    /// The block at `handle` as it is stored, unchecked; in memory of its own unless it may be
+    /// `lent`. Nothing is read from `limit` on, which is at or behind the block's end and within
+    /// the file.
     pub(super) fn stored(
         &mut self,
         file: &TableFile,
         handle: BlockHandle,
         limit: u64,
+        lent: bool,
     ) -> Result<Bytes> {
         let follows = handle.offset == self.next;
         self.next = handle.end();
-        if let Some(stored) = self.in_chunk(handle) {
+        if let Some(stored) = self.in_chunk(handle, lent) {
             return Ok(stored);
         }
         self.window = match (self.sequential, follows) {
@@ -72,7 +87,7 @@ impl ReadAhead {
         if ahead > wanted {
             match self.fill(file, handle.offset, ahead) {
                 Ok(()) => {
-                    if let Some(stored) = self.in_chunk(handle) {
+                    if let Some(stored) = self.in_chunk(handle, lent) {
                         return Ok(stored);
                     }
                 }
@@ -86,14 +101,18 @@ impl ReadAhead {
         Ok(Bytes::from(stored))
     }
 
-    fn in_chunk(&self, handle: BlockHandle) -> Option<Bytes> {
+    fn place_in_chunk(&self, handle: BlockHandle) -> Option<Range<usize>> {
         let start = usize::try_from(handle.offset.checked_sub(self.chunk_start)?).ok()?;
         let end = start.checked_add(handle.stored_bytes())?;
-        let stored = self.chunk.get(start..end)?;
-        Some(if self.sequential {
-            self.chunk.slice(start..end)
+        (end <= self.chunk.len()).then_some(start..end)
+    }
+
+    fn in_chunk(&self, handle: BlockHandle, lent: bool) -> Option<Bytes> {
+        let place = self.place_in_chunk(handle)?;
+        Some(if lent {
+            self.chunk.slice(place)
         } else {
-            Bytes::copy_from_slice(stored)
+            Bytes::copy_from_slice(&self.chunk[place])
         })
     }
 

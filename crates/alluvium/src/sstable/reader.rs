@@ -29,6 +29,34 @@ use crate::sstable::properties::Properties;
 use crate::sstable::range_block;
 use crate::sstable::table_file::TableFile;
 
+/// What the tables that one lookup asked did for it: counted apart, and added to the store's
+/// counters at once. Threads share those.
+#[derive(Debug, Default)]
+pub(crate) struct Lookups {
+    tables: u64,
+    filter_useful: u64,
+    filter_passed: u64,
+    filter_false_positives: u64,
+}
+
+impl Lookups {
+    /// Adds them to the store's.
+    #[inline]
+    pub(crate) fn add_to(&self, counters: &Counters) {
+        let counts = [
+            (self.tables, &counters.table_lookups),
+            (self.filter_useful, &counters.filter_useful),
+            (self.filter_passed, &counters.filter_passed),
+            (self.filter_false_positives, &counters.filter_false_positives),
+        ];
+        for (count, counter) in counts {
+            if count > 0 {
+                counter.add(count);
+            }
+        }
+    }
+}
+
 /// An open table.
 #[derive(Debug)]
 pub(crate) struct Table {
@@ -86,24 +114,26 @@ impl Table {
 
     /// The first entry with the user key of `lookup` at or behind it: its trailer and its value.
     /// `lookup` is an encoded internal key, `hash` its user key's
-    /// [`crate::base::checksum::key_hash`]. With `fill_cache` a block read for this is kept.
+    /// [`crate::base::checksum::key_hash`]. With `fill_cache` a block read for this is kept. What
+    /// was done is counted in `lookups`.
     pub(crate) fn get(
         &self,
         lookup: &[u8],
         hash: u64,
         fill_cache: bool,
+        lookups: &mut Lookups,
     ) -> Result<Option<(u64, Bytes)>> {
-        self.counters.table_lookups.add(1);
+        lookups.tables += 1;
         if let Some(filter) = &self.filter {
             if !filter.may_contain(hash) {
-                self.counters.filter_useful.add(1);
+                lookups.filter_useful += 1;
                 return Ok(None);
             }
-            self.counters.filter_passed.add(1);
+            lookups.filter_passed += 1;
         }
         let found = self.get_unfiltered(lookup, fill_cache)?;
         if found.is_none() && self.filter.is_some() {
-            self.counters.filter_false_positives.add(1);
+            lookups.filter_false_positives += 1;
         }
         Ok(found)
     }

@@ -257,7 +257,7 @@ fn read_block(
         return Err("the file ends before the block does".to_owned());
     }
     let contents = ahead
-        .stored(file, handle, file.length)
+        .stored(file, handle, file.length, true)
         .and_then(|stored| file.open_block(handle, stored))
         .or_else(|_| file.reread_block(handle));
     let contents = contents.map_err(|error| match error {

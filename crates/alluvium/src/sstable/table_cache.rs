@@ -74,11 +74,16 @@ impl TableHandle {
     #[inline]
     fn opened(&self) -> Option<Arc<Table>> {
         let table = self.slot.load_full()?;
+        self.note_use();
+        Some(table)
+    }
+
+    #[inline]
+    fn note_use(&self) {
         // Read before writing: a cache line that is only read is shared between cores.
         if !self.used.load(Ordering::Relaxed) {
             self.used.store(true, Ordering::Relaxed);
         }
-        Some(table)
     }
 }
 
@@ -122,6 +127,26 @@ impl TableCache {
         match handle.opened() {
             Some(table) => Ok(table),
             None => self.open_slow(handle),
+        }
+    }
+
+    /// What `look` finds in the open table of `handle`: a short look, that counts no reference.
+    #[inline]
+    pub(crate) fn with<T>(
+        &self,
+        handle: &Arc<TableHandle>,
+        look: impl FnOnce(&Table) -> Result<T>,
+    ) -> Result<T> {
+        let slot = handle.slot.load();
+        match &*slot {
+            Some(table) => {
+                handle.note_use();
+                look(table)
+            }
+            None => {
+                drop(slot);
+                look(&*self.open_slow(handle)?)
+            }
         }
     }
 

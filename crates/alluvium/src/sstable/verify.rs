@@ -108,7 +108,7 @@ impl Table {
         handle: BlockHandle,
     ) -> Result<(), Error> {
         let contents = ahead
-            .stored(&self.file, handle, self.footer.data_end())
+            .stored(&self.file, handle, self.footer.data_end(), true)
             .and_then(|stored| self.file.open_block(handle, stored))
             .or_else(|_| self.file.reread_block(handle))?;
         walk.largest_block_bytes = walk.largest_block_bytes.max(contents.len() as u64);

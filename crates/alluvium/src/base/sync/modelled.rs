@@ -134,6 +134,10 @@ impl<T> ArcSwapOption<T> {
         ArcSwapOption(Mutex::new(None))
     }
 
+    pub(crate) fn load(&self) -> Guard<Option<Arc<T>>> {
+        self.load_full()
+    }
+
     pub(crate) fn load_full(&self) -> Option<Arc<T>> {
         self.0.lock().clone()
     }

@@ -12,17 +12,23 @@ use bytes::Bytes;
 
 use crate::base::checksum::checksum;
 use crate::base::error::Error;
+use crate::base::expiry::{self, has_come};
 use crate::base::file::FileNumber;
-use crate::base::key::{TRAILER_BYTES, compare, split, user_key};
+use crate::base::iterator::Sight;
+use crate::base::key::{
+    SeqNo, TRAILER_BYTES, ValueKind, compare, split, trailer_kind, trailer_seq, user_key,
+};
 use crate::filter::PrefixExtractor;
 use crate::sstable::block::{Block, Entry, Restart};
-use crate::sstable::block_iter::BlockIter;
+use crate::sstable::block_iter::{BlockIter, Stop, Walk};
 use crate::sstable::compression::{Codec, Compressor, Unpacker, ZstdOptions};
 use crate::sstable::format::{FOOTER_BYTES, Footer, Malformed};
 use crate::sstable::index::Index;
 use crate::sstable::properties::Properties;
 use crate::sstable::separator::common_prefix;
 
+/// When it is for a walk.
+const NOW_MS: u64 = 1_000;
 const NAME: &str = "memory/000009.sst";
 const CODECS: [Codec; 5] =
     [Codec::None, Codec::Lz4, Codec::Zstd, Codec::Snappy, Codec::ZstdDictionary];
@@ -152,7 +158,11 @@ pub fn block(bytes: &[u8]) {
         for target in pairs.iter().flat_map(targets) {
             check_seek(&block, &pairs, &target);
         }
+        for seq in [0, 1, 100, SeqNo::MAX.get()] {
+            check_walk(&block, &pairs, SeqNo::new(seq));
+        }
     } else {
+        drop(walk_in_sight(&block, SeqNo::new(100)));
         for target in pairs.iter().take(8).flat_map(targets) {
             let (user_key, trailer) = split(&target);
             let _ = block.seek(user_key, trailer);
@@ -173,6 +183,50 @@ fn walk(block: &Block, forwards: bool) -> Result<Vec<Pair>, Malformed> {
         if forwards { iter.next() } else { iter.prev() }?;
     }
     Ok(pairs)
+}
+
+/// What a walk stops at from the first entry on, and whether it was not for what it sees.
+fn walk_in_sight(block: &Block, seq: SeqNo) -> Result<(Vec<Pair>, bool), Malformed> {
+    let (mut found, mut otherwise) = (Vec::new(), false);
+    let mut iter = BlockIter::default();
+    iter.load(block.clone());
+    iter.seek_to_first()?;
+    while iter.valid() {
+        let stop = iter.walk(&mut Walk::new(Sight { seq, now_ms: NOW_MS }, u64::MAX))?;
+        otherwise |= matches!(stop, Stop::Unsettled | Stop::Versions);
+        if iter.valid() {
+            found.push((iter.key().to_vec(), iter.value().to_vec()));
+        }
+    }
+    Ok((found, otherwise))
+}
+
+/// A walk finds what looking at every entry finds: the newest in sight of each key behind the
+/// first, where it says that the key is there.
+fn check_walk(block: &Block, pairs: &[Pair], seq: SeqNo) {
+    let Ok((found, otherwise)) = walk_in_sight(block, seq) else {
+        panic!("a walk fails where single steps do not");
+    };
+    let mut before = pairs.first().map(|(key, _)| user_key(key));
+    let mut expected = Vec::new();
+    for pair in pairs {
+        let (user_key, trailer) = split(&pair.0);
+        if Some(user_key) == before || trailer_seq(trailer) > seq {
+            continue;
+        }
+        before = Some(user_key);
+        let expires = |value| expiry::split(value).is_some_and(|(at, _)| has_come(at, NOW_MS));
+        let live = match trailer_kind(trailer) {
+            Some(ValueKind::PutExpiring) => !expires(&pair.1),
+            kind => kind == Some(ValueKind::Put),
+        };
+        if live {
+            expected.push(pair.clone());
+        }
+    }
+    if !otherwise {
+        assert_eq!(found, expected, "a walk sees something else");
+    }
 }
 
 /// Whether the block keeps what a writer keeps: keys ascend, each shares the whole front of the one

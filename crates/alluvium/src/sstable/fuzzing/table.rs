@@ -18,7 +18,7 @@ use crate::sstable::compression::{Codec, Unpacker};
 use crate::sstable::format::{BLOCK_TRAILER_BYTES, BlockHandle, FOOTER_BYTES, Footer};
 use crate::sstable::fuzzing::{NAME, Pair, assert_of_bytes, neighbours, seal_footer};
 use crate::sstable::iter::ReadPurpose;
-use crate::sstable::reader::Table;
+use crate::sstable::reader::{Lookups, Table};
 
 /// The number of the table that bytes are read as.
 pub const NUMBER: u64 = 9;
@@ -162,7 +162,7 @@ pub(super) fn walk(
 }
 
 pub(super) fn lookup(table: &Table, target: &[u8]) -> Result<Option<(u64, Vec<u8>)>> {
-    let found = table.get(target, key_hash(user_key(target)), true);
+    let found = table.get(target, key_hash(user_key(target)), true, &mut Lookups::default());
     if let Err(error) = &found {
         assert_of_bytes(error);
     }

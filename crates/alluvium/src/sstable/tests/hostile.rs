@@ -7,11 +7,12 @@ use proptest::prelude::*;
 use super::*;
 use crate::base::checksum::checksum;
 use crate::base::coding::put_varint;
+use crate::base::iterator::Sight;
 use crate::base::key::seek_trailer;
 use crate::base::limits::BLOCK_BYTES_MAX;
 use crate::sstable::block::Block;
 use crate::sstable::block_builder::BlockBuilder;
-use crate::sstable::block_iter::BlockIter;
+use crate::sstable::block_iter::{BlockIter, Walk};
 use crate::sstable::compression::Unpacker;
 use crate::sstable::format::{BlockHandle, FORMAT_VERSION, Footer};
 use crate::sstable::index::Index;
@@ -144,6 +145,12 @@ fn exercise(bytes: &[u8], target: &[u8]) {
         if iter.valid() {
             check(iter.prev());
         }
+        for sight in [3, 77].map(|seq| Sight { seq: SeqNo::new(seq), now_ms: 1_000 }) {
+            check(iter.seek_to_first());
+            while iter.valid() {
+                check(iter.next_in_sight(sight, u64::MAX).map(drop));
+            }
+        }
         check(iter.seek_for_prev(target));
         if iter.valid() {
             check(iter.next());
@@ -227,6 +234,9 @@ proptest! {
             while iter.valid() && iter.prev().is_ok() {}
             let _ = iter.seek_to_first();
             while iter.valid() && iter.next().is_ok() {}
+            let _ = iter.seek_to_first();
+            let sight = Sight { seq: SeqNo::new(77), now_ms: 1_000 };
+            while iter.valid() && iter.walk(&mut Walk::new(sight, u64::MAX)).is_ok() {}
         }
     }
 

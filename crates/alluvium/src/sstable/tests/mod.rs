@@ -22,7 +22,7 @@ use crate::base::key::{self, SeqNo, ValueKind, pack_trailer};
 use crate::cache::BlockCache;
 use crate::metrics::Counters;
 use crate::sstable::{
-    Codec, ReadPurpose, Table, TableIterator, TableOptions, TableSummary, TableWriter,
+    Codec, Lookups, ReadPurpose, Table, TableIterator, TableOptions, TableSummary, TableWriter,
 };
 use files::MemFile;
 
@@ -76,7 +76,9 @@ fn table_of(entries: &[Entry], options: TableOptions) -> Arc<Table> {
 
 fn get(table: &Table, lookup: &[u8]) -> Result<Option<(u64, Vec<u8>)>> {
     let hash = key_hash(key::user_key(lookup));
-    Ok(table.get(lookup, hash, true)?.map(|(trailer, value)| (trailer, value.to_vec())))
+    Ok(table
+        .get(lookup, hash, true, &mut Lookups::default())?
+        .map(|(trailer, value)| (trailer, value.to_vec())))
 }
 
 fn here(iter: &TableIterator) -> Entry {
