@@ -30,6 +30,16 @@ pub const BUGS: &[Bug] = &[
         "loom_what_a_reader_found_it_finds_again",
     ),
     loom(
+        "recent-forgotten-before-linked",
+        "entries leave the recent ones before they are linked",
+        "loom_the_newest_of_recent_entries_is_found_while_slots_are_filled_again",
+    ),
+    loom(
+        "recent-slot-relaxed",
+        "a slot of a recent entry is filled without a release",
+        "loom_the_newest_of_recent_entries_is_found_while_slots_are_filled_again",
+    ),
+    loom(
         "visible-number-relaxed",
         "the visible number is published without a release",
         "loom_a_batch_is_seen_whole_and_without_gaps",

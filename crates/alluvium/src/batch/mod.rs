@@ -21,6 +21,8 @@
 
 mod expiring;
 
+use smallvec::SmallVec;
+
 use crate::base::coding::{
     put_prefixed, put_varint, take_prefixed, take_u32, take_u64, take_varint32,
 };
@@ -31,6 +33,10 @@ use crate::base::limits::{BATCH_BYTES_MAX, BATCH_OPERATIONS_MAX, KEY_BYTES_MAX, 
 
 /// Bytes before the first operation.
 pub(crate) const HEADER_BYTES: usize = 20;
+/// Room of a new batch: a small write asks for memory once.
+const SMALL_BATCH_BYTES: usize = 232;
+/// Most bytes of an operation beside key and value: its kind and three varints of 32 bits.
+const OPERATION_HEADER_BYTES_MAX: usize = 16;
 
 /// The number by which log records name a column family.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -53,7 +59,7 @@ pub(crate) struct BatchBuffer {
     /// Bytes of keys and values alone.
     user_bytes: u64,
     /// Each family that an operation names, once.
-    families: Vec<ColumnFamilyId>,
+    families: SmallVec<[ColumnFamilyId; 2]>,
     /// Puts that expire some time after they are written.
     unset: Vec<expiring::Unset>,
     error: Option<Error>,
@@ -67,11 +73,13 @@ impl Default for BatchBuffer {
 
 impl BatchBuffer {
     pub(crate) fn new() -> BatchBuffer {
+        let mut bytes = Vec::with_capacity(SMALL_BATCH_BYTES);
+        bytes.resize(HEADER_BYTES, 0);
         BatchBuffer {
-            bytes: vec![0; HEADER_BYTES],
+            bytes,
             count: 0,
             user_bytes: 0,
-            families: Vec::new(),
+            families: SmallVec::new(),
             unset: Vec::new(),
             error: None,
         }
@@ -123,6 +131,7 @@ impl BatchBuffer {
         if self.error.is_some() {
             return;
         }
+        self.bytes.reserve(key.len() + value_bytes + OPERATION_HEADER_BYTES_MAX);
         self.bytes.push(kind as u8);
         put_varint(&mut self.bytes, u64::from(family.0));
         put_prefixed(&mut self.bytes, key);

@@ -6,7 +6,8 @@
 //! 2. The leader takes whoever has queued up, up to [`GROUP_BYTES_MAX`], and runs the group.
 //! 3. It hands each follower its result, and the lead to the first that has queued since.
 //!
-//! A lone writer pays two uncontended locks and allocates nothing. While a leader syncs, the next
+//! A lone writer pays two uncontended locks, one to lead and one to hand the lead on, and allocates
+//! nothing: where nobody led, nobody has queued. While a leader syncs, the next
 //! group gathers by itself, so the number of syncs follows the device and not the writers.
 //!
 //! # The road not taken
@@ -90,22 +91,23 @@ impl CommitQueue {
                 Ok(request)
             }
         };
-        let own = match waiter {
-            Ok(request) => request,
+        let (own, others_queued) = match waiter {
+            Ok(request) => (request, false),
             Err(waiter) => match waiter.wait() {
                 Turn::Done(result) => return result,
-                Turn::Leads(request) => request,
+                Turn::Leads(request) => (request, true),
             },
         };
         // The lead is handed on even if `run` panics: the other writers must not wait for ever.
         let mut lead = Lead { queue: self, followers: Vec::new(), result: None };
-        let result = match lead.gather(own.batch.byte_size()) {
-            followers if followers.is_empty() => run(&mut [own]),
-            followers => {
-                let mut group = vec![own];
-                group.extend(followers);
-                run(&mut group)
-            }
+        let bytes = own.batch.byte_size();
+        let followers = if others_queued { lead.gather(bytes) } else { Vec::new() };
+        let result = if followers.is_empty() {
+            run(&mut [own])
+        } else {
+            let mut group = vec![own];
+            group.extend(followers);
+            run(&mut group)
         };
         lead.result = Some(result.clone());
         result

@@ -182,6 +182,12 @@ impl Families {
         self.map.load_full()
     }
 
+    /// The families, for a short look.
+    #[inline]
+    pub(crate) fn peek(&self) -> Guard<Arc<BTreeMap<ColumnFamilyId, Arc<Family>>>> {
+        self.map.load()
+    }
+
     pub(crate) fn get(&self, id: ColumnFamilyId) -> Option<Arc<Family>> {
         self.map.load().get(&id).cloned()
     }

@@ -188,7 +188,7 @@ impl WalSet {
             Ok(()) => {
                 self.good_bytes = self.writer.flushed_bytes();
                 self.good_seq = self.appended_seq;
-                self.counters.wal_bytes.add(self.good_bytes - before);
+                self.counters.wal_bytes.add_alone(self.good_bytes - before);
                 Ok(())
             }
             Err(error) if planted::is("append-after-short-write") => Err(error),
@@ -222,7 +222,7 @@ impl WalSet {
             self.name_synced = true;
         }
         self.writer.sync()?;
-        self.counters.wal_syncs.add(1);
+        self.counters.wal_syncs.add_alone(1);
         self.durable_seq = self.good_seq;
         Ok(())
     }
@@ -263,7 +263,7 @@ impl WalSet {
             return Err(error);
         }
         let good_bytes = writer.flushed_bytes();
-        self.counters.wal_bytes.add(good_bytes);
+        self.counters.wal_bytes.add_alone(good_bytes);
         self.sealed.push_back(Arc::new(Sealed {
             number: self.number,
             bytes: self.good_bytes,

@@ -16,6 +16,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use smallvec::SmallVec;
+
 use crate::base::error::{Error, Result};
 use crate::base::expiry;
 use crate::base::key::SeqNo;
@@ -64,13 +66,15 @@ pub(crate) fn write(core: &Arc<Core>, batch: BatchBuffer, durability: Durability
 /// families that have one. Fails when a family is not there.
 fn with_times(core: &Core, mut batch: BatchBuffer) -> Result<BatchBuffer> {
     let mut ttls = Vec::new();
+    let families = core.families.peek();
     for &id in batch.families() {
-        let family = core.families.get(id).ok_or_else(|| {
+        let family = families.get(&id).ok_or_else(|| {
             let name = format!("number {}", id.0);
             Error::ColumnFamilyMissing { name }
         })?;
         ttls.extend(family.options.ttl.map(|ttl| (id, ttl)));
     }
+    drop(families);
     if ttls.is_empty() && !batch.has_unset_times() {
         return Ok(batch);
     }
@@ -153,10 +157,10 @@ fn log_group(core: &Core, wal: &mut WalSet, group: &mut [Request]) -> Result<()>
         wal.last_seq = wal.last_seq.plus(count);
         let last = wal.last_seq;
         wal.append(request.batch.seal(first, durable), last);
-        core.counters.write_operations.add(count);
-        core.counters.write_user_bytes.add(request.batch.user_bytes());
+        core.counters.write_operations.add_alone(count);
+        core.counters.write_user_bytes.add_alone(request.batch.user_bytes());
     }
-    core.counters.write_groups.add(1);
+    core.counters.write_groups.add_alone(1);
     let result = match durability {
         Durability::Buffered if wal.buffered_bytes() < BUFFER_BYTES_MAX => Ok(()),
         Durability::Os if planted::is("os-write-kept-back") => Ok(()),
@@ -182,16 +186,17 @@ fn timed_sync(core: &Core, wal: &mut WalSet) -> Result<()> {
 
 /// The families that a group writes to. One that is dropped while its write waits in the queue is
 /// left out: the write came first, and went with it.
-struct Targets(Vec<(ColumnFamilyId, Arc<Family>)>);
+struct Targets(SmallVec<[(ColumnFamilyId, Arc<Family>); 2]>);
 
 impl Targets {
     fn resolve(core: &Core, group: &[Request]) -> Targets {
-        let mut targets: Vec<(ColumnFamilyId, Arc<Family>)> = Vec::with_capacity(1);
+        let mut targets: SmallVec<[(ColumnFamilyId, Arc<Family>); 2]> = SmallVec::new();
+        let families = core.families.peek();
         for &id in group.iter().flat_map(|request| request.batch.families()) {
             if targets.iter().all(|(known, _)| *known != id)
-                && let Some(family) = core.families.get(id)
+                && let Some(family) = families.get(&id)
             {
-                targets.push((id, family));
+                targets.push((id, Arc::clone(family)));
             }
         }
         Targets(targets)
@@ -200,8 +205,8 @@ impl Targets {
 
 /// Puts every operation of the group into the memtables.
 fn apply_group(core: &Core, wal: &mut WalSet, targets: &Targets, group: &[Request]) {
-    let current: Vec<_> = targets.0.iter().map(|(_, family)| family.load()).collect();
-    let mut writers: Vec<(ColumnFamilyId, MemtableWriter<'_>)> = targets
+    let current: SmallVec<[_; 2]> = targets.0.iter().map(|(_, family)| family.peek()).collect();
+    let mut writers: SmallVec<[(ColumnFamilyId, MemtableWriter<'_>); 2]> = targets
         .0
         .iter()
         .zip(&current)

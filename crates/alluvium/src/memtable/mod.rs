@@ -85,9 +85,7 @@ impl Memtable {
     #[must_use]
     #[inline]
     pub fn get(&self, lookup: &[u8]) -> Option<(u64, &[u8])> {
-        let (found, value) = self.list.first_from(lookup)?;
-        let (user_key, trailer) = key::split(found);
-        (user_key == key::user_key(lookup)).then_some((trailer, value))
+        self.list.get(lookup)
     }
 
     /// The newest range tombstone over `user_key` at or below `at`; [`SeqNo::ZERO`] where there is

@@ -5,7 +5,7 @@ use crate::base::iterator::InternalIterator;
 use crate::base::sync::{explore, thread};
 
 /// A long value lies in an arena of its own.
-const LONG: [u8; 40] = [7; 40];
+const LONG: [u8; 80] = [7; 80];
 
 fn insert(memtable: &Memtable, entries: &[(&[u8], u64)]) {
     let mut writer = memtable.writer();
@@ -66,6 +66,31 @@ fn loom_what_a_reader_found_it_finds_again() {
         insert(&memtable, &[(b"c", 3), (b"b", 4)]);
         reader.join().unwrap();
         assert!(get(&memtable, b"b") && get(&memtable, b"c"));
+    });
+}
+
+#[test]
+fn loom_the_newest_of_recent_entries_is_found_while_slots_are_filled_again() {
+    explore("memtable: look up while slots are filled again", 3, || {
+        let memtable = Arc::new(Memtable::new());
+        // Behind the first, none comes at its place in the list without a search.
+        for entry in [(&b"z"[..], 1), (b"a", 2), (b"a", 3)] {
+            insert(&memtable, &[entry]);
+        }
+        let shared = Arc::clone(&memtable);
+        let reader = thread::spawn(move || {
+            let lookup = key::encode(b"a", key::seek_trailer(SeqNo::new(3)));
+            let (trailer, value) = shared.get(&lookup).unwrap();
+            assert_eq!(key::trailer_seq(trailer).get(), 3);
+            assert_eq!(value, &LONG[..30]);
+            assert!(shared.get(&key::encode(b"a", key::seek_trailer(SeqNo::new(1)))).is_none());
+        });
+        for entry in [(&b"y"[..], 4), (b"b", 5), (b"a", 6)] {
+            insert(&memtable, &[entry]);
+        }
+        reader.join().unwrap();
+        assert_eq!(memtable.entries(), 6);
+        assert!([b"z", b"y", b"b", b"a"].iter().all(|key| get(&memtable, *key)));
     });
 }
 

@@ -15,14 +15,17 @@
 //!
 //! # Concurrency
 //!
-//! Readers: any number, never blocked, and they see every entry whose insertion happened before
-//! their call; of those that are inserted meanwhile, any. Writers: serialised by a mutex. All
-//! memory lives until the list is dropped, and whoever holds a node borrows or shares the list.
+//! Lookups: any number, never blocked, and they see every entry whose insertion happened before
+//! their call; of those that are inserted meanwhile, any. Writers: serialised by a mutex. A walk
+//! begins by linking what waits in [`recent`], for which it may wait for a writer; it sees every
+//! entry whose insertion happened before the cursor was made, and of later ones any. All memory
+//! lives until the list is dropped, and whoever holds a node borrows or shares the list.
 
 #![expect(unsafe_code, reason = "nodes in raw memory, read while one thread links new ones in")]
 
 mod insert;
 mod node;
+mod recent;
 
 use std::sync::Arc;
 
@@ -34,6 +37,7 @@ use crate::base::sync::fine_atomic::{AtomicU64, AtomicUsize, Ordering};
 pub(super) use insert::Writer;
 use insert::WriterState;
 use node::{Node, NodePtr, Side, Target};
+use recent::Recent;
 
 /// See the module's documentation.
 #[derive(Debug)]
@@ -45,6 +49,7 @@ pub(super) struct SkipList {
     height: AtomicUsize,
     entries: AtomicU64,
     memory_bytes: AtomicUsize,
+    recent: Recent,
     writer: Mutex<WriterState>,
 }
 
@@ -57,6 +62,7 @@ impl SkipList {
             height: AtomicUsize::new(1),
             entries: AtomicU64::new(0),
             memory_bytes: AtomicUsize::new(state.memory_bytes()),
+            recent: Recent::new(),
             writer: Mutex::new(state),
         }
     }
@@ -74,11 +80,44 @@ impl SkipList {
         self.memory_bytes.load(Ordering::Relaxed)
     }
 
-    /// The first entry at or behind the encoded internal key `target`, as key and value.
+    /// The newest entry at or behind the encoded internal key `target` that has its user key, as
+    /// trailer and value.
     #[inline]
-    pub(super) fn first_from(&self, target: &[u8]) -> Option<(&[u8], &[u8])> {
-        let node = self.first_node_from(&self.target_of(target))?;
-        Some((node.key(), node.value()))
+    pub(super) fn get(&self, target: &[u8]) -> Option<(u64, &[u8])> {
+        let target = self.target_of(target);
+        let mut found = None;
+        if !self.recent.is_empty() {
+            self.link_at_times(&target);
+            // SAFETY: nodes live as long as the arena in `self.writer`, which goes with `self`.
+            found = unsafe { self.recent.find(&target) };
+        }
+        let node = match found {
+            Some(node) => node,
+            None => self.first_node_from(&target)?,
+        };
+        let (user_key, trailer) = node.parts();
+        (user_key == target.user_key).then(|| (trailer, node.value()))
+    }
+
+    /// Links what is recent if nobody writes, for about one target in 64: where nothing is written
+    /// any more, lookups are not held up by it for long, and where much is, it rarely comes to that.
+    #[inline]
+    fn link_at_times(&self, target: &Target<'_>) {
+        let last = target.user_key.last().copied().map_or(0, u64::from);
+        // Fibonacci hashing (Knuth, volume 3, section 6.4); its top bits are the good ones.
+        let hash = (target.prefix ^ last << 32).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        if hash >> 58 == 0
+            && let Some(state) = self.writer.try_lock()
+        {
+            Writer::new(self, state).link_recent();
+        }
+    }
+
+    /// Links what is recent.
+    fn link_recent(&self) {
+        if !self.recent.is_empty() {
+            self.writer().link_recent();
+        }
     }
 
     #[inline]
@@ -206,8 +245,9 @@ pub(super) struct Cursor {
 }
 
 impl Cursor {
-    /// A cursor that stands nowhere.
+    /// A cursor that stands nowhere. It sees what was inserted before.
     pub(super) fn new(list: Arc<SkipList>) -> Cursor {
+        list.link_recent();
         Cursor { at: None, list }
     }
 

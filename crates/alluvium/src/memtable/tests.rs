@@ -86,6 +86,19 @@ fn build(batches: &[Vec<(Vec<u8>, bool, Vec<u8>)>], anchor: &[u8]) -> (Arc<Memta
 
 fn check_against(memtable: &Arc<Memtable>, model: &Model, targets: &[(Vec<u8>, u64)]) {
     let owned = |(key, value): (&(Vec<u8>, Reverse<u64>), &Vec<u8>)| (key.clone(), value.clone());
+    let check_get = |user_key: &[u8], trailer: u64| {
+        let place = (user_key.to_vec(), Reverse(trailer));
+        let expected = model.range(&place..).next().filter(|(key, _)| key.0 == user_key);
+        let expected = expected.map(|(key, value)| (key.1.0, &value[..]));
+        let found = memtable.get(&encode(user_key, trailer));
+        assert_eq!(found, expected, "get {user_key:?} at {trailer}");
+    };
+    // Before the first walk: it links what the last writers have left to be linked.
+    let of_entries = || model.keys().map(|(key, Reverse(trailer))| (key.clone(), *trailer));
+    for (user_key, trailer) in targets.iter().cloned().chain(of_entries()) {
+        check_get(&user_key, trailer);
+        check_get(&user_key, u64::MAX);
+    }
     let mut iterator = memtable.iter();
     assert!(!iterator.valid());
 
@@ -102,8 +115,7 @@ fn check_against(memtable: &Arc<Memtable>, model: &Model, targets: &[(Vec<u8>, u
     }
     assert!(!iterator.valid());
 
-    let of_entries = model.keys().map(|(key, Reverse(trailer))| (key.clone(), *trailer));
-    for (user_key, trailer) in targets.iter().cloned().chain(of_entries) {
+    for (user_key, trailer) in targets.iter().cloned().chain(of_entries()) {
         let encoded = encode(&user_key, trailer);
         let place = (user_key.clone(), Reverse(trailer));
         let from = model.range(&place..).next();
@@ -120,9 +132,7 @@ fn check_against(memtable: &Arc<Memtable>, model: &Model, targets: &[(Vec<u8>, u
         iterator.seek_for_prev(&encoded).unwrap();
         assert_eq!(position(&iterator), model.range(..=&place).last().map(owned));
 
-        let expected = from.filter(|(key, _)| key.0 == user_key);
-        let expected = expected.map(|(key, value)| (key.1.0, &value[..]));
-        assert_eq!(memtable.get(&encoded), expected, "get {encoded:?}");
+        check_get(&user_key, trailer);
     }
 }
 
@@ -194,6 +204,30 @@ fn an_empty_memtable_has_no_entries() {
     check_against(&memtable, &Model::new(), &[(Vec::new(), u64::MAX), (vec![0xff; 9], 0)]);
     assert!(memtable.is_empty());
     assert!(memtable.memory_bytes() <= 8 << 10, "{}", memtable.memory_bytes());
+}
+
+#[test]
+fn writes_of_one_entry_are_found_before_and_after_they_are_linked() {
+    let memtable = Arc::new(Memtable::new());
+    let mut model = Model::new();
+    let keys: [&[u8]; 7] = [b"g", b"c", b"e", b"a", b"f", b"c", b"b"];
+    for (seq, key) in (1u64..=500).zip(keys.iter().cycle()) {
+        let value = seq.to_le_bytes();
+        put(&mut memtable.writer(), seq, key, &value);
+        let trailer = pack_trailer(SeqNo::new(seq), ValueKind::Put);
+        model.insert((key.to_vec(), Reverse(trailer)), value.to_vec());
+        for key in keys {
+            // The newest, and the one before, as a snapshot of that moment has them.
+            let mut versions = model.range((key.to_vec(), Reverse(u64::MAX))..);
+            for _ in 0..2 {
+                let next = versions.next().filter(|((found, _), _)| found == key);
+                let Some(((_, Reverse(trailer)), value)) = next else { break };
+                let found = memtable.get(&encode(key, *trailer | 0xff));
+                assert_eq!(found, Some((*trailer, &value[..])));
+            }
+        }
+    }
+    check_against(&memtable, &model, &[]);
 }
 
 #[test]

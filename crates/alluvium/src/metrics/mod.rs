@@ -50,6 +50,12 @@ impl Counter {
         self.0.fetch_add(count, Ordering::Relaxed);
     }
 
+    /// Adds `count` to what only the caller's thread changes now, because it holds a lock.
+    #[inline]
+    pub(crate) fn add_alone(&self, count: u64) {
+        self.0.store(self.get() + count, Ordering::Relaxed);
+    }
+
     /// Adds `count` and gives the sum.
     #[inline]
     pub(crate) fn add_and_get(&self, count: u64) -> u64 {

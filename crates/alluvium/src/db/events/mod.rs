@@ -99,7 +99,8 @@ impl Events {
 
     /// Hands what was noted to the listeners. The caller holds no lock of the engine.
     pub(crate) fn deliver(&self) {
-        while self.queued.swap(false, Ordering::AcqRel) {
+        // The load is for the many writes behind which nothing has happened.
+        while self.queued.load(Ordering::Acquire) && self.queued.swap(false, Ordering::AcqRel) {
             let events = std::mem::take(&mut *self.queue.lock());
             for event in &events {
                 self.call(event);

@@ -4,11 +4,12 @@
 //! behind the last one, whose neighbours on all levels the writer remembers (the *finger*), and no
 //! search is needed. And where they do not, a search is a chain of loads from memory, each of which
 //! waits for the one before; alone, it leaves the processor idle. So a writer gathers up to
-//! [`GROUP`] nodes and searches for all of their places in turns: a search that is about to touch
+//! [`RECENT`] nodes and searches for all of their places in turns: a search that is about to touch
 //! new memory asks for it and lets the others go on meanwhile. Measured, this makes four of one.
+//! The group may gather over any number of writers; readers find its nodes in [`super::recent`].
 //!
-//! Nodes are linked in the order of insertion, at the latest when the [`Writer`] is dropped. A
-//! place that was found may lack nodes of the same group, so linking looks forward from it again.
+//! Nodes are linked in the order of insertion. A place that was found may lack nodes of the same
+//! group, so linking looks forward from it again.
 
 use std::cmp::Ordering as Order;
 use std::sync::Arc;
@@ -16,12 +17,10 @@ use std::sync::Arc;
 use super::super::arena::{Arena, ChunkPool};
 use super::SkipList;
 use super::node::{Content, HEIGHT_MAX, Node, NodePtr, Side};
+use super::recent::RECENT;
+use crate::base::planted;
 use crate::base::sync::MutexGuard;
 use crate::base::sync::fine_atomic::Ordering;
-
-/// Most searches at a time. More than the processor can have loads under way (10 to 16), because
-/// some of them find what they need in its caches.
-const GROUP: usize = 32;
 
 /// The predecessors of a place on every level. Those above the list's height are the head.
 type Path = [NodePtr; HEIGHT_MAX];
@@ -52,7 +51,9 @@ pub(super) struct WriterState {
     /// The last linked node as its successor's predecessor: itself on its own levels.
     finger: Path,
     finger_prefix: u64,
-    /// Grows to [`GROUP`]; the first `pending_len` count.
+    /// The newest trailer of all entries.
+    newest: u64,
+    /// The entries of `Recent`. Grows to [`RECENT`]; the first `pending_len` count.
     pending: Vec<Pending>,
     pending_len: usize,
 }
@@ -71,6 +72,7 @@ impl WriterState {
             random: 0x9e37_79b9_7f4a_7c15,
             finger: [head; HEIGHT_MAX],
             finger_prefix: 0,
+            newest: 0,
             pending: Vec::new(),
             pending_len: 0,
         }
@@ -114,8 +116,8 @@ impl WriterState {
     }
 }
 
-/// The right to insert. Entries are linked, and so visible to readers, in the order of insertion,
-/// at the latest when the writer is dropped.
+/// The right to insert. Entries become visible to readers in the order of insertion, at the latest
+/// when the writer is dropped.
 #[derive(Debug)]
 pub(in super::super) struct Writer<'a> {
     list: &'a SkipList,
@@ -146,12 +148,19 @@ impl<'a> Writer<'a> {
         list.entries.store(entries, Ordering::Relaxed);
 
         let prefix = list.prefix_of(user_key);
+        // Entries come in the order of their sequence numbers; one that does not is linked at once,
+        // because what is recent must be newer than what is linked.
+        let is_newest = trailer > state.newest;
+        state.newest = state.newest.max(trailer);
         if state.pending_len == 0 && self.link_behind_finger(node, prefix, height) {
             return;
         }
         self.state.defer(node, prefix, height);
-        if self.state.pending_len == GROUP {
-            self.link_pending();
+        if is_newest {
+            list.recent.add(node, prefix);
+        }
+        if !is_newest || self.state.pending_len == RECENT {
+            self.link_recent();
         }
     }
 
@@ -187,10 +196,13 @@ impl<'a> Writer<'a> {
 
     /// Links every pending node.
     #[inline(never)]
-    fn link_pending(&mut self) {
+    pub(super) fn link_recent(&mut self) {
         let state = &mut *self.state;
         let Some(last) = state.pending_len.checked_sub(1) else { return };
         state.pending_len = 0;
+        if planted::in_order("recent-forgotten-before-linked") {
+            self.list.recent.clear();
+        }
         let group = &mut state.pending[..=last];
         search(self.list, state.head, group);
         for pending in &mut group[..last] {
@@ -201,12 +213,7 @@ impl<'a> Writer<'a> {
         state.finger = group[last].path;
         state.finger[..group[last].height].fill(group[last].node);
         state.finger_prefix = group[last].prefix;
-    }
-}
-
-impl Drop for Writer<'_> {
-    fn drop(&mut self) {
-        self.link_pending();
+        self.list.recent.clear();
     }
 }
 
@@ -262,7 +269,7 @@ fn search(list: &SkipList, head: NodePtr, group: &mut [Pending]) {
         (pending.at, pending.level) = (head, level);
         (pending.asked, pending.behind) = (head, head);
     }
-    let mut open: [usize; GROUP] = std::array::from_fn(|index| index);
+    let mut open: [usize; RECENT] = std::array::from_fn(|index| index);
     let mut open_len = group.len();
     while open_len > 0 {
         let mut turn = 0;

@@ -120,6 +120,18 @@ pub(super) enum Side<'a> {
 }
 
 impl NodePtr {
+    /// The address as a pointer, for [`NodePtr::from_ptr`].
+    #[inline]
+    pub(super) fn as_ptr(self) -> *mut u8 {
+        self.0.as_ptr()
+    }
+
+    /// The address that `as_ptr` gave; `None` for null.
+    #[inline]
+    pub(super) fn from_ptr(at: *mut u8) -> Option<NodePtr> {
+        NonNull::new(at).map(NodePtr)
+    }
+
     /// # Safety
     /// The arena that holds the node lives for `'a`.
     #[inline]
