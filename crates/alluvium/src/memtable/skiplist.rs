@@ -2,7 +2,7 @@
 //!
 //! Pugh's skip list (1990) in the form that LevelDB gave it: nodes are linked in one after the
 //! other and never unlinked, so a reader needs no more than acquire loads to walk a list that grows
-//! under it. Half of the nodes of a level are in the level above.
+//! under it. A quarter of the nodes of a level are in the level above.
 //!
 //! # Prefixes
 //!

@@ -105,14 +105,14 @@ impl WriterState {
         self.pending_len += 1;
     }
 
-    /// A height: 1, and one more with probability 1/2, again and again (xorshift64*, Vigna 2014).
+    /// A height: 1, and one more with probability 1/4, again and again (xorshift64*, Vigna 2014).
     #[inline]
     fn random_height(&mut self) -> usize {
         self.random ^= self.random >> 12;
         self.random ^= self.random << 25;
         self.random ^= self.random >> 27;
         let bits = self.random.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 32;
-        1 + (bits | 1 << (HEIGHT_MAX - 1)).trailing_zeros() as usize
+        1 + (bits | 1 << (2 * (HEIGHT_MAX - 1))).trailing_zeros() as usize / 2
     }
 }
 

@@ -41,7 +41,7 @@ use crate::base::planted;
 use crate::base::sync::fine_atomic::{AtomicPtr, AtomicU64, Ordering};
 
 /// The greatest height of a node.
-pub(super) const HEIGHT_MAX: usize = 20;
+pub(super) const HEIGHT_MAX: usize = 12;
 /// Longest value that lies in its node. A longer one lies in an arena of its own, because nodes
 /// that lie close together are what makes searching fast.
 pub(super) const VALUE_BYTES_INLINE: usize = 32;
