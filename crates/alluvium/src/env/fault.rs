@@ -19,6 +19,7 @@ mod tests;
 use std::collections::HashMap;
 use std::fmt;
 use std::io;
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -272,6 +273,10 @@ impl WritableFile for FaultWritable {
     fn sync(&self) -> io::Result<()> {
         self.control.check(Operation::Sync, &[self.file])?;
         self.inner.sync()
+    }
+
+    fn write_back(&self, bytes: Range<u64>) {
+        self.inner.write_back(bytes);
     }
 }
 

@@ -22,9 +22,11 @@ mod posix;
 #[cfg(test)]
 mod tests;
 mod trim;
+mod write_back;
 
 use std::fmt::Debug;
 use std::io;
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -45,6 +47,10 @@ pub trait WritableFile: Send + Sync + Debug {
     fn append(&self, bytes: &[u8]) -> io::Result<()>;
     /// Makes every appended byte (and the length) survive a power cut.
     fn sync(&self) -> io::Result<()>;
+    /// Says that these bytes, which were appended, will be synced with those behind them: the
+    /// system may begin to write them, so that the sync has less to wait for. A hint, which
+    /// promises nothing and hides no error of a later sync; does nothing by default.
+    fn write_back(&self, _bytes: Range<u64>) {}
 }
 
 /// A file being read. Safe to share between threads.

@@ -9,6 +9,7 @@
 use std::collections::HashSet;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Write};
+use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock};
@@ -18,6 +19,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use crate::base::file::FileId;
 use crate::base::sync::Mutex;
 use crate::env::trim::trim;
+use crate::env::write_back::write_back;
 use crate::env::{Env, ReadableFile, StoreLock, WorkerThread, WritableFile};
 
 /// The directories locked by this process. A file lock alone does not keep two handles of one
@@ -210,6 +212,10 @@ impl WritableFile for PosixWritable {
 
     fn sync(&self) -> io::Result<()> {
         self.0.sync_data()
+    }
+
+    fn write_back(&self, bytes: Range<u64>) {
+        write_back(&self.0, bytes);
     }
 }
 

@@ -100,7 +100,7 @@ impl SkipList {
     }
 
     /// Links what is recent if nobody writes, for about one target in 64: where nothing is written
-    /// any more, lookups are not held up by it for long, and where much is, it rarely comes to that.
+    /// any more, it does not hold up lookups for long, and where much is, it rarely comes to that.
     #[inline]
     fn link_at_times(&self, target: &Target<'_>) {
         let last = target.user_key.last().copied().map_or(0, u64::from);

@@ -12,8 +12,9 @@
 //! An entry as large as a whole block stands alone in one, so that reading its neighbours does not
 //! mean reading it.
 //!
-//! One owner. Appends go to the file 256 KiB at a time; after a failed one the file is left alone
-//! and every later call returns the same error.
+//! One owner. Appends go to the file 256 KiB at a time, and the system is asked to begin writing
+//! each MiB of it, so that the sync at the end has little left to wait for. After a failed append
+//! the file is left alone and every later call returns the same error.
 
 use std::cmp::Ordering;
 use std::sync::Arc;
@@ -40,6 +41,8 @@ use crate::sstable::range_block;
 use crate::sstable::separator::{common_prefix, separator};
 
 const APPEND_BYTES: usize = 256 << 10;
+/// The system is asked to write the file to disk in pieces of so many bytes, while more are made.
+const WRITE_BACK_BYTES: u64 = 1 << 20;
 const BLOCK_BYTES_TARGET_MAX: usize = 16 << 20;
 
 /// What a finished table holds: what the manifest says of it.
@@ -475,12 +478,15 @@ struct Output {
     name: String,
     buffer: Vec<u8>,
     appended: u64,
+    /// Up to where the system was asked to write.
+    written_back: u64,
     failed: Option<Error>,
 }
 
 impl Output {
     fn new(file: Arc<dyn WritableFile>, number: FileNumber, name: String) -> Output {
-        Output { file, number, name, buffer: Vec::new(), appended: 0, failed: None }
+        let buffer = Vec::new();
+        Output { file, number, name, buffer, appended: 0, written_back: 0, failed: None }
     }
 
     /// Fails once an append or sync has failed.
@@ -542,6 +548,11 @@ impl Output {
         let appended = self.file.append(bytes);
         appended.map_err(|source| self.fail("append to", source))?;
         self.appended += bytes.len() as u64;
+        let whole = self.appended / WRITE_BACK_BYTES * WRITE_BACK_BYTES;
+        if whole > self.written_back {
+            self.file.write_back(self.written_back..whole);
+            self.written_back = whole;
+        }
         Ok(())
     }
 

@@ -8,6 +8,7 @@
 
 use std::fmt;
 use std::io;
+use std::ops::Range;
 use std::str::FromStr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -237,5 +238,9 @@ impl WritableFile for KillWritable {
 
     fn sync(&self) -> io::Result<()> {
         self.fuse.around(self.kind, "sync", || self.inner.sync())
+    }
+
+    fn write_back(&self, bytes: Range<u64>) {
+        self.inner.write_back(bytes);
     }
 }
