@@ -10,11 +10,11 @@
 //! # Concurrency
 //!
 //! [`Memtable::writer`] takes a lock. Lookups never wait for it. [`Memtable::iter`] takes it where
-//! the last entries, up to 31, are not linked into the list yet, and links them; walking takes none.
-//! What was inserted through a writer is visible to every lookup and every iterator that begins when
-//! the writer has been dropped, and may be before; so sequence numbers are published after that. A
-//! reader that meets entries newer than its sequence number skips them. The same holds for range
-//! tombstones; a memtable without any costs a reader one load to see that.
+//! the last entries, up to 31, are not linked into the list yet, and links them; walking takes
+//! none. What was inserted through a writer is visible to every lookup and every iterator that
+//! begins when the writer has been dropped, and may be before; so sequence numbers are published
+//! after that. A reader that meets entries newer than its sequence number skips them. The same
+//! holds for range tombstones; a memtable without any costs a reader one load to see that.
 
 mod arena;
 mod iter;
