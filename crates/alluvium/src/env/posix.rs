@@ -10,6 +10,7 @@ use std::collections::HashSet;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Write};
 use std::ops::Range;
+use std::os::fd::AsFd;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock};
@@ -215,7 +216,7 @@ impl WritableFile for PosixWritable {
     }
 
     fn write_back(&self, bytes: Range<u64>) {
-        write_back(&self.0, bytes);
+        write_back(self.0.as_fd(), bytes);
     }
 }
 

@@ -12,12 +12,12 @@
     expect(unsafe_code, reason = "a system call that the standard library does not have")
 )]
 
-use std::fs::File;
 use std::ops::Range;
+use std::os::fd::BorrowedFd;
 
 /// Begins to write `bytes` of `file` and does not wait for it.
 #[cfg(all(target_os = "linux", not(miri)))]
-pub(super) fn write_back(file: &File, bytes: Range<u64>) {
+pub(super) fn write_back(file: BorrowedFd<'_>, bytes: Range<u64>) {
     use std::ffi::{c_int, c_uint};
     use std::os::fd::AsRawFd;
     const SYNC_FILE_RANGE_WRITE: c_uint = 2;
@@ -31,10 +31,10 @@ pub(super) fn write_back(file: &File, bytes: Range<u64>) {
     if end <= offset {
         return;
     }
-    // SAFETY: the descriptor is open as long as `file` is borrowed; no memory is passed.
+    // SAFETY: the descriptor is open as long as it is borrowed; no memory is passed.
     let _whether_begun =
         unsafe { sync_file_range(file.as_raw_fd(), offset, end - offset, SYNC_FILE_RANGE_WRITE) };
 }
 
 #[cfg(not(all(target_os = "linux", not(miri))))]
-pub(super) fn write_back(_file: &File, _bytes: Range<u64>) {}
+pub(super) fn write_back(_file: BorrowedFd<'_>, _bytes: Range<u64>) {}
