@@ -11,6 +11,7 @@
 //! The cache trusts what is put in: a block is verified as it leaves the disk, never again here.
 
 use std::hash::{BuildHasher, Hasher};
+use std::hint::black_box;
 
 use bytes::Bytes;
 use quick_cache::sync::{Cache, DefaultLifecycle};
@@ -46,7 +47,7 @@ impl Place {
 #[derive(Debug)]
 pub(crate) struct BlockCache {
     /// `None` when the capacity is 0.
-    blocks: Option<Cache<Place, Bytes, WeighBlock, BuildPlaceHasher>>,
+    blocks: Option<Cache<Place, Held, WeighBlock, BuildPlaceHasher>>,
 }
 
 impl BlockCache {
@@ -71,14 +72,16 @@ impl BlockCache {
     /// The block at `offset` of `file`.
     #[inline]
     pub(crate) fn get(&self, file: FileNumber, offset: u64) -> Option<Bytes> {
-        self.blocks.as_ref()?.get(&Place::new(file, offset))
+        Some(self.blocks.as_ref()?.get(&Place::new(file, offset))?.block)
     }
 
     /// Keeps `block`, perhaps, and lets others go for it. The memory behind `block` should be its
-    /// own: a slice of something larger keeps all of that alive, unaccounted.
-    pub(crate) fn insert(&self, file: FileNumber, offset: u64, block: Bytes) {
+    /// own: a slice of something larger keeps all of that alive, unaccounted. `first_look` is where
+    /// in the block a reader is likely to look first, beside its end.
+    pub(crate) fn insert(&self, file: FileNumber, offset: u64, block: Bytes, first_look: usize) {
         if let Some(blocks) = &self.blocks {
-            blocks.insert(Place::new(file, offset), block);
+            let first_look = u32::try_from(first_look).unwrap_or(0);
+            blocks.insert(Place::new(file, offset), Held { block, first_look });
         }
     }
 
@@ -104,13 +107,32 @@ impl BlockCache {
     }
 }
 
+/// A block in the cache.
+#[derive(Debug)]
+struct Held {
+    block: Bytes,
+    first_look: u32,
+}
+
+impl Clone for Held {
+    /// Takes a reference. Counting it waits for the memory where the count is, and holds up every
+    /// read behind it; so what the reader looks at next is read before, all of it at once.
+    #[inline]
+    fn clone(&self) -> Held {
+        black_box(self.block.last().copied());
+        black_box(self.block.get(self.first_look as usize).copied());
+        black_box(self.block.is_unique());
+        Held { block: self.block.clone(), first_look: self.first_look }
+    }
+}
+
 #[derive(Debug, Clone)]
 struct WeighBlock;
 
-impl Weighter<Place, Bytes> for WeighBlock {
+impl Weighter<Place, Held> for WeighBlock {
     #[inline]
-    fn weight(&self, _place: &Place, block: &Bytes) -> u64 {
-        block.len() as u64 + ENTRY_OVERHEAD_BYTES
+    fn weight(&self, _place: &Place, held: &Held) -> u64 {
+        held.block.len() as u64 + ENTRY_OVERHEAD_BYTES
     }
 }
 

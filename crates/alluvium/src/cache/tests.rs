@@ -8,9 +8,9 @@ fn block(fill: u8, length: usize) -> Bytes {
 #[test]
 fn blocks_are_told_apart_by_file_and_offset() {
     let cache = BlockCache::new(1 << 20);
-    cache.insert(FileNumber(1), 0, block(1, 10));
-    cache.insert(FileNumber(1), 10, block(2, 10));
-    cache.insert(FileNumber(2), 0, block(3, 10));
+    cache.insert(FileNumber(1), 0, block(1, 10), 0);
+    cache.insert(FileNumber(1), 10, block(2, 10), 0);
+    cache.insert(FileNumber(2), 0, block(3, 10), 0);
     assert_eq!(cache.get(FileNumber(1), 0), Some(block(1, 10)));
     assert_eq!(cache.get(FileNumber(1), 10), Some(block(2, 10)));
     assert_eq!(cache.get(FileNumber(2), 0), Some(block(3, 10)));
@@ -22,7 +22,7 @@ fn the_bytes_held_stay_within_the_capacity() {
     let capacity = 1 << 20;
     let cache = BlockCache::new(capacity);
     for offset in 0..2_000u64 {
-        cache.insert(FileNumber(7), offset, block(0, 1 + (offset as usize * 37) % 9_000));
+        cache.insert(FileNumber(7), offset, block(0, 1 + (offset as usize * 37) % 9_000), 0);
         assert!(cache.bytes() <= capacity as u64, "{} bytes", cache.bytes());
     }
     assert!(cache.bytes() > capacity as u64 / 2, "{} bytes", cache.bytes());
@@ -31,7 +31,7 @@ fn the_bytes_held_stay_within_the_capacity() {
 #[test]
 fn a_capacity_of_zero_keeps_nothing() {
     let cache = BlockCache::new(0);
-    cache.insert(FileNumber(1), 0, block(1, 10));
+    cache.insert(FileNumber(1), 0, block(1, 10), 0);
     assert_eq!(cache.get(FileNumber(1), 0), None);
     assert_eq!(cache.bytes(), 0);
 }
@@ -39,7 +39,7 @@ fn a_capacity_of_zero_keeps_nothing() {
 #[test]
 fn a_block_larger_than_the_cache_is_not_kept() {
     let cache = BlockCache::new(10_000);
-    cache.insert(FileNumber(1), 0, block(1, 20_000));
+    cache.insert(FileNumber(1), 0, block(1, 20_000), 0);
     assert_eq!(cache.get(FileNumber(1), 0), None);
     assert_eq!(cache.bytes(), 0);
 }
@@ -64,7 +64,7 @@ fn a_cache_is_full_when_what_comes_in_drives_others_out() {
     let mut offset = 0;
     while !cache.is_full() {
         assert!(offset < 300, "never full");
-        cache.insert(FileNumber(1), offset, block(0, 4_096));
+        cache.insert(FileNumber(1), offset, block(0, 4_096), 0);
         offset += 1;
     }
     assert!(offset > 200, "full with {offset} blocks of 4 KiB");

@@ -20,17 +20,20 @@ use crate::base::checksum::key_hash;
 use crate::base::error::{Error, Result};
 use crate::base::expiry::{self, EXPIRY_BYTES};
 use crate::base::key::{self, SeqNo, TRAILER_BYTES, ValueKind};
-use crate::base::limits::LEVELS;
 use crate::base::planted;
 use crate::db::core::Core;
 use crate::db::family::Family;
 use crate::db::super_version::SuperVersion;
 use crate::options::ReadOptions;
-use crate::sstable::Lookups;
-use crate::version::TableMeta;
+use crate::sstable::{Lookups, OpenTable};
+use crate::version::{Run, TableMeta};
 
 /// Keys up to this length are looked up without an allocation.
 const INLINE_KEY_BYTES: usize = 120;
+
+/// As many tables have their filters asked before the first of them is looked into: the memory that
+/// each filter needs is then on its way at the same time.
+const ASKED_AT_ONCE: usize = 6;
 
 /// One call in this many is timed, so that the clock costs the others nothing.
 const TIMED_EVERY: u64 = 64;
@@ -118,47 +121,99 @@ fn search_counted(
             _ => {}
         }
     }
+    match search_tables(core, current, lookup, options, lookups)? {
+        Some((trailer, value)) => decide(trailer, now, || value),
+        None => Ok(None),
+    }
+}
+
+/// A table that may hold the key.
+struct Candidate<'a> {
+    level: usize,
+    run: &'a Run,
+    table: &'a Arc<TableMeta>,
+    open: OpenTable,
+    /// What its filter says, where it is open.
+    may_hold: bool,
+}
+
+/// The newest entry of the key in the tables, unless a range tombstone there is newer.
+#[inline]
+fn search_tables(
+    core: &Core,
+    current: &SuperVersion,
+    lookup: &[u8],
+    options: &ReadOptions,
+    lookups: &mut Lookups,
+) -> Result<Option<(u64, Bytes)>> {
+    let (user_key, at) = key::split(lookup);
+    let at = key::trailer_seq(at);
     let hash = key_hash(user_key);
-    let mut covering = SeqNo::ZERO;
-    let mut look = |table: &Arc<TableMeta>, covering: &mut SeqNo| -> Result<Option<(u64, Bytes)>> {
-        core.tables.with(&table.handle, |opened| {
-            *covering = opened.ranges().covering(user_key, at).max(*covering);
-            match opened.get(lookup, hash, options.fill_cache, lookups) {
-                Err(Error::Io { .. }) if planted::is("read-error-is-not-found") => Ok(None),
-                found => found,
-            }
-        })
-    };
+    let levels = current.version.levels().enumerate();
+    let runs = levels.flat_map(|(level, tables)| tables.runs().iter().map(move |run| (level, run)));
+    let mut candidates = runs.filter_map(|(level, run)| {
+        let table = run.candidate(user_key)?;
+        Some(Candidate { level, run, table, open: core.tables.peek(&table.handle), may_hold: true })
+    });
     let mut found: Option<(u64, Bytes)> = None;
-    for run in current.version.level(0).runs() {
-        let newest = found.as_ref().map_or(SeqNo::ZERO, |(trailer, _)| key::trailer_seq(*trailer));
-        if newest.max(covering) >= run.largest_seq()
-            || (found.is_some() && planted::is("level0-oldest-first"))
-        {
-            break;
+    let mut covering = SeqNo::ZERO;
+    loop {
+        let mut asked = [const { None::<Candidate<'_>> }; ASKED_AT_ONCE];
+        for (place, candidate) in asked.iter_mut().zip(&mut candidates) {
+            *place = Some(candidate);
         }
-        if let Some(table) = run.candidate(user_key)
-            && let Some(entry) = look(table, &mut covering)?
-            && found.as_ref().is_none_or(|(trailer, _)| entry.0 > *trailer)
-        {
-            found = Some(entry);
+        // A filter's line comes from far: nothing here waits for one before it asks for the next.
+        for candidate in asked.iter_mut().flatten() {
+            let open = Option::as_ref(&candidate.open);
+            candidate.may_hold = open.is_none_or(|table| table.may_hold(hash));
+        }
+        let is_last = asked.iter().any(Option::is_none);
+        for Candidate { level, run, table, open, mut may_hold } in asked.into_iter().flatten() {
+            let newest = found
+                .as_ref()
+                .map_or(covering, |(trailer, _)| key::trailer_seq(*trailer).max(covering));
+            // Whatever lies deeper is older than either; so is every later run of level 0 that
+            // begins before them.
+            let is_older = level > 0 || newest >= run.largest_seq() || oldest_first(&found);
+            if is_older && (found.is_some() || covering > SeqNo::ZERO) {
+                return Ok(uncovered(found, covering));
+            }
+            let opened;
+            let table = match Option::as_ref(&open) {
+                Some(table) => table,
+                None => {
+                    opened = core.tables.open(&table.handle)?;
+                    may_hold = opened.may_hold(hash);
+                    &opened
+                }
+            };
+            covering = table.ranges().covering(user_key, at).max(covering);
+            let entry = match table.get(lookup, may_hold, options.fill_cache, lookups) {
+                Err(Error::Io { .. }) if planted::is("read-error-is-not-found") => None,
+                entry => entry?,
+            };
+            if let Some(entry) = entry
+                && found.as_ref().is_none_or(|(trailer, _)| entry.0 > *trailer)
+            {
+                found = Some(entry);
+            }
+        }
+        if is_last {
+            return Ok(uncovered(found, covering));
         }
     }
-    for level in 1..LEVELS {
-        // Whatever lies deeper is older than either.
-        if found.is_some() || covering > SeqNo::ZERO {
-            break;
-        }
-        if let Some(table) = current.version.candidate(level, user_key) {
-            found = look(table, &mut covering)?;
-        }
-    }
-    match found {
-        Some((trailer, value)) if key::trailer_seq(trailer) > covering => {
-            decide(trailer, now, || value)
-        }
-        _ => Ok(None),
-    }
+}
+
+/// Whether the first that was found in level 0 is taken, planted.
+#[inline]
+fn oldest_first(found: &Option<(u64, Bytes)>) -> bool {
+    found.is_some() && planted::is("level0-oldest-first")
+}
+
+/// The entry, unless the range tombstone is newer.
+#[inline]
+fn uncovered(found: Option<(u64, Bytes)>, covering: SeqNo) -> Option<(u64, Bytes)> {
+    found.filter(|(trailer, _)| key::trailer_seq(*trailer) > covering)
 }
 
 /// A value or its absence, by the kind of the newest visible entry.

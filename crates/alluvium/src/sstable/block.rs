@@ -194,6 +194,12 @@ impl Block {
         Block::from_disk(data)
     }
 
+    /// Where in the block a search looks first, once it knows the block's parts.
+    pub(super) fn first_look(&self) -> usize {
+        let middle = if self.restarts > 0 { self.restart(self.restarts / 2).at } else { 0 };
+        self.values_end + middle
+    }
+
     /// The whole block, sharing its memory.
     pub(super) fn contents(&self) -> Bytes {
         self.data.clone()

@@ -60,7 +60,7 @@ pub(crate) use iter::{ReadPurpose, TableIterator};
 pub(crate) use properties::Properties;
 pub(crate) use reader::{Lookups, Table};
 pub(crate) use salvage::{Findings, Gap, Salvage};
-pub(crate) use table_cache::{TableCache, TableHandle};
+pub(crate) use table_cache::{OpenTable, TableCache, TableHandle};
 pub(crate) use writer::{TableSummary, TableWriter};
 
 /// How a table is written.

@@ -113,19 +113,19 @@ impl Table {
     }
 
     /// The first entry with the user key of `lookup` at or behind it: its trailer and its value.
-    /// `lookup` is an encoded internal key, `hash` its user key's
-    /// [`crate::base::checksum::key_hash`]. With `fill_cache` a block read for this is kept. What
+    /// `lookup` is an encoded internal key; `may_hold` is what [`Table::may_hold`] says of its
+    /// hash, or true. With `fill_cache` a block read for this is kept. What
     /// was done is counted in `lookups`.
     pub(crate) fn get(
         &self,
         lookup: &[u8],
-        hash: u64,
+        may_hold: bool,
         fill_cache: bool,
         lookups: &mut Lookups,
     ) -> Result<Option<(u64, Bytes)>> {
         lookups.tables += 1;
-        if let Some(filter) = &self.filter {
-            if !filter.may_contain(hash) {
+        if self.filter.is_some() {
+            if !may_hold {
                 lookups.filter_useful += 1;
                 return Ok(None);
             }
@@ -136,6 +136,13 @@ impl Table {
             lookups.filter_false_positives += 1;
         }
         Ok(found)
+    }
+
+    /// Whether the table may hold a key of this [`crate::base::checksum::key_hash`]. Never false
+    /// for one that it holds.
+    #[inline]
+    pub(crate) fn may_hold(&self, hash: u64) -> bool {
+        self.filter.as_ref().is_none_or(|filter| filter.may_contain(hash))
     }
 
     /// Whether the table may hold a key with `prefix`, which `extractor` cut; `None` where its
@@ -210,7 +217,8 @@ impl Table {
         let block = Block::from_disk(contents)
             .map_err(|malformed| self.file.damaged(handle.offset, malformed))?;
         if fill_cache {
-            self.cache.insert(self.file.number, handle.offset, block.contents());
+            let (contents, first_look) = (block.contents(), block.first_look());
+            self.cache.insert(self.file.number, handle.offset, contents, first_look);
         }
         Ok(block)
     }

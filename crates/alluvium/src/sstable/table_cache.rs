@@ -20,7 +20,7 @@ use crate::base::error::{Error, Result};
 use crate::base::file::{FileId, FileNumber};
 use crate::base::sync::atomic::{AtomicBool, Ordering};
 use crate::base::sync::tally::{AtomicU64, AtomicUsize};
-use crate::base::sync::{ArcSwapOption, Mutex};
+use crate::base::sync::{ArcSwapOption, Guard, Mutex};
 use crate::cache::BlockCache;
 use crate::env::Env;
 use crate::metrics::Counters;
@@ -87,6 +87,9 @@ impl TableHandle {
     }
 }
 
+/// A table if it is open, held for a short look.
+pub(crate) type OpenTable = Guard<Option<Arc<Table>>>;
+
 /// Opens tables and bounds how many are.
 #[derive(Debug)]
 pub(crate) struct TableCache {
@@ -130,24 +133,11 @@ impl TableCache {
         }
     }
 
-    /// What `look` finds in the open table of `handle`: a short look, that counts no reference.
+    /// The table of `handle` if it is open: for a short look, that counts no reference.
     #[inline]
-    pub(crate) fn with<T>(
-        &self,
-        handle: &Arc<TableHandle>,
-        look: impl FnOnce(&Table) -> Result<T>,
-    ) -> Result<T> {
-        let slot = handle.slot.load();
-        match &*slot {
-            Some(table) => {
-                handle.note_use();
-                look(table)
-            }
-            None => {
-                drop(slot);
-                look(&*self.open_slow(handle)?)
-            }
-        }
+    pub(crate) fn peek(&self, handle: &TableHandle) -> OpenTable {
+        handle.note_use();
+        handle.slot.load()
     }
 
     #[cold]

@@ -313,8 +313,8 @@ impl Level {
     }
 
     /// In any level but 0: the one table that may hold `user_key`.
+    #[cfg(test)]
     #[must_use]
-    #[inline]
     pub fn candidate(&self, user_key: &[u8]) -> Option<&Arc<TableMeta>> {
         self.runs.first()?.candidate(user_key)
     }

@@ -192,8 +192,8 @@ impl Version {
     ///
     /// # Panics
     /// When `level` is not below [`LEVELS`].
+    #[cfg(test)]
     #[must_use]
-    #[inline]
     pub fn candidate(&self, level: usize, user_key: &[u8]) -> Option<&Arc<TableMeta>> {
         debug_assert!(level > 0, "tables of level 0 overlap: look at each");
         self.level(level).candidate(user_key)

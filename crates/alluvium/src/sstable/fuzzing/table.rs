@@ -162,7 +162,8 @@ pub(super) fn walk(
 }
 
 pub(super) fn lookup(table: &Table, target: &[u8]) -> Result<Option<(u64, Vec<u8>)>> {
-    let found = table.get(target, key_hash(user_key(target)), true, &mut Lookups::default());
+    let may_hold = table.may_hold(key_hash(user_key(target)));
+    let found = table.get(target, may_hold, true, &mut Lookups::default());
     if let Err(error) = &found {
         assert_of_bytes(error);
     }

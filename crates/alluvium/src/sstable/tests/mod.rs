@@ -75,10 +75,9 @@ fn table_of(entries: &[Entry], options: TableOptions) -> Arc<Table> {
 }
 
 fn get(table: &Table, lookup: &[u8]) -> Result<Option<(u64, Vec<u8>)>> {
-    let hash = key_hash(key::user_key(lookup));
-    Ok(table
-        .get(lookup, hash, true, &mut Lookups::default())?
-        .map(|(trailer, value)| (trailer, value.to_vec())))
+    let may_hold = table.may_hold(key_hash(key::user_key(lookup)));
+    let found = table.get(lookup, may_hold, true, &mut Lookups::default())?;
+    Ok(found.map(|(trailer, value)| (trailer, value.to_vec())))
 }
 
 fn here(iter: &TableIterator) -> Entry {

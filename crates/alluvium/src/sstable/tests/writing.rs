@@ -178,19 +178,19 @@ fn a_long_scan_reads_ahead_and_fills_the_cache() {
 fn a_point_lookup_reads_one_block_once_and_not_at_all_where_the_filter_says_no() {
     let large = Large::new();
     let (lookup, value) = &large.entries[4_321];
-    let hash = key_hash(key::user_key(lookup));
     let mut lookups = Lookups::default();
-    let no_fill = large.table.get(lookup, hash, false, &mut lookups).expect("sound");
+    let no_fill = large.table.get(lookup, true, false, &mut lookups).expect("sound");
     assert_eq!(no_fill.map(|(_, value)| value.to_vec()).as_ref(), Some(value));
     assert_eq!((large.reads(), large.cache.bytes()), (1, 0));
     for _ in 0..3 {
-        assert!(large.table.get(lookup, hash, true, &mut lookups).expect("sound").is_some());
+        assert!(large.table.get(lookup, true, true, &mut lookups).expect("sound").is_some());
     }
     assert_eq!(large.reads(), 2);
     for n in 0..500u64 {
         let absent = [&n.to_be_bytes()[..], b"?"].concat();
         let lookup = key::encode(&absent, seek_trailer(SeqNo::MAX));
-        let found = large.table.get(&lookup, key_hash(&absent), true, &mut lookups);
+        let may_hold = large.table.may_hold(key_hash(&absent));
+        let found = large.table.get(&lookup, may_hold, true, &mut lookups);
         assert_eq!(found.expect("sound"), None);
     }
     lookups.add_to(&large.counters);
