@@ -14,12 +14,15 @@
 //! Long runs (`long/`) stand apart: one engine, in the process that was started, second by second.
 //! Two names, `filters` and `codecs`, count instead of timing and run in the parent (`counts/`).
 //!
+//! `instructions` runs one operation for a counter of instructions (`tests/instructions.rs`).
+//!
 //! How to run it, and what is made equal on all sides: `docs/benchmarks.md`.
 
 mod bars;
 mod child;
 mod counts;
 mod engines;
+mod instructions;
 mod keys;
 mod long;
 mod measure;
@@ -42,6 +45,8 @@ fn main() -> ExitCode {
         child::main(arguments.next().as_deref().unwrap_or_default())
     } else if first == space::SUBCOMMAND {
         space::main(arguments)
+    } else if first == instructions::SUBCOMMAND {
+        instructions::main(arguments)
     } else if long::NAMES.contains(&first.as_str()) {
         long::main()
     } else {

@@ -63,20 +63,18 @@ pub fn main() -> Result<()> {
 type Plan = Vec<(&'static Workload, Vec<String>)>;
 
 /// What the command line asks for. For `targets`, each workload has the engines that a target
-/// names, unless the command line names them.
+/// names, out of those of the command line, or of the build.
 fn plan(command: &settings::Command, engines: &[String]) -> Result<Plan> {
-    if command.name != TARGETS || !command.engines.is_empty() {
-        let name = if command.name == TARGETS { "all" } else { &command.name };
-        let mut selected = workloads::select(name)?;
-        if command.name == TARGETS {
-            let wanted = report::targets::plan(engines::NAMES);
-            selected.retain(|workload| wanted.iter().any(|(name, _)| *name == workload.name));
-        }
+    if command.name != TARGETS {
+        let selected = workloads::select(&command.name)?;
         return Ok(selected.into_iter().map(|workload| (workload, engines.to_vec())).collect());
     }
-    let built = [engines::NAMES, engines::VARIANTS].concat();
-    let planned = report::targets::plan(&built).into_iter();
+    let mut given: Vec<&str> = engines.iter().map(String::as_str).collect();
+    if command.engines.is_empty() {
+        given.extend(engines::VARIANTS);
+    }
     let owned = |engines: Vec<&str>| engines.into_iter().map(str::to_owned).collect();
+    let planned = report::targets::plan(&given).into_iter();
     planned.map(|(name, engines)| Ok((workloads::find(name)?, owned(engines)))).collect()
 }
 
