@@ -108,7 +108,16 @@ impl Condvar {
 }
 
 /// What a load of a swapped pointer gives.
-pub(crate) type Guard<P> = P;
+#[derive(Debug)]
+pub(crate) struct Guard<P>(P);
+
+impl<P> Deref for Guard<P> {
+    type Target = P;
+
+    fn deref(&self) -> &P {
+        &self.0
+    }
+}
 
 /// A shared value that is replaced as a whole.
 #[derive(Debug, Default)]
@@ -120,7 +129,7 @@ impl<T> ArcSwap<T> {
     }
 
     pub(crate) fn load(&self) -> Guard<Arc<T>> {
-        self.load_full()
+        Guard(self.load_full())
     }
 
     pub(crate) fn load_full(&self) -> Arc<T> {
@@ -144,7 +153,7 @@ impl<T> ArcSwapOption<T> {
     }
 
     pub(crate) fn load(&self) -> Guard<Option<Arc<T>>> {
-        self.load_full()
+        Guard(self.load_full())
     }
 
     pub(crate) fn load_full(&self) -> Option<Arc<T>> {
