@@ -1,8 +1,9 @@
 //! Floor 1: the block cache: contents of table blocks, uncompressed and checked, in memory.
 //!
 //! One for the whole store, bounded by the bytes that it holds. A block is named by its file's
-//! number and its offset; numbers are never given out again, so that the blocks of a removed file
-//! need not be hunted down: nobody asks for them, and they age out.
+//! number and its offset; numbers are never given out again. The blocks of a removed file go with
+//! it: nobody asks for them, and a full cache takes in nothing that a long scan reads, so that they
+//! would stay where nothing but scans is done.
 //!
 //! What stays is decided by `quick_cache` (the S3-FIFO family): a block seen once, as by a long
 //! scan, does not push out one that is seen again and again. Shards keep threads apart. A block
@@ -91,6 +92,14 @@ impl BlockCache {
             let capacity = blocks.capacity();
             blocks.weight() >= capacity - capacity / FULL_BUT_FOR
         })
+    }
+
+    /// Lets go of every block of `files`, which were removed. A look at every block that is kept:
+    /// for many files at once.
+    pub(crate) fn forget(&self, files: &mut [FileNumber]) {
+        let Some(blocks) = self.blocks.as_ref().filter(|_| !files.is_empty()) else { return };
+        files.sort_unstable();
+        blocks.retain(|place, _| files.binary_search(&FileNumber(place.file)).is_err());
     }
 
     /// Holds at most `capacity_bytes` from now on. A cache that was made with 0 stays without

@@ -1,3 +1,5 @@
+//! The block cache: what is found, what stays, what goes.
+
 use super::*;
 use std::collections::HashSet;
 
@@ -69,4 +71,23 @@ fn a_cache_is_full_when_what_comes_in_drives_others_out() {
     }
     assert!(offset > 200, "full with {offset} blocks of 4 KiB");
     assert!(BlockCache::new(0).is_full());
+}
+
+#[test]
+fn the_blocks_of_removed_files_go_and_others_stay() {
+    let cache = BlockCache::new(1 << 20);
+    for file in 1..=5 {
+        for offset in [0, 100, 200] {
+            cache.insert(FileNumber(file), offset, block(file as u8, 50), 0);
+        }
+    }
+    let all = cache.bytes();
+    cache.forget(&mut []);
+    assert_eq!(cache.bytes(), all);
+    cache.forget(&mut [FileNumber(4), FileNumber(9), FileNumber(2)]);
+    for file in 1..=5 {
+        let kept = cache.get(FileNumber(file), 100).is_some();
+        assert_eq!(kept, file != 2 && file != 4, "file {file}");
+    }
+    assert_eq!(cache.bytes(), all / 5 * 3);
 }

@@ -411,7 +411,9 @@ pub(crate) fn create_segment(core: &Core) {
 
 /// Removes the files of tables that no version and no reader names any more.
 pub(crate) fn purge(core: &Core) {
-    for number in core.obsolete.take() {
+    let mut numbers = core.obsolete.take();
+    core.tables.block_cache().forget(&mut numbers);
+    for number in numbers {
         core.tables.forget(number);
         remove_obsolete(core, FileId::Table(number));
     }

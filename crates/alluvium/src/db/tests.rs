@@ -563,3 +563,16 @@ fn tombstones_go_once_they_were_scanned_often_enough() {
     tombstones_go_once_they_were_scanned(|db| assert_eq!(db.scan(..).count(), 3));
     tombstones_go_once_they_were_scanned(|db| assert_eq!(db.scan(..).rev().count(), 3));
 }
+
+#[test]
+fn the_block_cache_holds_nothing_of_tables_that_are_gone() {
+    let db = open(&MemEnv::new(), small());
+    fill(&db, 0..2_000, 0);
+    db.flush().unwrap();
+    (0..2_000).for_each(|index| assert!(db.get(key(index)).unwrap().is_some()));
+    assert!(db.stats().block_cache_bytes > 0);
+    (0..2_000).for_each(|index| db.delete(key(index)).unwrap());
+    db.compact().unwrap();
+    assert_eq!(db.stats().families[0].levels.iter().map(|level| level.tables).sum::<usize>(), 0);
+    assert_eq!(db.stats().block_cache_bytes, 0);
+}
