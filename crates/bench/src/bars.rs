@@ -156,17 +156,8 @@ mod tests {
     use super::*;
 
     fn record(engine: &str, workload: &str, p50_us: f64) -> Record {
-        let (engine, workload) = (engine.to_owned(), workload.to_owned());
         let (p99_us, p999_us) = (p50_us * 10.0, p50_us * 100.0);
-        Record {
-            engine,
-            workload,
-            p50_us,
-            p99_us,
-            p999_us,
-            cpu_settled_us: 3.0,
-            ..Record::default()
-        }
+        Record { p50_us, p99_us, p999_us, ..Record::sample(engine, workload, 1, 3e5) }
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! The process that runs one engine through one workload, and prints one line of JSON.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
@@ -17,6 +17,8 @@ pub const SUBCOMMAND: &str = "child";
 /// What a child is told to do.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Job {
+    /// The run of the parent.
+    pub run: String,
     /// The engine.
     pub engine: String,
     /// The workload.
@@ -48,21 +50,28 @@ pub fn run(job: &Job) -> Result<Record> {
         dir: &job.dir,
         settings: &settings,
     })?;
-    let record = record_of(job, &*engine, &job.dir, &outcome)?;
+    let record = record_of(job, settings, &*engine, &outcome)?;
     engine.close()?;
     Ok(record)
 }
 
-fn record_of(job: &Job, engine: &dyn Engine, dir: &Path, outcome: &Outcome) -> Result<Record> {
+fn record_of(
+    job: &Job,
+    settings: Settings,
+    engine: &dyn Engine,
+    outcome: &Outcome,
+) -> Result<Record> {
     if job.settings.stats {
         eprintln!("{} {}\n{}", job.engine, job.workload, engine.statistics());
     }
     let Outcome { timed, settled, user_bytes, live_bytes, .. } = outcome;
     let operations = timed.operations.max(1) as f64;
     let cpu = timed.used.cpu_seconds;
-    let disk_bytes = measure::directory_bytes(dir)?;
+    let disk_bytes = measure::directory_bytes(&job.dir)?;
     let per_user_byte = |bytes: u64| (*user_bytes > 0).then(|| bytes as f64 / *user_bytes as f64);
     Ok(Record {
+        run: job.run.clone(),
+        settings,
         engine: engines::label(&job.engine),
         workload: job.workload.clone(),
         round: job.round,

@@ -2,12 +2,14 @@
 //!
 //! Engines are interleaved: for each workload, round 1 of every engine, then round 2 of every
 //! engine. A machine that slows down or is shared for a while slows all engines of that round;
-//! ratios are taken within a round.
+//! ratios are taken within a round. Who begins changes from round to round, and between two
+//! children the disk comes to rest, so that nobody runs behind the same other one's writes.
 
 use std::fs::OpenOptions;
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use clap::Parser;
 
@@ -23,6 +25,9 @@ use crate::workloads::{self, Workload};
 
 /// The name that stands for all workloads with a target.
 const TARGETS: &str = "targets";
+
+/// What the machine gets after a store was removed and the disks were synced.
+const REST: Duration = Duration::from_millis(500);
 
 /// Runs what the command line asks for.
 pub fn main() -> Result<()> {
@@ -49,6 +54,9 @@ pub fn main() -> Result<()> {
     } else {
         (read_json(&command.from)?, 0)
     };
+    let planned = |record: &&Record| plan.iter().any(|(one, _)| one.name == record.workload);
+    let records: Vec<Record> = records.iter().filter(planned).cloned().collect();
+    report::check(&records)?;
     print(&command, &plan, &records);
     if let Some(dir) = &command.plots {
         bars::draw(&records, dir)?;
@@ -63,29 +71,46 @@ pub fn main() -> Result<()> {
 type Plan = Vec<(&'static Workload, Vec<String>)>;
 
 /// What the command line asks for. For `targets`, each workload has the engines that a target
-/// names, out of those of the command line, or of the build.
+/// names, out of those of the command line, or of the build. Where values are large, an engine's
+/// variant for those comes along.
 fn plan(command: &settings::Command, engines: &[String]) -> Result<Plan> {
-    if command.name != TARGETS {
-        let selected = workloads::select(&command.name)?;
-        return Ok(selected.into_iter().map(|workload| (workload, engines.to_vec())).collect());
-    }
-    let mut given: Vec<&str> = engines.iter().map(String::as_str).collect();
-    if command.engines.is_empty() {
-        given.extend(engines::VARIANTS);
-    }
-    let owned = |engines: Vec<&str>| engines.into_iter().map(str::to_owned).collect();
-    let planned = report::targets::plan(&given).into_iter();
-    planned.map(|(name, engines)| Ok((workloads::find(name)?, owned(engines)))).collect()
+    let selected: Plan = if command.name == TARGETS {
+        let planned = report::targets::plan(engines).into_iter();
+        planned.map(|(name, own)| Ok((workloads::find(name)?, own))).collect::<Result<_>>()?
+    } else {
+        let selected = workloads::select(&command.name)?.into_iter();
+        selected.map(|workload| (workload, engines.to_vec())).collect()
+    };
+    let plan = selected.into_iter().map(|(workload, own)| {
+        let value_bytes = workload.settings(&command.settings).value_bytes;
+        (workload, engines::with_variants(&own, value_bytes))
+    });
+    Ok(plan.collect())
+}
+
+/// The order of the engines in a round: each round begins with the next one.
+fn turns(engines: &[String], round: u32) -> impl Iterator<Item = &String> {
+    let first = (round as usize - 1) % engines.len().max(1);
+    engines.iter().cycle().skip(first).take(engines.len())
+}
+
+/// Lets what a removed store leaves behind reach the disk before anybody is timed.
+fn rest() {
+    rustix::fs::sync();
+    std::thread::sleep(REST);
 }
 
 /// Runs the plan: all records, and how many runs failed.
 fn measure(command: &settings::Command, plan: &Plan) -> Result<(Vec<Record>, u32)> {
     let mut failures = 0;
     let mut records = Vec::new();
+    let seconds = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();
+    let run = format!("{seconds}-{}", std::process::id());
     for (workload, engines) in plan {
         for round in 1..=command.rounds.max(1) {
-            for engine in engines {
-                match run_child(command, workload, engine, round) {
+            for engine in turns(engines, round) {
+                rest();
+                match run_child(command, workload, engine, (&run, round)) {
                     Ok(record) => {
                         eprintln!("{}", report::progress(&record));
                         append_json(command, &record)?;
@@ -129,8 +154,10 @@ fn print(command: &settings::Command, plan: &Plan, records: &[Record]) {
 fn read_json(files: &[PathBuf]) -> Result<Vec<Record>> {
     let mut records = Vec::new();
     for path in files {
-        for line in std::fs::read_to_string(path)?.lines() {
-            records.push(serde_json::from_str(line)?);
+        for (at, line) in std::fs::read_to_string(path)?.lines().enumerate() {
+            let record = serde_json::from_str(line);
+            let place = || format!("{}, line {}", path.display(), at + 1);
+            records.push(record.map_err(|error| format!("{}: {error}", place()))?);
         }
     }
     Ok(records)
@@ -161,12 +188,13 @@ fn run_child(
     command: &settings::Command,
     workload: &Workload,
     engine: &str,
-    round: u32,
+    (run, round): (&str, u32),
 ) -> Result<Record> {
     let root = command.dir.clone().map_or_else(default_dir, Ok)?;
     std::fs::create_dir_all(&root)?;
     let dir = tempfile::Builder::new().prefix(&format!("{engine}-")).tempdir_in(&root)?;
     let job = Job {
+        run: run.to_owned(),
         engine: engine.to_owned(),
         workload: workload.name.to_owned(),
         round,
@@ -190,4 +218,54 @@ fn append_json(command: &settings::Command, record: &Record) -> Result<()> {
     let Some(path) = &command.json else { return Ok(()) };
     let mut file = OpenOptions::new().create(true).append(true).open(path)?;
     Ok(writeln!(file, "{}", serde_json::to_string(record)?)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(names: &[&str]) -> Vec<String> {
+        names.iter().map(|&name| name.to_owned()).collect()
+    }
+
+    #[test]
+    fn every_engine_begins_a_round_in_its_turn() {
+        let engines = names(&["a", "b", "c"]);
+        let of = |round| turns(&engines, round).map(String::as_str).collect::<Vec<_>>();
+        assert_eq!([of(1), of(2), of(3)], [["a", "b", "c"], ["b", "c", "a"], ["c", "a", "b"]]);
+        assert_eq!(of(4), of(1));
+        assert_eq!(turns(&[], 1).count(), 0);
+    }
+
+    /// Whether engines were named or not.
+    #[test]
+    fn variants_come_along_where_values_are_large() {
+        for (base, variant) in engines::VARIANTS {
+            let named = ["alluvium-bench", "fill-4k,fillrandom", "--engines", base];
+            for command in [&named[..], &named[..2]] {
+                let command = settings::Command::parse_from(command);
+                let plan = plan(&command, &selected_engines(&command).unwrap()).unwrap();
+                assert!(plan[0].1.contains(&(*variant).to_owned()), "{:?}", plan[0].1);
+                assert!(!plan[1].1.contains(&(*variant).to_owned()), "{:?}", plan[1].1);
+            }
+        }
+        assert_eq!(engines::with_variants(&names(&["alluvium"]), 1 << 20), ["alluvium"]);
+    }
+
+    #[test]
+    fn records_of_several_files_are_read_and_incomplete_ones_are_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("runs.json");
+        let record = Record::sample("a", "scan", 1, 5.0);
+        let line = serde_json::to_string(&record).unwrap();
+        std::fs::write(&path, format!("{line}\n{line}\n")).unwrap();
+        assert_eq!(read_json(&[path.clone(), path.clone()]).unwrap(), vec![record; 4]);
+        for field in ["run", "settings", "disk_bytes", "settled_rate"] {
+            let mut value: serde_json::Value = serde_json::from_str(&line).unwrap();
+            assert!(value.as_object_mut().unwrap().remove(field).is_some());
+            std::fs::write(&path, format!("{line}\n{value}\n")).unwrap();
+            let error = read_json(std::slice::from_ref(&path)).unwrap_err().to_string();
+            assert!(error.contains("line 2") && error.contains(field), "{error}");
+        }
+    }
 }

@@ -4,9 +4,16 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-/// One engine, one workload, one round.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+use crate::settings::Settings;
+
+/// One engine, one workload, one round. Every field is there: a line of an older version, which
+/// lacks some, is refused.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Record {
+    /// The run of the parent that this belongs to: rounds of one run are compared, no others.
+    pub run: String,
+    /// What it ran with: what was asked for, and what the workload fixes.
+    pub settings: Settings,
     /// The engine, with its version.
     pub engine: String,
     /// The workload.
@@ -20,7 +27,6 @@ pub struct Record {
     /// Operations a second of the timed phase.
     pub rate: f64,
     /// Operations a second, the time until background work was idle included.
-    #[serde(default)]
     pub settled_rate: f64,
     /// Processor time of the whole process in the timed phase, microseconds an operation.
     pub cpu_us: f64,
@@ -42,10 +48,8 @@ pub struct Record {
     /// The same by the engine's own account, where it keeps one.
     pub write_amplification_own: Option<f64>,
     /// Bytes that the kernel counts as written by the process, until background work was idle.
-    #[serde(default)]
     pub written_bytes: u64,
     /// Bytes that the store's directory takes on disk.
-    #[serde(default)]
     pub disk_bytes: u64,
     /// Bytes that the store's directory takes on disk, by the bytes of the live entries.
     pub space_amplification: f64,
@@ -53,4 +57,46 @@ pub struct Record {
     pub peak_memory_mib: f64,
     /// Figures of this workload only, such as the rate of the writer beside the readers.
     pub extra: BTreeMap<String, f64>,
+}
+
+impl Record {
+    /// When it was measured, as far as comparing goes: the run and the round.
+    pub fn moment(&self) -> (&str, u32) {
+        (&self.run, self.round)
+    }
+
+    /// The engine's name without its version.
+    pub fn name(&self) -> &str {
+        self.engine.split(' ').next().unwrap_or_default()
+    }
+
+    /// A record of a test: an engine, a workload, a round and a rate.
+    #[cfg(test)]
+    pub fn sample(engine: &str, workload: &str, round: u32, rate: f64) -> Record {
+        Record {
+            run: "run".to_owned(),
+            settings: Settings::small(100),
+            engine: engine.to_owned(),
+            workload: workload.to_owned(),
+            round,
+            operations: 100,
+            seconds: 100.0 / rate,
+            rate,
+            settled_rate: rate,
+            cpu_us: 1e6 / rate,
+            cpu_settled_us: 1e6 / rate,
+            p50_us: 1.0,
+            p99_us: 2.0,
+            p999_us: 3.0,
+            max_us: 4.0,
+            settle_seconds: 0.0,
+            write_amplification: None,
+            write_amplification_own: None,
+            written_bytes: 0,
+            disk_bytes: 1,
+            space_amplification: 1.0,
+            peak_memory_mib: 1.0,
+            extra: BTreeMap::new(),
+        }
+    }
 }

@@ -11,10 +11,12 @@ use serde::{Deserialize, Serialize};
 pub struct Command {
     /// Workloads with commas between; `all`; `versus` (the four that are held against the peers);
     /// `targets` (those with a target, as a table of what was wanted); `list`;
-    /// or `sustained`, `memory`, `plot`, which have a command line of their own
+    /// `filters` and `codecs`, which count; or `sustained`, `memory`, `plot` and `space`, which
+    /// have a command line of their own
     pub name: String,
 
-    /// The engines, interleaved in this order [default: every engine that was built in]
+    /// The engines, which take turns [default: every engine that was built in]. Where values are
+    /// large, an engine's own setup for those comes along
     #[arg(long, value_delimiter = ',', value_name = "NAMES")]
     pub engines: Vec<String>,
 
@@ -26,7 +28,8 @@ pub struct Command {
     #[arg(long)]
     pub markdown: bool,
 
-    /// Append every single measurement to this file, a line of JSON each
+    /// Append every single measurement to this file, a line of JSON each. Several runs may share
+    /// it, such as one a workload
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
 
@@ -48,7 +51,7 @@ pub struct Command {
 }
 
 /// What is the same for all engines of a run.
-#[derive(Debug, Clone, Args, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Args, Serialize, Deserialize)]
 pub struct Settings {
     /// Keys that are written, or loaded before a read workload
     #[arg(long, default_value_t = 2_000_000, value_name = "COUNT")]
@@ -177,6 +180,6 @@ mod tests {
         let settings = Settings { threads: 3, reads: None, ..Settings::small(5) };
         let sent = serde_json::to_string(&settings).unwrap();
         let got: Settings = serde_json::from_str(&sent).unwrap();
-        assert_eq!(format!("{settings:?}"), format!("{got:?}"));
+        assert_eq!(settings, got);
     }
 }

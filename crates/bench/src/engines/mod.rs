@@ -41,11 +41,28 @@ pub const NAMES: &[&str] = &[
     "sqlite",
 ];
 
-/// Engines of this build set up in another way, which run only where they are named.
-pub const VARIANTS: &[&str] = &[
+/// Engines of this build, and how each is set up for large values, where it has another way for
+/// them. The second comes along wherever the first is chosen and values are large.
+pub const VARIANTS: &[(&str, &str)] = &[
     #[cfg(feature = "rocksdb")]
-    "rocksdb-blob",
+    ("rocksdb", "rocksdb-blob"),
+    #[cfg(feature = "peers")]
+    ("fjall", "fjall-blob"),
 ];
+
+/// Values of this length and more are large: the variants keep them apart from their keys.
+pub const LARGE_VALUE_BYTES: usize = 1 << 10;
+
+/// The engines that run where `chosen` ones are asked for, with values of `value_bytes`.
+pub fn with_variants(chosen: &[String], value_bytes: usize) -> Vec<String> {
+    let mut engines = chosen.to_vec();
+    if value_bytes >= LARGE_VALUE_BYTES {
+        let missing = |name: &str| !chosen.iter().any(|one| one == name);
+        let more = VARIANTS.iter().filter(|(base, variant)| !missing(base) && missing(variant));
+        engines.extend(more.map(|(_, variant)| (*variant).to_owned()));
+    }
+    engines
+}
 
 /// Operations that are written as one: all puts, or all deletes.
 #[derive(Debug, Default)]
@@ -161,6 +178,7 @@ pub fn label(name: &str) -> String {
     match name {
         "alluvium" => concat!("alluvium ", env!("CARGO_PKG_VERSION")).to_owned(),
         "fjall" => "fjall 3.1.13".to_owned(),
+        "fjall-blob" => "fjall-blob 3.1.13".to_owned(),
         "lmdb" => "lmdb 0.9.70".to_owned(),
         "redb" => "redb 4.4.0".to_owned(),
         "rocksdb" => "rocksdb 11.8.1".to_owned(),
@@ -172,7 +190,7 @@ pub fn label(name: &str) -> String {
 
 /// Whether this build has an engine, or a variant of one, that is called `name`.
 pub fn known(name: &str) -> bool {
-    NAMES.contains(&name) || VARIANTS.contains(&name)
+    NAMES.contains(&name) || VARIANTS.iter().any(|(_, variant)| *variant == name)
 }
 
 /// Opens the store of the engine called `name` in `dir`, and makes it if there is none.
@@ -180,7 +198,9 @@ pub fn open(name: &str, dir: &Path, settings: &Settings) -> Result<Box<dyn Engin
     match name {
         "alluvium" => alluvium::open(dir, settings),
         #[cfg(feature = "peers")]
-        "fjall" => fjall::open(dir, settings),
+        "fjall" => fjall::open(dir, settings, false),
+        #[cfg(feature = "peers")]
+        "fjall-blob" => fjall::open(dir, settings, true),
         #[cfg(feature = "peers")]
         "lmdb" => lmdb::open(dir, settings),
         #[cfg(feature = "peers")]
@@ -207,7 +227,7 @@ pub fn outlives_a_kill(name: &str, settings: &Settings) -> bool {
 /// Why there is no engine called `name`.
 pub fn missing(name: &str) -> String {
     let feature = match name {
-        "fjall" | "lmdb" | "redb" | "sqlite" => "peers",
+        "fjall" | "fjall-blob" | "lmdb" | "redb" | "sqlite" => "peers",
         "rocksdb" | "rocksdb-blob" => "rocksdb",
         _ => return format!("no engine is called {name}; this build has {NAMES:?}"),
     };

@@ -1,11 +1,13 @@
 //! Medians, ratios and tables.
 //!
-//! A figure of the table is the median over the rounds. A ratio is the median over the rounds of
-//! (first engine's rate / this engine's rate) *within* a round: both ran within the same minute, so
-//! a slow minute of the machine cancels out. Its spread, the lowest and the highest of the rounds,
-//! stands beside it: where that straddles 1, nothing has been shown.
+//! A figure of the table is the median over the rounds, the longest call the greatest of them. A
+//! ratio is the median over the rounds of (first engine's rate / this engine's rate) *within* a
+//! round (`ratios.rs`): both ran within the same minutes, so a slow one of the machine cancels out.
+//! Its spread, the lowest and the highest of the rounds, stands beside it: where that straddles 1,
+//! nothing has been shown.
 
 mod format;
+mod ratios;
 pub mod targets;
 #[cfg(test)]
 mod tests;
@@ -15,9 +17,11 @@ use std::collections::BTreeMap;
 use comfy_table::{CellAlignment, Table, presets};
 
 use crate::record::Record;
-use crate::settings::Command;
+use crate::settings::{CodecName, Command, Settings};
 use crate::workloads::Workload;
 use format::{count, rate, short};
+use ratios::spread;
+pub use ratios::{check, median};
 
 /// The lines above the tables: the machine, what was set, and how it is measured.
 pub fn heading(command: &Command) -> String {
@@ -29,7 +33,7 @@ pub fn heading(command: &Command) -> String {
     let load = load.split(' ').next().unwrap_or_default();
     format!(
         "{} keys of 16 bytes, values of {} bytes, half compressible; {} round(s), engines \
-         interleaved, each in a process of its own; {} thread(s).\n\
+         taking turns, each in a process of its own; {} thread(s).\n\
          Equal on all sides: durability {:?}, codec {:?}, block cache {} MiB, memtable {} MiB.\n\
          Before each timed phase, for every engine alike: memory touched, every file read ahead, \
          and (reads) untimed operations of the same kind.\n\
@@ -96,7 +100,23 @@ pub fn table(workload: &Workload, records: &[Record], markdown: bool) -> String 
     }
     let title = if markdown { "### " } else { "" };
     let gap = if markdown { "\n" } else { "" };
-    format!("{title}{}: {}\n{gap}{table}\n{gap}{extras}", workload.name, workload.about)
+    let set = records.first().map(|record| described(&record.settings)).unwrap_or_default();
+    format!("{title}{}: {}{set}\n{gap}{table}\n{gap}{extras}", workload.name, workload.about)
+}
+
+/// What one workload ran with, in brackets.
+fn described(settings: &Settings) -> String {
+    let codec = match settings.codec {
+        CodecName::None => String::new(),
+        codec => format!(", {codec:?}"),
+    };
+    format!(
+        " ({} keys, values of {} bytes, durability {:?}, {} thread(s){codec})",
+        count(settings.keys),
+        settings.value_bytes,
+        settings.durability,
+        settings.threads.max(1),
+    )
 }
 
 /// One table of several workloads: the first engine's rate, and the others' with the ratios.
@@ -147,6 +167,8 @@ fn engines_of(records: &[Record]) -> Vec<&str> {
             engines.push(&record.engine);
         }
     }
+    // Whoever began, or failed in the first round.
+    engines.sort_by_key(|engine| !engine.starts_with("alluvium"));
     engines
 }
 
@@ -173,7 +195,7 @@ fn row(engine: &str, own: &[&Record], ratios: &Ratios) -> Vec<String> {
         cell(of(|record| record.p50_us)),
         cell(of(|record| record.p99_us)),
         cell(of(|record| record.p999_us)),
-        cell(of(|record| record.max_us)),
+        cell(own.iter().map(|record| record.max_us).reduce(f64::max)),
         cell(median(written)),
         cell(of(|record| record.space_amplification)),
         cell(of(|record| record.peak_memory_mib)),
@@ -185,7 +207,7 @@ fn cell(figure: Option<f64>) -> String {
     figure.map_or_else(|| "-".to_owned(), short)
 }
 
-/// How the first engine compares with another, in each round that both finished.
+/// How the first engine compares with another, in each moment that has both.
 struct Ratios {
     rates: Vec<f64>,
     cpu: Vec<f64>,
@@ -193,21 +215,15 @@ struct Ratios {
 
 impl Ratios {
     fn of(records: &[Record], first: &str, engine: &str) -> Ratios {
-        let rounds = |name: &str| -> BTreeMap<u32, &Record> {
-            let own = records.iter().filter(|record| record.engine == name);
-            own.map(|record| (record.round, record)).collect()
-        };
-        let (base, other) = (rounds(first), rounds(engine));
-        let mut ratios = Ratios { rates: Vec::new(), cpu: Vec::new() };
         if first == engine {
-            return ratios;
+            return Ratios { rates: Vec::new(), cpu: Vec::new() };
         }
-        for (round, one) in &base {
-            let Some(two) = other.get(round) else { continue };
-            ratios.rates.push(one.rate / two.rate);
-            ratios.cpu.push(two.cpu_settled_us / one.cpu_settled_us);
+        let (one, other) =
+            (|record: &Record| record.engine == first, |record: &Record| record.engine == engine);
+        Ratios {
+            rates: ratios::ratios(records, one, other, |record| Some(record.rate)),
+            cpu: ratios::ratios(records, other, one, |record| Some(record.cpu_settled_us)),
         }
-        ratios
     }
 
     fn rate_cell(&self) -> String {
@@ -217,17 +233,6 @@ impl Ratios {
     fn cpu_cell(&self) -> String {
         median(self.cpu.clone()).map_or_else(String::new, |middle| format!("{middle:.2}"))
     }
-}
-
-/// The median of ratios and, of several, the lowest and the highest.
-fn spread(ratios: &[f64]) -> String {
-    let Some(middle) = median(ratios.to_vec()) else { return String::new() };
-    if ratios.len() == 1 {
-        return format!("{middle:.2}");
-    }
-    let lowest = ratios.iter().copied().fold(f64::INFINITY, f64::min);
-    let highest = ratios.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-    format!("{middle:.2} ({lowest:.2}-{highest:.2})")
 }
 
 fn extra_medians(own: &[&Record]) -> BTreeMap<String, f64> {
@@ -240,16 +245,12 @@ fn extra_medians(own: &[&Record]) -> BTreeMap<String, f64> {
             figures.entry(name.clone()).or_default().push(*figure);
         }
     }
-    figures.into_iter().filter_map(|(name, all)| Some((name, median(all)?))).collect()
-}
-
-/// The median; the mean of the middle two for an even number of figures.
-pub fn median(mut figures: Vec<f64>) -> Option<f64> {
-    figures.sort_by(f64::total_cmp);
-    let middle = figures.len() / 2;
-    let upper = *figures.get(middle)?;
-    if figures.len() % 2 == 1 {
-        return Some(upper);
-    }
-    Some(f64::midpoint(figures[middle - 1], upper))
+    let middle = |name: &str, all: Vec<f64>| match name.contains(" max ") {
+        true => all.into_iter().reduce(f64::max),
+        false => median(all),
+    };
+    figures
+        .into_iter()
+        .filter_map(|(name, all)| Some((name.clone(), middle(&name, all)?)))
+        .collect()
 }

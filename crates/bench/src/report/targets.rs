@@ -2,14 +2,16 @@
 //!
 //! The targets are ratios: Alluvium's rate by a peer's, taken within a round, the median of the
 //! rounds. "The others" is the best of all engines that are neither Alluvium nor RocksDB, where no
-//! engine is named. RocksDB with blob files counts as RocksDB, where it is the faster of the two.
-//! A missing measurement is neither met nor missed, and is shown as such.
-
-use std::collections::BTreeMap;
+//! engine is named: fjall and LMDB at least, redb and SQLite where they ran. For large values
+//! RocksDB and fjall count with their blob files as well as without: the faster of the two.
+//!
+//! A target is met only if every engine that it names was measured beside Alluvium: a missing one
+//! might be the faster. Missed it is by any one of them.
 
 use crate::record::Record;
 use crate::report::format::rate;
-use crate::report::{median, new_table, spread};
+use crate::report::new_table;
+use crate::report::ratios::{median, ratios, spread};
 
 /// What of a record is held against the peers; larger is better.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -41,6 +43,12 @@ const fn rate_of(
 ) -> Target {
     Target { workload, figure: Figure::Rate, rocksdb, others, other }
 }
+
+/// What of "the others" has to be there.
+const OTHERS: [&str; 2] = ["fjall", "lmdb"];
+/// Engines with a setup of their own for large values, which has this behind its name.
+const WITH_BLOBS: [&str; 2] = ["rocksdb", "fjall"];
+const BLOB: &str = "-blob";
 
 const LMDB: Option<&str> = Some("lmdb");
 const FJALL: Option<&str> = Some("fjall");
@@ -92,19 +100,18 @@ const BOUNDS: [Bound; 4] = [
     Bound { about: "peak memory", most: 1.0, of: |record| Some(record.peak_memory_mib) },
 ];
 
-/// The workloads that a target is about, each with the engines that it needs out of `built`.
-pub fn plan<'a>(built: &[&'a str]) -> Vec<(&'static str, Vec<&'a str>)> {
-    let mut plan: Vec<(&'static str, Vec<&'a str>)> = Vec::new();
+/// The workloads that a target is about, each with the engines that it needs out of `given`.
+pub fn plan(given: &[String]) -> Vec<(&'static str, Vec<String>)> {
+    let mut plan: Vec<(&'static str, Vec<String>)> = Vec::new();
     for target in TARGETS {
-        let wanted = |name: &str| match name {
+        let wanted = |name: &str| match base(name) {
             "alluvium" | "rocksdb" => true,
-            "rocksdb-blob" => has_large_values(target.workload),
             other => target.other.is_none_or(|named| named == other),
         };
-        let engines = built.iter().copied().filter(|name| wanted(name));
+        let engines = given.iter().filter(|name| wanted(name)).cloned();
         match plan.iter_mut().find(|(workload, _)| *workload == target.workload) {
             Some((_, all)) => {
-                let more: Vec<&str> = engines.filter(|name| !all.contains(name)).collect();
+                let more: Vec<String> = engines.filter(|name| !all.contains(name)).collect();
                 all.extend(more);
             }
             None => plan.push((target.workload, engines.collect())),
@@ -115,6 +122,21 @@ pub fn plan<'a>(built: &[&'a str]) -> Vec<(&'static str, Vec<&'a str>)> {
 
 fn has_large_values(workload: &str) -> bool {
     workload.ends_with("-4k") || workload.ends_with("-64k")
+}
+
+/// The engine of which `name` may be a variant.
+fn base(name: &str) -> &str {
+    name.strip_suffix(BLOB).unwrap_or(name)
+}
+
+/// The names of everything that `engines` stand for in a workload.
+fn named(engines: &[&str], workload: &str) -> Vec<String> {
+    let mut names: Vec<String> = engines.iter().map(|&name| name.to_owned()).collect();
+    if has_large_values(workload) {
+        let with_blobs = engines.iter().filter(|name| WITH_BLOBS.contains(name));
+        names.extend(with_blobs.map(|name| format!("{name}{BLOB}")));
+    }
+    names
 }
 
 /// The table of the targets and the table of the bounds, in Markdown.
@@ -154,25 +176,24 @@ impl Target {
         let own: Vec<&Record> =
             records.iter().filter(|record| record.workload == self.workload).collect();
         let figure = |record: &Record| self.figure.of(record);
-        let ours = own.iter().filter(|record| is(record, "alluvium"));
+        let ours = own.iter().filter(|record| record.name() == "alluvium");
         let ours = median(ours.filter_map(|record| figure(record)).collect());
-        let rocksdb = best(&own, figure, |name| name.starts_with("rocksdb"));
-        let other = best(&own, figure, |name| match self.other {
-            Some(named) => name == named,
-            None => name != "alluvium" && !name.starts_with("rocksdb"),
-        });
+        let rocksdb = Peers::of(&own, figure, &named(&["rocksdb"], self.workload), |_| false);
+        let others = self.other.map_or(OTHERS.to_vec(), |named| vec![named]);
+        let any = |name: &str| self.other.is_none() && !["alluvium", "rocksdb"].contains(&name);
+        let other = Peers::of(&own, figure, &named(&others, self.workload), any);
         let name = match self.figure {
             Figure::Rate => self.workload.to_owned(),
             Figure::SettledRate => format!("{}, until idle", self.workload),
             Figure::Extra(name) => format!("{}: {name}", self.workload),
         };
         let mut cells = vec![name, ours.map_or_else(|| "-".to_owned(), rate)];
-        cells.push(cell(rocksdb.as_ref(), false));
+        cells.push(rocksdb.cell(false));
         cells.push(format!("{:.1}", self.rocksdb));
-        cells.push(verdict(rocksdb.as_ref(), |ratio| ratio >= self.rocksdb));
-        cells.push(cell(other.as_ref(), true));
+        cells.push(rocksdb.verdict(|ratio| ratio >= self.rocksdb));
+        cells.push(other.cell(true));
         cells.push(format!("{:.1}", self.others));
-        cells.push(verdict(other.as_ref(), |ratio| ratio >= self.others));
+        cells.push(other.verdict(|ratio| ratio >= self.others));
         cells
     }
 }
@@ -190,104 +211,122 @@ impl Figure {
 impl Bound {
     fn row(&self, workload: &str, own: &[&Record]) -> Vec<String> {
         // Where RocksDB has two ways, the one that was faster is the one to be held against.
-        let faster = best(own, |record| Some(record.rate), |name| name.starts_with("rocksdb"));
-        let peer = faster
-            .as_ref()
-            .and_then(|faster| ratios(own, self.of, |name| name == faster.engine).pop());
+        let names = named(&["rocksdb"], workload);
+        let mut peers = Peers::of(own, |record| Some(record.rate), &names, |_| false);
+        if let Some(faster) = &mut peers.best {
+            faster.ratios = against(own, &faster.engine, self.of);
+        }
         vec![
             workload.to_owned(),
             self.about.to_owned(),
-            cell(peer.as_ref(), false),
+            peers.cell(false),
             format!("{:.1}", self.most),
-            verdict(peer.as_ref(), |ratio| ratio <= self.most),
+            peers.verdict(|ratio| ratio <= self.most),
         ]
     }
 }
 
-/// Alluvium's figure by one engine's, of each round that has both.
+/// Alluvium's figure by one engine's, of each moment that has both.
 struct Peer {
     engine: String,
     ratios: Vec<f64>,
 }
 
-/// The peer out of those that `wanted` names against which Alluvium does worst.
-fn best(
-    own: &[&Record],
-    figure: impl Fn(&Record) -> Option<f64>,
-    wanted: impl Fn(&str) -> bool,
-) -> Option<Peer> {
-    let middle = |peer: &Peer| median(peer.ratios.clone()).unwrap_or(f64::INFINITY);
-    let peers = ratios(own, figure, wanted).into_iter();
-    peers.min_by(|one, two| middle(one).total_cmp(&middle(two)))
+/// Whom Alluvium is held against.
+struct Peers {
+    /// The one against which it does worst.
+    best: Option<Peer>,
+    /// Names that should have been there, and were not, or not in the same moments.
+    lacking: Vec<String>,
 }
 
-fn ratios(
-    own: &[&Record],
-    figure: impl Fn(&Record) -> Option<f64>,
-    wanted: impl Fn(&str) -> bool,
-) -> Vec<Peer> {
-    let ours = own.iter().filter(|record| is(record, "alluvium"));
-    let ours: BTreeMap<u32, f64> =
-        ours.filter_map(|record| Some((record.round, figure(record)?))).collect();
-    let mut peers: BTreeMap<&str, Vec<f64>> = BTreeMap::new();
-    for record in own.iter().filter(|record| wanted(engine(record))) {
-        let (Some(&ours), Some(theirs)) = (ours.get(&record.round), figure(record)) else {
-            continue;
-        };
-        peers.entry(engine(record)).or_default().push(ours / theirs);
-    }
-    let peer = |(engine, ratios): (&str, Vec<f64>)| Peer { engine: engine.to_owned(), ratios };
-    peers.into_iter().map(peer).collect()
-}
-
-/// The name of a record's engine without its version.
-fn engine(record: &Record) -> &str {
-    record.engine.split(' ').next().unwrap_or_default()
-}
-
-fn is(record: &Record, name: &str) -> bool {
-    engine(record) == name
-}
-
-fn cell(peer: Option<&Peer>, named: bool) -> String {
-    match peer {
-        None => "-".to_owned(),
-        Some(peer) if named || peer.engine.ends_with("-blob") => {
-            format!("{} {}", spread(&peer.ratios), peer.engine)
+impl Peers {
+    /// Those that are `needed`, and of those that are there all that `welcome` says.
+    fn of(
+        own: &[&Record],
+        figure: impl Fn(&Record) -> Option<f64> + Copy,
+        needed: &[String],
+        welcome: impl Fn(&str) -> bool,
+    ) -> Peers {
+        let there = own.iter().map(|record| record.name()).filter(|name| welcome(name));
+        let mut names: Vec<&str> = needed.iter().map(String::as_str).chain(there).collect();
+        names.sort_unstable();
+        names.dedup();
+        let mut peers = Peers { best: None, lacking: Vec::new() };
+        let mut worst = f64::INFINITY;
+        for name in names {
+            let ratios = against(own, name, figure);
+            match median(ratios.clone()) {
+                Some(middle) if middle < worst => {
+                    worst = middle;
+                    peers.best = Some(Peer { engine: name.to_owned(), ratios });
+                }
+                Some(_) => {}
+                None if needed.iter().any(|one| one == name) => peers.lacking.push(name.to_owned()),
+                None => {}
+            }
         }
-        Some(peer) => spread(&peer.ratios),
+        if !own.iter().any(|record| record.name() == "alluvium") {
+            peers.lacking = vec!["alluvium".to_owned()];
+        }
+        peers
+    }
+
+    fn cell(&self, named: bool) -> String {
+        match &self.best {
+            None => "-".to_owned(),
+            Some(peer) if named || peer.engine.ends_with(BLOB) => {
+                format!("{} {}", spread(&peer.ratios), peer.engine)
+            }
+            Some(peer) => spread(&peer.ratios),
+        }
+    }
+
+    fn verdict(&self, met: impl Fn(f64) -> bool) -> String {
+        match self.best.as_ref().and_then(|peer| median(peer.ratios.clone())) {
+            Some(ratio) if !met(ratio) => "**missed**".to_owned(),
+            _ if !self.lacking.is_empty() => {
+                format!("not measured (no {})", self.lacking.join(", "))
+            }
+            Some(_) => "met".to_owned(),
+            None => "not measured".to_owned(),
+        }
     }
 }
 
-fn verdict(peer: Option<&Peer>, met: impl Fn(f64) -> bool) -> String {
-    let middle = peer.and_then(|peer| median(peer.ratios.clone()));
-    middle.map_or("not measured", |ratio| if met(ratio) { "met" } else { "**missed**" }).to_owned()
+fn against(own: &[&Record], engine: &str, figure: impl Fn(&Record) -> Option<f64>) -> Vec<f64> {
+    let ours = |record: &Record| record.name() == "alluvium";
+    ratios(own.iter().copied(), ours, |record| record.name() == engine, figure)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::settings::Settings;
     use crate::workloads;
 
     fn record(engine: &str, workload: &str, round: u32, rate: f64) -> Record {
-        let (engine, workload) = (format!("{engine} 1.0"), workload.to_owned());
-        Record { engine, workload, round, rate, cpu_settled_us: 1e6 / rate, ..Record::default() }
+        Record::sample(&format!("{engine} 1.0"), workload, round, rate)
+    }
+
+    fn target(workload: &str) -> &'static Target {
+        TARGETS.iter().find(|target| target.workload == workload).unwrap()
     }
 
     #[test]
     fn every_target_is_about_a_workload_and_a_figure_of_it() {
-        let built = ["alluvium", "rocksdb", "fjall", "lmdb", "sqlite", "rocksdb-blob"];
+        let built = ["alluvium", "rocksdb", "fjall", "lmdb", "sqlite"].map(str::to_owned);
         for (workload, engines) in plan(&built) {
-            workloads::find(workload).unwrap();
+            let large = workloads::find(workload).unwrap().settings(&Settings::small(1));
+            let large = large.value_bytes >= crate::engines::LARGE_VALUE_BYTES;
+            assert_eq!(has_large_values(workload), large, "{workload}");
             assert_eq!(engines[..2], ["alluvium", "rocksdb"], "{workload}");
-            let blob = engines.contains(&"rocksdb-blob");
-            assert_eq!(blob, workload.ends_with('k'), "{workload} {engines:?}");
         }
         let of = |name: &str| plan(&built).into_iter().find(|(one, _)| *one == name).unwrap().1;
         assert_eq!(of("readmissing"), ["alluvium", "rocksdb", "fjall"]);
-        assert_eq!(of("overwrite"), built[..5]);
+        assert_eq!(of("overwrite"), built);
         // The stream is held against all, its windows against one of them.
-        assert_eq!(of("ingest"), built[..5]);
+        assert_eq!(of("ingest"), built);
     }
 
     #[test]
@@ -296,17 +335,42 @@ mod tests {
             record("alluvium", "overwrite", 1, 250.0),
             record("rocksdb", "overwrite", 1, 100.0),
             record("fjall", "overwrite", 1, 50.0),
+            record("lmdb", "overwrite", 1, 40.0),
             record("sqlite", "overwrite", 1, 101.0),
         ];
-        let overwrite = TARGETS.iter().find(|target| target.workload == "overwrite").unwrap();
+        let overwrite = target("overwrite");
         let row = overwrite.row(&records);
         assert_eq!(row[1..5], ["250", "2.50", "2.5", "met"]);
         assert_eq!(row[5..], ["2.48 sqlite", "2.5", "**missed**"]);
-        // Round 2 has no figure of ours: nothing is compared with it.
+        // Round 2 has no figure of ours: nothing is compared with it. Nor is another run.
         records.push(record("rocksdb", "overwrite", 2, 1_000.0));
+        records.push(Record { run: "later".to_owned(), ..record("fjall", "overwrite", 1, 1e6) });
         assert_eq!(overwrite.row(&records)[2], "2.50");
+        assert_eq!(overwrite.row(&records)[5], "2.48 sqlite");
         let row = overwrite.row(&records[..1]);
-        assert_eq!([&row[2], &row[4], &row[7]], ["-", "not measured", "not measured"]);
+        assert_eq!([&row[2], &row[4]], ["-", "not measured (no rocksdb)"]);
+        assert_eq!(row[7], "not measured (no fjall, lmdb)");
+        assert_eq!(overwrite.row(&records[1..3])[4], "not measured (no alluvium)");
+    }
+
+    /// What is missing may be the faster: nothing is met without it, though it can be missed.
+    #[test]
+    fn a_target_is_not_met_while_an_engine_that_it_names_is_missing() {
+        let mut records = vec![
+            record("alluvium", "overwrite", 1, 300.0),
+            record("rocksdb", "overwrite", 1, 100.0),
+            record("fjall", "overwrite", 1, 100.0),
+        ];
+        let verdict = |records: &[Record]| target("overwrite").row(records)[7].clone();
+        assert_eq!(verdict(&records), "not measured (no lmdb)");
+        records[2].rate = 200.0;
+        assert_eq!(verdict(&records), "**missed**");
+        records[2].rate = 100.0;
+        records.push(record("lmdb", "overwrite", 1, 100.0));
+        assert_eq!(verdict(&records), "met");
+        // Measured, but in no moment of ours.
+        records[3].round = 2;
+        assert_eq!(verdict(&records), "not measured (no lmdb)");
     }
 
     #[test]
@@ -326,13 +390,21 @@ mod tests {
     }
 
     #[test]
-    fn large_values_are_held_against_the_better_rocksdb() {
-        let records = [
+    fn large_values_are_held_against_the_better_of_two_setups() {
+        let mut records = vec![
             record("alluvium", "read-4k", 1, 200.0),
             record("rocksdb", "read-4k", 1, 100.0),
+            record("fjall", "read-4k", 1, 50.0),
             record("rocksdb-blob", "read-4k", 1, 160.0),
+            record("fjall-blob", "read-4k", 1, 80.0),
         ];
-        let target = TARGETS.iter().find(|target| target.workload == "read-4k").unwrap();
-        assert_eq!(target.row(&records)[2..5], ["1.25 rocksdb-blob", "1.3", "**missed**"]);
+        let row = target("read-4k").row(&records);
+        assert_eq!(row[2..5], ["1.25 rocksdb-blob", "1.3", "**missed**"]);
+        assert_eq!(row[5..], ["2.50 fjall-blob", "1.3", "met"]);
+        let row = target("read-4k").row(&records[..3]);
+        assert_eq!(row[4], "not measured (no rocksdb-blob)");
+        assert_eq!(row[7], "not measured (no fjall-blob)");
+        records[0].write_amplification = Some(1.0);
+        assert!(tables(&records[..3]).contains("not measured (no rocksdb-blob)"));
     }
 }

@@ -5,7 +5,7 @@ use super::*;
 use crate::workloads;
 
 fn record(engine: &str, round: u32, rate: f64) -> Record {
-    Record { engine: engine.to_owned(), round, rate, ..Record::default() }
+    Record::sample(engine, "scan", round, rate)
 }
 
 #[test]
@@ -37,6 +37,13 @@ fn a_ratio_is_taken_within_a_round() {
     assert_eq!(ratios.rates, [2.0, 2.0]);
     assert_eq!(ratios.rate_cell(), "2.00 (2.00-2.00)");
     assert_eq!(Ratios::of(&records, "a", "a").rate_cell(), "");
+    // The same round of another run is another moment.
+    let mut records = records;
+    records[3].run = "later".to_owned();
+    assert_eq!(Ratios::of(&records, "a", "b").rates, [2.0]);
+    // A figure that is nothing says nothing.
+    records[1].rate = 0.0;
+    assert_eq!(Ratios::of(&records, "a", "b").rates, Vec::<f64>::new());
     let spread = Ratios { rates: vec![2.0, 1.5, 3.0], cpu: vec![1.0, 4.0] };
     assert_eq!((spread.rate_cell(), spread.cpu_cell()), ("2.00 (1.50-3.00)".into(), "2.50".into()));
 }
@@ -77,4 +84,33 @@ fn a_markdown_table_has_a_line_an_engine_and_names_what_is_missing() {
     assert!(lines[2].contains("1.50 M") && lines[2].contains("2.50"), "{text}");
     assert!(lines[3].contains("1.50 |") && lines[3].contains("- |"), "{text}");
     assert!(text.contains("a: writes/s 1.23 k"), "{text}");
+}
+
+/// The engine that began the first round is not always the one that the others are held against.
+#[test]
+fn alluvium_is_the_first_line_and_the_longest_call_is_that_of_all_rounds() {
+    let mut records = [record("b 1", 1, 1.0), record("alluvium 1", 1, 2.0), record("b 1", 2, 1.0)];
+    records[2].max_us = 987.0;
+    let text = table(workloads::find("scan").unwrap(), &records, true);
+    let lines: Vec<&str> = text.lines().filter(|line| line.starts_with('|')).collect();
+    assert!(lines[2].contains("alluvium 1"), "{text}");
+    assert!(lines[3].contains(" 987 ") && lines[3].contains(" 2.00 "), "{text}");
+    assert!(text.contains("100 keys, values of 100 bytes, durability Os, 1 thread(s)"), "{text}");
+}
+
+#[test]
+fn records_with_different_settings_are_refused_and_so_are_doubles() {
+    let mut records = [record("a", 1, 1.0), record("b", 1, 1.0), record("a", 2, 1.0)];
+    records[1].settings.stats = true;
+    check(&records).unwrap();
+    records[2].settings.keys = 7;
+    let error = check(&records).unwrap_err().to_string();
+    assert!(error.contains("scan") && error.contains("keys 100 and 7"), "{error}");
+    // Another workload may have its own.
+    records[2].workload = "fillseq".to_owned();
+    check(&records).unwrap();
+    records[1].engine = "a".to_owned();
+    assert!(check(&records).unwrap_err().to_string().contains("twice"));
+    records[1].run = "later".to_owned();
+    check(&records).unwrap();
 }

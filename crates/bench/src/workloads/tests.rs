@@ -11,6 +11,7 @@ fn run(engine: &str, workload: &str, settings: Settings) -> crate::record::Recor
     let executable = std::env::current_exe().unwrap();
     let dir = tempfile::tempdir_in(executable.parent().unwrap()).unwrap();
     let job = Job {
+        run: "test".to_owned(),
         engine: engine.to_owned(),
         workload: workload.to_owned(),
         round: 1,
@@ -84,7 +85,7 @@ fn a_name_fixes_threads_values_and_durability() {
 
 #[test]
 fn variants_of_engines_run_too() {
-    for &engine in engines::VARIANTS {
+    for &(_, engine) in engines::VARIANTS {
         for workload in ["fill-4k", "overwrite-64k", "read-4k", "recovery"] {
             run(engine, workload, Settings::small(KEYS));
         }
@@ -101,6 +102,7 @@ fn recovery_finds_what_a_kill_leaves() {
     }
     let settings = Settings { durability: DurabilityName::Buffered, ..Settings::small(KEYS) };
     let job = Job {
+        run: "test".to_owned(),
         engine: "alluvium".to_owned(),
         workload: "recovery".to_owned(),
         round: 1,
