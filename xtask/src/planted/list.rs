@@ -77,5 +77,7 @@ pub static BUGS: &[Bug] = &[
     bug("range-tombstone-not-cut", "a range tombstone reaches over its table's end", MODEL),
     bug("range-tombstone-passes-a-snapshot", "a range tombstone hides what is newer", MODEL),
     bug("range-tombstone-ignored-backwards", "a scan backwards shows a deleted range", MODEL),
+    bug("gap-for-older-snapshots", "a gap that a scan left hides what was there before", MODEL),
+    bug("gap-hides-what-is-newer", "what is written into a gap is not seen", MODEL),
     bug("scan-misses-a-full-memtable", "a scan leaves out the newest full memtable", OPTIONS),
 ];

@@ -24,6 +24,7 @@ use crate::db::super_version::{FlushReason, Immutable, SuperVersion};
 use crate::memtable::ChunkPool;
 use crate::metrics::LevelTraffic;
 use crate::options::ColumnFamilyOptions;
+use crate::ranges::gaps::KnownGaps;
 use crate::version::Version;
 
 /// One column family.
@@ -38,6 +39,8 @@ pub(crate) struct Family {
     pool: Arc<ChunkPool>,
     current: ArcSwap<SuperVersion>,
     install: Mutex<()>,
+    /// Where scans have found nothing.
+    pub(crate) gaps: Arc<KnownGaps>,
     dropped: AtomicBool,
     /// The log segment in which the active memtable's writes begin, or a later one may.
     active_log: AtomicU64,
@@ -68,6 +71,7 @@ impl Family {
             current: ArcSwap::from_pointee(SuperVersion::new(version, &pool)),
             pool,
             install: Mutex::new(()),
+            gaps: Arc::default(),
             dropped: AtomicBool::new(false),
             active_log: AtomicU64::new(active_log.0),
             traffic: Default::default(),

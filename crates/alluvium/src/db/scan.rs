@@ -23,10 +23,11 @@ use crate::db::reach::Reach;
 use crate::db::super_version::SuperVersion;
 use crate::filter::PrefixExtractor;
 use crate::iter::concat::ConcatIterator;
-use crate::iter::covers::{Covers, RangeSource, RunRanges};
+use crate::iter::covers::{Covers, GapsAt, RangeSource, RunRanges};
 use crate::iter::merging::MergingIterator;
 use crate::iter::visible::VisibleIterator;
 use crate::options::ReadOptions;
+use crate::ranges::gaps::KnownGaps;
 use crate::sstable::ReadPurpose;
 use crate::version::Level;
 
@@ -169,15 +170,15 @@ impl Cursor {
         options: ReadOptions,
     ) -> Result<Cursor> {
         let current = family.load();
-        let view = View::of(shared, family, seq, options);
-        Cursor::over(shared, current, bounds, view)
+        let view = View::of(shared, family, &current, seq, options);
+        Cursor::over(shared, current, bounds, &view)
     }
 
     fn over(
         shared: &Arc<Shared>,
         current: Arc<SuperVersion>,
         bounds: Bounds,
-        view: View,
+        view: &View,
     ) -> Result<Cursor> {
         shared.core.counters.cursors.add(1);
         let reach = Reach::new(&bounds, view.prefix_extractor);
@@ -187,9 +188,16 @@ impl Cursor {
         let _buffers = Charge::new(&shared.core.memory.cursors, bytes);
         let merging = MergingIterator::new(sources);
         let Moment { seq, now_ms } = view.moment;
-        let covers = Covers::new(range_sources(&shared.core, &current), seq);
+        let mut ranges = range_sources(&shared.core, &current);
+        if let Some(gaps) = view.gaps.for_reader(seq, now_ms) {
+            ranges.push(Box::new(GapsAt { gaps, now_ms }));
+        }
+        let covers = Covers::new(ranges, seq);
         let iterator = VisibleIterator::new(merging, seq, now_ms, bounds.0, bounds.1);
-        let iterator = iterator.with_covers(covers);
+        let mut iterator = iterator.with_covers(covers);
+        if view.has_all {
+            iterator = iterator.leaving_gaps(Arc::clone(&view.gaps));
+        }
         let shared = Arc::clone(shared);
         Ok(Cursor { _buffers, iterator, empty, _current: current, uncounted: 0, shared })
     }
@@ -318,19 +326,33 @@ impl Cursor {
 }
 
 /// How a cursor looks at a super version.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 struct View {
     moment: Moment,
     options: ReadOptions,
     prefix_extractor: Option<PrefixExtractor>,
+    gaps: Arc<KnownGaps>,
+    /// Whether the super version is known to hold all that was written up to the moment.
+    has_all: bool,
 }
 
 impl View {
-    /// As of `seq`, or now.
-    fn of(shared: &Shared, family: &Family, seq: Option<SeqNo>, options: ReadOptions) -> View {
+    /// Of the super version `current`: as of `seq`, which is older than that, or now.
+    fn of(
+        shared: &Shared,
+        family: &Family,
+        current: &SuperVersion,
+        seq: Option<SeqNo>,
+        options: ReadOptions,
+    ) -> View {
+        let now = seq.is_none();
         let seq = seq.unwrap_or_else(|| shared.core.visible());
+        // Had its memtable been closed before, there could be one with older writes that it lacks.
+        let has_all = !now || Arc::ptr_eq(&family.peek().active, &current.active);
         let moment = Moment { seq, now_ms: shared.core.clock.now_ms() };
-        View { moment, options, prefix_extractor: family.options.prefix_extractor }
+        let prefix_extractor = family.options.prefix_extractor;
+        let gaps = Arc::clone(&family.gaps);
+        View { moment, options, prefix_extractor, gaps, has_all }
     }
 }
 
@@ -417,7 +439,7 @@ impl Scan {
         options: ReadOptions,
     ) -> Scan {
         let current = family.load();
-        let view = View::of(shared, family, seq, options);
+        let view = View::of(shared, family, &current, seq, options);
         let finished = is_empty(&bounds);
         Scan {
             shared: Arc::clone(shared),
@@ -440,7 +462,7 @@ impl Scan {
 
     fn cursor(&self) -> Result<Box<Cursor>> {
         let (current, bounds) = (Arc::clone(&self.current), self.bounds.clone());
-        Cursor::over(&self.shared, current, bounds, self.view).map(Box::new)
+        Cursor::over(&self.shared, current, bounds, &self.view).map(Box::new)
     }
 
     /// Moves one end and gives what it then stands on, unless the other end has been there.

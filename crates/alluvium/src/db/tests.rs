@@ -1,6 +1,7 @@
 //! The store through its public handle, in memory. The model, crash and damage runners are in the
 //! testkit crate; here stand single stories.
 
+mod gaps;
 mod memory;
 mod pace;
 mod ranges;
@@ -408,8 +409,12 @@ fn a_torn_tail_after_a_full_disk_is_no_damage() {
     db.sync().unwrap();
     fill(&db, 10..12, 0);
     let image = env.crash_image(CrashPolicy::KeepAll, 1);
-    let log = live_files(&image).into_iter().rfind(|f| matches!(f, FileId::Wal(_))).unwrap();
-    let mut bytes = image.file_bytes(log).unwrap();
+    // The last may be there ahead of need, and empty.
+    let logs = live_files(&image).into_iter().filter(|f| matches!(f, FileId::Wal(_)));
+    let (log, mut bytes) = logs
+        .map(|log| (log, image.file_bytes(log).unwrap()))
+        .rfind(|(_, bytes)| !bytes.is_empty())
+        .unwrap();
     bytes[60] ^= 1;
     image.set_file_bytes(log, bytes);
     let db = open(&image, Options::default());
@@ -531,14 +536,18 @@ fn a_cursor_that_goes_has_counted_every_entry_it_handed_out() {
 }
 
 /// Tombstones over nothing pay for no merge: they go because scans have to step over them.
-fn tombstones_go_once_they_were_scanned(scan: impl Fn(&Db)) {
+fn tombstones_go_once_they_were_scanned(scan: impl Fn(&Db) -> usize) {
     let mut options = small();
     options.column_family.memtable_bytes = 4 << 20;
     options.column_family.level1_bytes = 64 << 20;
     let db = open(&MemEnv::new(), options);
-    fill(&db, 20_000..20_002, 0);
+    // Where nothing is left between them, the second scan would not step over them.
+    let (rows, live) = (12_000u32, 12_000 / 64 + 2);
     let mut batch = WriteBatch::new();
-    (0..12_000).for_each(|index| batch.delete(key(index)));
+    for index in 0..rows {
+        if index % 64 == 0 { batch.put(key(index), "there") } else { batch.delete(key(index)) }
+    }
+    batch.put(key(rows), "there");
     db.write(batch).unwrap();
     db.flush().unwrap();
     let entries =
@@ -548,20 +557,20 @@ fn tombstones_go_once_they_were_scanned(scan: impl Fn(&Db)) {
         db.wait_idle().unwrap();
     };
     settle();
-    assert_eq!(entries(), 12_002);
-    scan(&db);
+    assert_eq!(entries(), u64::from(rows) + 1);
+    assert_eq!(scan(&db), live + 1);
     settle();
-    assert_eq!(entries(), 12_002, "one scan is less work than the merge");
-    scan(&db);
+    assert_eq!(entries(), u64::from(rows) + 1, "one scan is less work than the merge");
+    assert_eq!(scan(&db), live + 1);
     settle();
-    assert_eq!(entries(), 2);
-    assert_eq!(db.scan(..).count(), 3);
+    assert_eq!(entries(), live as u64);
+    assert_eq!(db.scan(..).count(), live + 1);
 }
 
 #[test]
 fn tombstones_go_once_they_were_scanned_often_enough() {
-    tombstones_go_once_they_were_scanned(|db| assert_eq!(db.scan(..).count(), 3));
-    tombstones_go_once_they_were_scanned(|db| assert_eq!(db.scan(..).rev().count(), 3));
+    tombstones_go_once_they_were_scanned(|db| db.scan(..).count());
+    tombstones_go_once_they_were_scanned(|db| db.scan(..).rev().count());
 }
 
 #[test]

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use crate::base::error::Result;
 use crate::base::key::{self, KeyEnd, SeqNo};
 use crate::iter::concat::SortedTables;
+use crate::ranges::gaps::Gaps;
 use crate::ranges::{Fragments, Window};
 use crate::sstable::{Table, TableCache};
 
@@ -22,6 +23,18 @@ pub(crate) trait RangeSource: Send {
 impl RangeSource for Arc<Fragments> {
     fn window(&mut self, user_key: &[u8], at: SeqNo) -> Result<Window> {
         Ok(Fragments::window(self, user_key, at))
+    }
+}
+
+/// Gaps, to whoever looks at this moment (milliseconds since 1970).
+pub(crate) struct GapsAt {
+    pub(crate) gaps: Arc<Gaps>,
+    pub(crate) now_ms: u64,
+}
+
+impl RangeSource for GapsAt {
+    fn window(&mut self, user_key: &[u8], at: SeqNo) -> Result<Window> {
+        Ok(self.gaps.window(user_key, at, self.now_ms))
     }
 }
 
@@ -130,6 +143,19 @@ impl Covers {
             return Ok(SeqNo::ZERO);
         }
         Ok(self.at(user_key)?.seq)
+    }
+
+    /// The [`key::order_prefix`] below which no key behind the one that was looked at last is
+    /// covered.
+    #[inline]
+    pub(crate) fn open_until(&self) -> u64 {
+        match &self.window {
+            _ if self.is_empty() => u64::MAX,
+            Some(window) if window.seq == SeqNo::ZERO => {
+                window.end.as_ref().map_or(u64::MAX, |end| key::order_prefix_of(end))
+            }
+            _ => 0,
+        }
     }
 
     fn look(&mut self, user_key: &[u8]) -> Result<Window> {

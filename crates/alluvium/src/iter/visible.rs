@@ -25,8 +25,12 @@
 //! Nor is a stretch of keys that a range tombstone covers: each source that holds nothing newer
 //! there is moved behind it at once. What is left is walked, and after every
 //! [`SKIPS_BEFORE_SEEK`] covered keys the sources are asked again.
+//!
+//! Who walks forwards over much that is not there leaves a [`Gap`] for those who come after, and
+//! they take it for a range tombstone.
 
 use std::ops::Bound;
+use std::sync::Arc;
 
 use bytes::{Buf, Bytes};
 
@@ -36,12 +40,17 @@ use crate::base::iterator::{InternalIterator, Landing, Sight};
 use crate::base::key::{self, SeqNo, ValueKind};
 use crate::base::planted;
 use crate::iter::covers::Covers;
+use crate::ranges::gaps::{Gap, KnownGaps};
 
 /// Tombstones of whatever sources that are told of at once, to the source of the last of them.
 const TOMBSTONES_NOTED_AT_ONCE: u32 = 64;
 
 /// Steps over hidden versions of one key before a seek is tried instead.
 const SKIPS_BEFORE_SEEK: u32 = 8;
+
+/// Steps in vain, each over one key or over as many as a source passes by itself, behind which a
+/// gap is worth its while. Few where tests run, so that they meet gaps often.
+const STEPS_BEFORE_GAP: u32 = if cfg!(any(debug_assertions, alluvium_planted)) { 4 } else { 32 };
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Position {
@@ -69,6 +78,13 @@ pub(crate) struct VisibleIterator<I> {
     /// Where the user's value begins in the stored one of the current entry.
     value_start: usize,
     covers: Covers,
+    /// A key with a lesser order prefix, behind the current one, is not covered.
+    open_until: u64,
+    /// Where gaps are left.
+    gaps: Option<Arc<KnownGaps>>,
+    /// Where the stretch begins in which there was nothing yet, and how far it goes at least.
+    gap_start: Vec<u8>,
+    gap_end: Vec<u8>,
     target: Vec<u8>,
     /// Stepped over since the source heard of them last.
     tombstones: u32,
@@ -99,6 +115,10 @@ impl<I: InternalIterator> VisibleIterator<I> {
             saved_value: Bytes::new(),
             value_start: 0,
             covers: Covers::none(),
+            open_until: u64::MAX,
+            gaps: None,
+            gap_start: Vec::new(),
+            gap_end: Vec::new(),
             target: Vec::new(),
             tombstones: 0,
             error: None,
@@ -108,7 +128,21 @@ impl<I: InternalIterator> VisibleIterator<I> {
     /// With range tombstones, looked at as of the same sequence number.
     pub(crate) fn with_covers(mut self, covers: Covers) -> VisibleIterator<I> {
         self.covers = covers;
+        self.forget_open();
         self
+    }
+
+    /// Leaves gaps in `gaps`. Everything that was written up to the sequence number must be in the
+    /// source, as far as it lies between the bounds.
+    pub(crate) fn leaving_gaps(mut self, gaps: Arc<KnownGaps>) -> VisibleIterator<I> {
+        self.gaps = Some(gaps);
+        self
+    }
+
+    /// The source moves to where nothing is known of covered stretches.
+    #[inline]
+    fn forget_open(&mut self) {
+        self.open_until = if self.covers.is_empty() { u64::MAX } else { 0 };
     }
 
     pub(crate) fn valid(&self) -> bool {
@@ -184,6 +218,7 @@ impl<I: InternalIterator> VisibleIterator<I> {
 
     fn try_seek_to_first(&mut self) -> Result<()> {
         self.position = Position::Off;
+        self.forget_open();
         match &self.lower {
             Bound::Unbounded => self.source.seek_to_first()?,
             Bound::Included(lower) => {
@@ -207,6 +242,7 @@ impl<I: InternalIterator> VisibleIterator<I> {
 
     fn try_seek_to_last(&mut self) -> Result<()> {
         self.position = Position::Off;
+        self.forget_open();
         match &self.upper {
             Bound::Unbounded => self.source.seek_to_last()?,
             Bound::Included(upper) => {
@@ -233,6 +269,7 @@ impl<I: InternalIterator> VisibleIterator<I> {
             return self.try_seek_to_first();
         }
         self.position = Position::Off;
+        self.forget_open();
         set_target(&mut self.target, user_key, key::seek_trailer(self.sight.seq));
         self.source.seek(&self.target)?;
         self.find_forward(false)
@@ -250,6 +287,7 @@ impl<I: InternalIterator> VisibleIterator<I> {
             return self.try_seek_to_last();
         }
         self.position = Position::Off;
+        self.forget_open();
         set_target(&mut self.target, user_key, 0);
         self.source.seek_for_prev(&self.target)?;
         self.find_backward()
@@ -298,10 +336,11 @@ impl<I: InternalIterator> VisibleIterator<I> {
     /// off the end, and `None` where it did not move.
     #[inline]
     fn next_in_sight(&mut self) -> Result<Option<bool>> {
-        if !self.covers.is_empty() {
+        if self.open_until == 0 {
             return Ok(None);
         }
-        Ok(match self.source.next_in_sight(self.sight, self.upper_prefix)? {
+        let limit = self.upper_prefix.min(self.open_until);
+        Ok(match self.source.next_in_sight(self.sight, limit)? {
             Landing::Unmoved => None,
             Landing::Off | Landing::Unsettled(_) => Some(false),
             Landing::Live { value_start, .. } => {
@@ -319,6 +358,7 @@ impl<I: InternalIterator> VisibleIterator<I> {
     }
 
     fn try_prev(&mut self) -> Result<()> {
+        self.forget_open();
         match self.position {
             Position::Off => return self.error.clone().map_or(Ok(()), Err),
             Position::OnSource => {
@@ -353,9 +393,20 @@ impl<I: InternalIterator> VisibleIterator<I> {
     }
 
     /// From where the source stands, finds the first key that is visible. With `skipping`, versions
-    /// of `saved_key` are passed over.
+    /// of `saved_key` are passed over. Leaves a gap where that took long.
     #[inline]
-    fn find_forward(&mut self, mut skipping: bool) -> Result<()> {
+    fn find_forward(&mut self, skipping: bool) -> Result<()> {
+        let mut steps = 0;
+        let found = self.walk_forward(skipping, &mut steps);
+        if steps >= STEPS_BEFORE_GAP && found.is_ok() {
+            self.leave_gap();
+        }
+        found
+    }
+
+    /// Counts in `steps` how often it met a key that is not there.
+    #[inline]
+    fn walk_forward(&mut self, mut skipping: bool, steps: &mut u32) -> Result<()> {
         let mut skips = 0;
         let mut covered_keys = 0;
         while self.source.valid() {
@@ -391,6 +442,7 @@ impl<I: InternalIterator> VisibleIterator<I> {
                 }
             } else {
                 let covering = self.covers.newest(user_key)?;
+                self.open_until = self.covers.open_until();
                 let newer = key::trailer_seq(trailer) > covering;
                 match self.live_value_start(trailer)?.filter(|_| newer) {
                     Some(start) => {
@@ -399,7 +451,7 @@ impl<I: InternalIterator> VisibleIterator<I> {
                         return Ok(());
                     }
                     None => {
-                        self.note_tombstone();
+                        self.note_step(steps);
                         skips = 0;
                         match self.next_in_sight()? {
                             Some(true) => return Ok(()),
@@ -426,6 +478,41 @@ impl<I: InternalIterator> VisibleIterator<I> {
         Ok(())
     }
 
+    /// The source stands on the newest entry in sight of a key that is not there.
+    #[inline]
+    fn note_step(&mut self, steps: &mut u32) {
+        self.note_tombstone();
+        *steps += 1;
+        if self.gaps.is_some() {
+            let user_key = key::user_key(self.source.key());
+            if *steps == 1 {
+                key::copy_into(&mut self.gap_start, user_key);
+            }
+            if steps.is_multiple_of(STEPS_BEFORE_GAP) {
+                key::copy_into(&mut self.gap_end, user_key);
+            }
+        }
+    }
+
+    /// Leaves a gap from `gap_start` up to where a walk forwards came to rest.
+    #[cold]
+    #[inline(never)]
+    fn leave_gap(&self) {
+        let Some(gaps) = &self.gaps else { return };
+        let end = match (self.position, &self.upper) {
+            (Position::OnSource, _) => key::user_key(self.source.key()),
+            // The sources need not hold what lies behind the bound.
+            (_, Bound::Included(upper) | Bound::Excluded(upper)) => upper,
+            (_, Bound::Unbounded) => &self.gap_end,
+        };
+        gaps.leave(Gap {
+            start: Bytes::copy_from_slice(&self.gap_start),
+            end: Bytes::copy_from_slice(end),
+            seq: self.sight.seq,
+            now_ms: self.sight.now_ms,
+        });
+    }
+
     /// Asks the source to leave the covered stretch around `saved_key` forwards; false where it
     /// cannot say how far that reaches.
     #[cold]
@@ -433,7 +520,8 @@ impl<I: InternalIterator> VisibleIterator<I> {
         let window = self.covers.at(&self.saved_key)?;
         let Some(end) = &window.end else { return Ok(false) };
         set_target(&mut self.target, end, u64::MAX);
-        self.source.skip_forward(&self.target, window.seq)?;
+        // A gap hides what is as new as itself; nothing is as new as a tombstone.
+        self.source.skip_forward(&self.target, window.seq.plus(1))?;
         Ok(true)
     }
 
@@ -443,7 +531,7 @@ impl<I: InternalIterator> VisibleIterator<I> {
         let window = self.covers.at(key::user_key(self.source.key()))?;
         let Some(start) = &window.start else { return Ok(()) };
         set_target(&mut self.target, start, u64::MAX);
-        self.source.skip_backward(&self.target, window.seq)
+        self.source.skip_backward(&self.target, window.seq.plus(1))
     }
 
     /// Moves the source before every version of `saved_key`, on one of which it stands.

@@ -20,6 +20,7 @@
 //! repeated sequence numbers where very many tombstones nest; but a scan has to know how far a
 //! covered stretch reaches, and would cut them to pieces each time.
 
+pub(crate) mod gaps;
 mod history;
 #[cfg(test)]
 mod tests;

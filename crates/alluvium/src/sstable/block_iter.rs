@@ -29,6 +29,10 @@ struct Passed {
     key_start: usize,
 }
 
+/// Keys that are not there which one walk passes before it comes to rest: whoever scans is to learn
+/// that there are many.
+const DEAD_PASSED_MAX: u64 = 32;
+
 /// A walk over what a reader does not see, through one block after another.
 #[derive(Debug)]
 pub(super) struct Walk {
@@ -57,7 +61,7 @@ pub(super) enum Stop {
     /// At the end of the block: there is no current entry, but [`BlockIter::key`] is the last one's
     /// still.
     End,
-    /// On an entry at the limit.
+    /// On an entry at the limit, or behind many keys that are not there.
     Unsettled,
     /// On one of very many versions of the same key.
     Versions,
@@ -239,7 +243,7 @@ impl BlockIter {
         if walk.settled {
             return None;
         }
-        if key::order_prefix(self.key.as_slice()) >= walk.limit {
+        if key::order_prefix(self.key.as_slice()) >= walk.limit || walk.dead >= DEAD_PASSED_MAX {
             return Some(Stop::Unsettled);
         }
         if key::trailer_seq(trailer) > walk.sight.seq {

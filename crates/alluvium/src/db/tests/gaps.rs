@@ -1,0 +1,203 @@
+//! What scans remember of stretches in which there is nothing: it saves reading them again, and
+//! changes no answer.
+
+use std::collections::BTreeMap;
+use std::ops::Bound;
+use std::time::Duration;
+
+use bytes::Bytes;
+use proptest::prelude::*;
+use proptest::strategy::Strategy;
+
+use super::*;
+use crate::{Cursor, Snapshot};
+
+/// Nothing is merged that nobody asks for.
+fn calm() -> Options {
+    let mut options = small();
+    options.wal_bytes_max = 1 << 30;
+    options.column_family.memtable_bytes = 64 << 20;
+    options
+}
+
+fn blocks_asked_for(db: &Db) -> u64 {
+    let stats = db.stats();
+    stats.counter("cache_hits") + stats.counter("cache_misses")
+}
+
+#[test]
+fn a_queue_is_not_walked_over_again() {
+    let db = open(&MemEnv::new(), calm());
+    fill(&db, 0..10_100, 0);
+    db.flush().unwrap();
+    let before = db.snapshot();
+    let mut batch = WriteBatch::new();
+    (0..10_000).for_each(|index| batch.delete(key(index)));
+    db.write(batch).unwrap();
+    db.flush().unwrap();
+    let scan = |expected: usize| {
+        let begun = blocks_asked_for(&db);
+        assert_eq!(db.scan(..).count(), expected);
+        blocks_asked_for(&db) - begun
+    };
+    let (first, second) = (scan(100), scan(100));
+    assert!(first > 500, "{first}");
+    assert!(second < 20, "{second} blocks, {first} the first time");
+    let begun = blocks_asked_for(&db);
+    assert_eq!(db.scan(..).rev().count(), 100);
+    assert!(blocks_asked_for(&db) - begun < 20);
+
+    db.put(key(17), "late").unwrap();
+    let third = scan(101);
+    assert!(third < 60, "{third} blocks for one new key among those that are gone");
+    assert_eq!(db.scan(..).next().unwrap().unwrap().0, key(17));
+    assert_eq!(before.scan(..).count(), 10_100, "who looks from before sees what was there");
+    db.compact().unwrap();
+    assert!(scan(101) < 60 && scan(101) < 60);
+}
+
+#[derive(Debug, Clone)]
+enum Step {
+    Put(u8),
+    PutFor(u8, u64),
+    Delete(u8, u8),
+    DeleteRange(u8, u8),
+    Flush,
+    Compact,
+    Pass(u64),
+    Snapshot,
+    Forget,
+    Scan { low: u8, high: u8, turn: u8, of: usize },
+    Pop,
+}
+
+const KEYS: u8 = 60;
+
+fn step() -> impl Strategy<Value = Step> {
+    let place = 0..KEYS;
+    prop_oneof![
+        4 => place.clone().prop_map(Step::Put),
+        2 => (place.clone(), 1..40u64).prop_map(|(key, ms)| Step::PutFor(key, ms)),
+        5 => (place.clone(), 1..30u8).prop_map(|(key, count)| Step::Delete(key, count)),
+        1 => (place.clone(), 1..30u8).prop_map(|(key, count)| Step::DeleteRange(key, count)),
+        1 => Just(Step::Flush),
+        1 => Just(Step::Compact),
+        2 => (0..50u64).prop_map(Step::Pass),
+        1 => Just(Step::Snapshot),
+        1 => Just(Step::Forget),
+        8 => (0..KEYS, 0..=KEYS, 0..KEYS, 0..3usize)
+            .prop_map(|(low, high, turn, of)| Step::Scan { low, high, turn, of }),
+        2 => Just(Step::Pop),
+    ]
+}
+
+/// What is in a store: by key, when it expires.
+type Model = BTreeMap<Vec<u8>, Option<u64>>;
+
+fn seen(model: &Model, now_ms: u64, range: &(Bound<Vec<u8>>, Bound<Vec<u8>>)) -> Vec<Vec<u8>> {
+    let alive = |expiry: &Option<u64>| expiry.is_none_or(|expiry| now_ms < expiry);
+    model.range(range.clone()).filter(|(_, at)| alive(at)).map(|(key, _)| key.clone()).collect()
+}
+
+fn name(number: u8) -> Vec<u8> {
+    key(u32::from(number))
+}
+
+fn keys(scan: impl Iterator<Item = crate::Result<(Bytes, Bytes)>>) -> Vec<Vec<u8>> {
+    scan.map(|item| item.unwrap().0.to_vec()).collect()
+}
+
+/// Some steps forwards from `turn`, then back over them and on to the front.
+fn turn_round(mut cursor: Cursor, expected: &[Vec<u8>], turn: &[u8]) {
+    cursor.seek(turn).unwrap();
+    let at = expected.partition_point(|key| key.as_slice() < turn);
+    let there = (at + 3).min(expected.len().saturating_sub(1));
+    for key in expected.iter().take(there).skip(at) {
+        assert_eq!(cursor.key(), key.as_slice());
+        cursor.next().unwrap();
+    }
+    if at < expected.len() {
+        for key in expected[..=there].iter().rev() {
+            assert_eq!(cursor.key(), key.as_slice());
+            cursor.prev().unwrap();
+        }
+    }
+    assert!(!cursor.valid());
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(if cfg!(miri) { 2 } else { 200 }))]
+
+    #[test]
+    fn gaps_change_no_answer(steps in prop::collection::vec(step(), 1..80)) {
+        let env = MemEnv::new();
+        env.set_unix_time(Duration::from_secs(1_000_000));
+        let db = open(&env, calm());
+        let (mut model, mut now_ms) = (Model::new(), 1_000_000_000u64);
+        let mut snapshots: Vec<(Snapshot, Model)> = Vec::new();
+        for step in steps {
+            match step {
+                Step::Put(key) => {
+                    db.put(name(key), "value").unwrap();
+                    model.insert(name(key), None);
+                }
+                Step::PutFor(key, ms) => {
+                    db.put_with_ttl(name(key), "value", Duration::from_millis(ms)).unwrap();
+                    model.insert(name(key), Some(now_ms + ms));
+                }
+                Step::Delete(key, count) => for key in key..key + count {
+                    db.delete(name(key)).unwrap();
+                    model.remove(&name(key));
+                },
+                Step::DeleteRange(key, count) => {
+                    db.delete_range(name(key), name(key + count)).unwrap();
+                    model.retain(|held, _| *held < name(key) || name(key + count) <= *held);
+                }
+                Step::Flush => db.flush().unwrap(),
+                Step::Compact => db.compact().unwrap(),
+                Step::Pass(ms) => {
+                    env.pass_time(Duration::from_millis(ms));
+                    now_ms += ms;
+                }
+                Step::Snapshot => snapshots.push((db.snapshot(), model.clone())),
+                Step::Forget => snapshots.truncate(1),
+                Step::Scan { low, high, turn, of } => {
+                    let lower = match low % 3 {
+                        0 => Bound::Unbounded,
+                        1 => Bound::Included(name(low)),
+                        _ => Bound::Excluded(name(low)),
+                    };
+                    let upper = match high % 3 {
+                        0 => Bound::Unbounded,
+                        1 => Bound::Included(name(high.max(low) + 1)),
+                        _ => Bound::Excluded(name(high.max(low) + 1)),
+                    };
+                    let range = (lower, upper);
+                    let scan = || match snapshots.get(of) {
+                        Some((snapshot, _)) => snapshot.scan(range.clone()),
+                        None => db.scan(range.clone()),
+                    };
+                    let (cursor, held) = match snapshots.get(of) {
+                        Some((snapshot, held)) => (snapshot.cursor(), held),
+                        None => (db.cursor(), &model),
+                    };
+                    let mut expected = seen(held, now_ms, &range);
+                    assert_eq!(keys(scan()), expected);
+                    expected.reverse();
+                    assert_eq!(keys(scan().rev()), expected);
+                    let all = seen(held, now_ms, &(Bound::Unbounded, Bound::Unbounded));
+                    turn_round(cursor.unwrap(), &all, &name(turn));
+                }
+                Step::Pop => {
+                    let first = db.scan(..).next().transpose().unwrap().map(|(key, _)| key.to_vec());
+                    let all = (Bound::Unbounded, Bound::Unbounded);
+                    assert_eq!(first.as_ref(), seen(&model, now_ms, &all).first());
+                    if let Some(first) = first {
+                        db.delete(&first).unwrap();
+                        model.remove(&first);
+                    }
+                }
+            }
+        }
+    }
+}
