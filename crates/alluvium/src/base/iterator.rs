@@ -70,8 +70,8 @@ pub trait InternalIterator: Send {
     /// settled: it is known what is seen of it. Passes over the older versions of that key, over
     /// what is newer than `sight`, and over keys whose newest entry in sight says that they are not
     /// there; but stops at the first entry whose [`order_prefix`] is not below `limit` unless its
-    /// key is settled, and may stop at any entry whose key is not. The caller knows that no other source holds a key below that. Must be
-    /// `valid`, and not have moved backwards last.
+    /// key is settled, and may stop at any entry whose key is not. The caller knows that no other
+    /// source holds a key below that. Must be `valid`, and not have moved backwards last.
     ///
     /// A cursor that hands out an entry in no other way than by single steps need not have this.
     #[inline]

@@ -10,7 +10,7 @@
 //! Merging is there for those who read, who meet sorted runs: batches that share no key stand end
 //! to end in one run, whatever their age, and are left alone.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use crate::base::file::FileNumber;
@@ -21,7 +21,7 @@ use crate::compaction::leveled::{drop_plan, one_table, pick_expired};
 use crate::compaction::strategy::Fifo;
 use crate::compaction::{
     Action, Ages, Busy, Compaction, CompactionPicker, Debt, Input, KeySpan, LevelShape, Reason,
-    TablePlace, View, reclaim, spare_covering, user_key_range,
+    TablePlace, View, level0_inputs, reclaim, spare_covering, user_key_range,
 };
 use crate::version::{Level, TableMeta, Version};
 
@@ -175,23 +175,18 @@ impl FifoPicker {
         if runs.len() < MERGED {
             return None;
         }
-        let mut inputs: BTreeMap<FileNumber, Input> = BTreeMap::new();
         let numbers: HashSet<FileNumber> = stretch.iter().map(|batch| batch.number).collect();
-        let of = view.version.level(0).runs().iter().flat_map(|run| run.tables());
-        for table in of.filter(|table| numbers.contains(&table.run_number())) {
-            let empty = || Input { level: 0, tables: Vec::new() };
-            let input = inputs.entry(table.run_number()).or_insert_with(empty);
-            input.tables.push(Arc::clone(table));
-        }
+        // By runs, not batches: there may be very many of those end to end in one.
+        let inputs = level0_inputs(view.version, |table| numbers.contains(&table.run_number()));
         let oldest = stretch.iter().map(|batch| batch.smallest_seq).min()?;
         let newest = stretch.iter().map(|batch| batch.largest_seq).max()?;
-        let tables = inputs.values().flat_map(|input| &input.tables);
+        let tables = inputs.iter().flat_map(|input| &input.tables);
         let (low, high) = user_key_range(tables)?;
         let met = view.version.level(0).runs().iter().flat_map(|run| run.overlapping(&low, &high));
         let mut others = met.filter(|table| !numbers.contains(&table.run_number()));
         others
             .all(|other| other.largest_seq < oldest || other.smallest_seq > newest)
-            .then(|| self.merge(inputs.into_values().collect()))
+            .then(|| self.merge(inputs))
     }
 
     fn merge(&self, inputs: Vec<Input>) -> Compaction {

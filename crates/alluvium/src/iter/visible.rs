@@ -446,8 +446,7 @@ impl<I: InternalIterator> VisibleIterator<I> {
                 let newer = key::trailer_seq(trailer) > covering;
                 match self.live_value_start(trailer)?.filter(|_| newer) {
                     Some(start) => {
-                        self.value_start = start;
-                        self.position = Position::OnSource;
+                        (self.value_start, self.position) = (start, Position::OnSource);
                         return Ok(());
                     }
                     None => {

@@ -184,7 +184,7 @@ mod tests {
                 let window = gaps.window(&[key], SeqNo::new(at), now_ms);
                 prop_assert!(window.holds(&[key]));
                 for other in (0..99).filter(|other| window.holds(&[*other])) {
-                    prop_assert_eq!(window.seq, answer(other), "{} in the window of {}", other, key);
+                    prop_assert_eq!(window.seq, answer(other), "{} by that of {}", other, key);
                 }
             }
         }

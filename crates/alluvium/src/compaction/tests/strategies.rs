@@ -329,6 +329,29 @@ fn fifo_drops_the_oldest_and_never_an_entry_before_an_older_one() {
 }
 
 #[test]
+fn fifo_counts_runs_and_not_what_lies_end_to_end_in_one() {
+    let strategy = Strategy::Fifo(Fifo { bytes_max: u64::MAX, age_max: None });
+    let mut tree = Tree::new();
+    for flush in 0..140u64 {
+        // Every twentieth reaches back over all that came before.
+        let late = (flush % 20 == 19).then_some(0);
+        let keys: Vec<u64> = late.into_iter().chain(flush * 10 + 1..flush * 10 + 9).collect();
+        tree.flush(&keys, &strategy);
+    }
+    let picker = strategy.picker(SHAPE);
+    let busy = Busy::new();
+    let plan = picker.pick(&view(&tree.version, &busy)).expect("eight runs are to be merged");
+    let runs: Vec<u64> = plan
+        .inputs
+        .iter()
+        .map(|input| input.tables.iter().map(|table| table.largest_seq.get()).max().unwrap())
+        .collect();
+    assert!(plan.tables().count() > 100 && runs.len() == 8, "{runs:?}");
+    assert!(runs.is_sorted_by(|newer, older| newer > older), "newest first: {runs:?}");
+    assert_eq!(picker.debt(&tree.version).runs, 0);
+}
+
+#[test]
 fn manual_compaction_ends_and_leaves_the_fewest_runs() {
     let mut numbers = Numbers(19);
     for strategy in lossless() {

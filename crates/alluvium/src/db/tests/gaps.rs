@@ -10,7 +10,8 @@ use proptest::prelude::*;
 use proptest::strategy::Strategy;
 
 use super::*;
-use crate::{Cursor, Snapshot};
+use crate::base::error::Result;
+use crate::db::{Cursor, Snapshot};
 
 /// Nothing is merged that nobody asks for.
 fn calm() -> Options {
@@ -103,7 +104,7 @@ fn name(number: u8) -> Vec<u8> {
     key(u32::from(number))
 }
 
-fn keys(scan: impl Iterator<Item = crate::Result<(Bytes, Bytes)>>) -> Vec<Vec<u8>> {
+fn keys(scan: impl Iterator<Item = Result<(Bytes, Bytes)>>) -> Vec<Vec<u8>> {
     scan.map(|item| item.unwrap().0.to_vec()).collect()
 }
 
@@ -125,79 +126,103 @@ fn turn_round(mut cursor: Cursor, expected: &[Vec<u8>], turn: &[u8]) {
     assert!(!cursor.valid());
 }
 
+/// A store beside what should be in it.
+struct Pair {
+    env: MemEnv,
+    db: Db,
+    model: Model,
+    now_ms: u64,
+    snapshots: Vec<(Snapshot, Model)>,
+}
+
+impl Pair {
+    fn new() -> Pair {
+        let (env, start_ms) = (MemEnv::new(), 1_000_000_000);
+        env.set_unix_time(Duration::from_millis(start_ms));
+        let db = open(&env, calm());
+        Pair { env, db, model: Model::new(), now_ms: start_ms, snapshots: Vec::new() }
+    }
+
+    fn step(&mut self, step: Step) {
+        let (db, model) = (&self.db, &mut self.model);
+        match step {
+            Step::Put(key) => {
+                db.put(name(key), "value").unwrap();
+                model.insert(name(key), None);
+            }
+            Step::PutFor(key, ms) => {
+                db.put_with_ttl(name(key), "value", Duration::from_millis(ms)).unwrap();
+                model.insert(name(key), Some(self.now_ms + ms));
+            }
+            Step::Delete(key, count) => {
+                for key in key..key + count {
+                    db.delete(name(key)).unwrap();
+                    model.remove(&name(key));
+                }
+            }
+            Step::DeleteRange(key, count) => {
+                db.delete_range(name(key), name(key + count)).unwrap();
+                model.retain(|held, _| *held < name(key) || name(key + count) <= *held);
+            }
+            Step::Flush => db.flush().unwrap(),
+            Step::Compact => db.compact().unwrap(),
+            Step::Pass(ms) => {
+                self.env.pass_time(Duration::from_millis(ms));
+                self.now_ms += ms;
+            }
+            Step::Snapshot => self.snapshots.push((db.snapshot(), model.clone())),
+            Step::Forget => self.snapshots.truncate(1),
+            Step::Scan { low, high, turn, of } => self.scan(low, high, &name(turn), of),
+            Step::Pop => self.pop(),
+        }
+    }
+
+    fn scan(&self, low: u8, high: u8, turn: &[u8], of: usize) {
+        let lower = match low % 3 {
+            0 => Bound::Unbounded,
+            1 => Bound::Included(name(low)),
+            _ => Bound::Excluded(name(low)),
+        };
+        let upper = match high % 3 {
+            0 => Bound::Unbounded,
+            1 => Bound::Included(name(high.max(low) + 1)),
+            _ => Bound::Excluded(name(high.max(low) + 1)),
+        };
+        let range = (lower, upper);
+        let snapshot = self.snapshots.get(of);
+        let scan = || match snapshot {
+            Some((snapshot, _)) => snapshot.scan(range.clone()),
+            None => self.db.scan(range.clone()),
+        };
+        let (cursor, held) = match snapshot {
+            Some((snapshot, held)) => (snapshot.cursor(), held),
+            None => (self.db.cursor(), &self.model),
+        };
+        let mut expected = seen(held, self.now_ms, &range);
+        assert_eq!(keys(scan()), expected);
+        expected.reverse();
+        assert_eq!(keys(scan().rev()), expected);
+        let all = seen(held, self.now_ms, &(Bound::Unbounded, Bound::Unbounded));
+        turn_round(cursor.unwrap(), &all, turn);
+    }
+
+    fn pop(&mut self) {
+        let first = self.db.scan(..).next().map(|first| first.unwrap().0.to_vec());
+        let all = (Bound::Unbounded, Bound::Unbounded);
+        assert_eq!(first.as_ref(), seen(&self.model, self.now_ms, &all).first());
+        if let Some(first) = first {
+            self.db.delete(&first).unwrap();
+            self.model.remove(&first);
+        }
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(if cfg!(miri) { 2 } else { 200 }))]
 
     #[test]
     fn gaps_change_no_answer(steps in prop::collection::vec(step(), 1..80)) {
-        let env = MemEnv::new();
-        env.set_unix_time(Duration::from_secs(1_000_000));
-        let db = open(&env, calm());
-        let (mut model, mut now_ms) = (Model::new(), 1_000_000_000u64);
-        let mut snapshots: Vec<(Snapshot, Model)> = Vec::new();
-        for step in steps {
-            match step {
-                Step::Put(key) => {
-                    db.put(name(key), "value").unwrap();
-                    model.insert(name(key), None);
-                }
-                Step::PutFor(key, ms) => {
-                    db.put_with_ttl(name(key), "value", Duration::from_millis(ms)).unwrap();
-                    model.insert(name(key), Some(now_ms + ms));
-                }
-                Step::Delete(key, count) => for key in key..key + count {
-                    db.delete(name(key)).unwrap();
-                    model.remove(&name(key));
-                },
-                Step::DeleteRange(key, count) => {
-                    db.delete_range(name(key), name(key + count)).unwrap();
-                    model.retain(|held, _| *held < name(key) || name(key + count) <= *held);
-                }
-                Step::Flush => db.flush().unwrap(),
-                Step::Compact => db.compact().unwrap(),
-                Step::Pass(ms) => {
-                    env.pass_time(Duration::from_millis(ms));
-                    now_ms += ms;
-                }
-                Step::Snapshot => snapshots.push((db.snapshot(), model.clone())),
-                Step::Forget => snapshots.truncate(1),
-                Step::Scan { low, high, turn, of } => {
-                    let lower = match low % 3 {
-                        0 => Bound::Unbounded,
-                        1 => Bound::Included(name(low)),
-                        _ => Bound::Excluded(name(low)),
-                    };
-                    let upper = match high % 3 {
-                        0 => Bound::Unbounded,
-                        1 => Bound::Included(name(high.max(low) + 1)),
-                        _ => Bound::Excluded(name(high.max(low) + 1)),
-                    };
-                    let range = (lower, upper);
-                    let scan = || match snapshots.get(of) {
-                        Some((snapshot, _)) => snapshot.scan(range.clone()),
-                        None => db.scan(range.clone()),
-                    };
-                    let (cursor, held) = match snapshots.get(of) {
-                        Some((snapshot, held)) => (snapshot.cursor(), held),
-                        None => (db.cursor(), &model),
-                    };
-                    let mut expected = seen(held, now_ms, &range);
-                    assert_eq!(keys(scan()), expected);
-                    expected.reverse();
-                    assert_eq!(keys(scan().rev()), expected);
-                    let all = seen(held, now_ms, &(Bound::Unbounded, Bound::Unbounded));
-                    turn_round(cursor.unwrap(), &all, &name(turn));
-                }
-                Step::Pop => {
-                    let first = db.scan(..).next().transpose().unwrap().map(|(key, _)| key.to_vec());
-                    let all = (Bound::Unbounded, Bound::Unbounded);
-                    assert_eq!(first.as_ref(), seen(&model, now_ms, &all).first());
-                    if let Some(first) = first {
-                        db.delete(&first).unwrap();
-                        model.remove(&first);
-                    }
-                }
-            }
-        }
+        let mut pair = Pair::new();
+        steps.into_iter().for_each(|step| pair.step(step));
     }
 }
