@@ -20,6 +20,8 @@ use quick_cache::{OptionsBuilder, Weighter};
 
 use crate::base::file::FileNumber;
 use crate::base::planted;
+use crate::base::sync::Mutex;
+use crate::base::sync::tally::{AtomicUsize, Ordering};
 
 /// What a cached block costs beside its bytes: the cache's own entry, two reference counts and the
 /// allocator's rounding.
@@ -27,6 +29,16 @@ const ENTRY_OVERHEAD_BYTES: u64 = 128;
 /// One part in so many of the capacity is free in a cache that counts as full: its shards do not
 /// fill alike.
 const FULL_BUT_FOR: u64 = 32;
+/// A long scan leaves one part in so many of what it reads in a full cache. Odd, so that it is
+/// another part each time.
+const SAMPLED: usize = 17;
+/// As many blocks are looked at for each removed file, at most: in a large cache, files are
+/// gathered before their blocks are hunted down.
+const LOOKS_A_FILE: usize = 1 << 16;
+/// Most blocks of a shard, about, as whoever looks at all of its blocks holds its lock.
+const SHARD_BLOCKS: usize = 1 << 13;
+/// Fewer shards than this are as many as the cache chooses itself.
+const SHARDS_OWN: usize = 64;
 /// The block size from which the number of blocks, and so of shards, is guessed.
 const TYPICAL_BLOCK_BYTES: usize = 4096;
 
@@ -49,16 +61,22 @@ impl Place {
 pub(crate) struct BlockCache {
     /// `None` when the capacity is 0.
     blocks: Option<Cache<Place, Held, WeighBlock, BuildPlaceHasher>>,
+    /// Removed files that may have blocks here.
+    removed: Mutex<Vec<FileNumber>>,
+    /// How often a long scan asked whether to keep what it read.
+    asked: AtomicUsize,
 }
 
 impl BlockCache {
     /// A cache of `capacity_bytes`; with 0 it keeps nothing.
     pub(crate) fn new(capacity_bytes: usize) -> BlockCache {
-        let options = OptionsBuilder::new()
-            .estimated_items_capacity(capacity_bytes / TYPICAL_BLOCK_BYTES)
-            .weight_capacity(capacity_bytes as u64)
-            .build();
-        let blocks = match options {
+        let blocks = capacity_bytes / TYPICAL_BLOCK_BYTES;
+        let mut options = OptionsBuilder::new();
+        options.estimated_items_capacity(blocks).weight_capacity(capacity_bytes as u64);
+        if blocks / SHARD_BLOCKS > SHARDS_OWN {
+            options.shards(blocks / SHARD_BLOCKS);
+        }
+        let blocks = match options.build() {
             Ok(options) if capacity_bytes > 0 => Some(Cache::with_options(
                 options,
                 WeighBlock,
@@ -67,7 +85,7 @@ impl BlockCache {
             )),
             _ => None,
         };
-        BlockCache { blocks }
+        BlockCache { blocks, removed: Mutex::default(), asked: AtomicUsize::new(0) }
     }
 
     /// The block at `offset` of `file`.
@@ -94,12 +112,27 @@ impl BlockCache {
         })
     }
 
-    /// Lets go of every block of `files`, which were removed. A look at every block that is kept:
-    /// for many files at once.
-    pub(crate) fn forget(&self, files: &mut [FileNumber]) {
+    /// Whether to keep some of what a long scan reads though the cache is full: one answer in
+    /// [`SAMPLED`]. Where the same is scanned again and again, and nothing else is read, it shall
+    /// be here in the end.
+    pub(crate) fn samples(&self) -> bool {
+        self.asked.fetch_add(1, Ordering::Relaxed).is_multiple_of(SAMPLED)
+    }
+
+    /// Lets go of every block of `files`, which were removed: at once or, as that takes a look at
+    /// every block that is kept, with those that come after them.
+    pub(crate) fn forget(&self, files: &[FileNumber]) {
         let Some(blocks) = self.blocks.as_ref().filter(|_| !files.is_empty()) else { return };
-        files.sort_unstable();
-        blocks.retain(|place, _| files.binary_search(&FileNumber(place.file)).is_err());
+        let mut removed = {
+            let mut gathered = self.removed.lock();
+            gathered.extend_from_slice(files);
+            if gathered.len().saturating_mul(LOOKS_A_FILE) < blocks.len() {
+                return;
+            }
+            std::mem::take(&mut *gathered)
+        };
+        removed.sort_unstable();
+        blocks.retain(|place, _| removed.binary_search(&FileNumber(place.file)).is_err());
     }
 
     /// Holds at most `capacity_bytes` from now on. A cache that was made with 0 stays without

@@ -82,12 +82,30 @@ fn the_blocks_of_removed_files_go_and_others_stay() {
         }
     }
     let all = cache.bytes();
-    cache.forget(&mut []);
+    cache.forget(&[]);
     assert_eq!(cache.bytes(), all);
-    cache.forget(&mut [FileNumber(4), FileNumber(9), FileNumber(2)]);
+    cache.forget(&[FileNumber(4), FileNumber(9), FileNumber(2)]);
     for file in 1..=5 {
         let kept = cache.get(FileNumber(file), 100).is_some();
         assert_eq!(kept, file != 2 && file != 4, "file {file}");
     }
     assert_eq!(cache.bytes(), all / 5 * 3);
+}
+
+#[test]
+fn a_large_cache_gathers_removed_files() {
+    let cache = BlockCache::new(64 << 20);
+    let blocks = LOOKS_A_FILE as u64 * 3 / 2;
+    for offset in 0..blocks {
+        cache.insert(FileNumber(offset % 4), offset, block(0, 1), 0);
+    }
+    let all = cache.bytes();
+    assert!(all > LOOKS_A_FILE as u64 * ENTRY_OVERHEAD_BYTES, "all but a few are kept");
+    cache.forget(&[FileNumber(1)]);
+    assert_eq!(cache.bytes(), all, "not worth a look at every block yet");
+    cache.forget(&[FileNumber(2)]);
+    assert!(cache.bytes() <= all / 2 + all / 64 && cache.removed.lock().is_empty());
+    assert!((0..blocks).all(|offset| {
+        matches!(offset % 4, 0 | 3) || cache.get(FileNumber(offset % 4), offset).is_none()
+    }));
 }

@@ -411,12 +411,12 @@ pub(crate) fn create_segment(core: &Core) {
 
 /// Removes the files of tables that no version and no reader names any more.
 pub(crate) fn purge(core: &Core) {
-    let mut numbers = core.obsolete.take();
-    core.tables.block_cache().forget(&mut numbers);
-    for number in numbers {
+    let numbers = core.obsolete.take();
+    for &number in &numbers {
         core.tables.forget(number);
         remove_obsolete(core, FileId::Table(number));
     }
+    core.tables.block_cache().forget(&numbers);
 }
 
 /// Removes a file that nothing names. One that cannot be removed now is removed at the next open.

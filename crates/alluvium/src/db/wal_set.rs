@@ -105,6 +105,8 @@ pub(crate) struct WalSet {
     sealed: VecDeque<Arc<Sealed>>,
     /// The next segment, where it is there already.
     ahead: Option<Ahead>,
+    /// Whether nothing comes any more.
+    ended: bool,
     /// Whether the current segment's name has been made durable.
     name_synced: bool,
     /// The length of the current segment up to which every group was handed over whole.
@@ -142,6 +144,7 @@ impl WalSet {
             number,
             sealed: VecDeque::new(),
             ahead: None,
+            ended: false,
             name_synced: true,
             good_bytes,
             good_seq: last_seq,
@@ -227,10 +230,10 @@ impl WalSet {
         Ok(())
     }
 
-    /// Takes a segment that was created ahead of need. Gives it back where it comes too late, or
-    /// another is there.
+    /// Takes a segment that was created ahead of need. Gives it back where it comes too late, even
+    /// behind the end of the log, or another is there.
     pub(crate) fn put_ahead(&mut self, ahead: Ahead) -> Option<Ahead> {
-        if self.ahead.is_some() || ahead.number < self.number {
+        if self.ended || self.ahead.is_some() || ahead.number < self.number {
             return Some(ahead);
         }
         self.ahead = Some(ahead);
@@ -294,6 +297,7 @@ impl WalSet {
 
     /// Ends the log in good order: everything durable, and an end frame that says so.
     pub(crate) fn close(&mut self) -> Result<()> {
+        self.ended = true;
         if let Some(ahead) = self.ahead.take() {
             ahead.remove(self.env.as_ref(), &self.counters);
         }

@@ -181,8 +181,9 @@ impl TableIterator {
                     return Ok(block);
                 }
                 if !self.ahead.has(handle) {
-                    // A long scan takes room in the cache from no one.
-                    self.keeps = fill_cache && !(self.ahead.is_long() && table.cache.is_full());
+                    // A long scan takes little room in the cache from others.
+                    let keeps = !(self.ahead.is_long() && table.cache.is_full());
+                    self.keeps = fill_cache && (keeps || table.cache.samples());
                 }
                 self.lent = !self.keeps;
                 (self.lent, self.keeps)

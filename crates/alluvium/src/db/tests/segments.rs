@@ -123,4 +123,6 @@ fn a_segment_that_comes_too_late_is_given_back() {
     assert!(wal.put_ahead(create(5)).is_some(), "one is enough");
     wal.rotate(|| panic!("there is one")).unwrap();
     assert_eq!(wal.number(), FileNumber(4));
+    wal.close().unwrap();
+    assert!(wal.put_ahead(create(6)).is_some(), "nothing comes behind the end");
 }
