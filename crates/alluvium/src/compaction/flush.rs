@@ -2,18 +2,19 @@
 //!
 //! Several memtables are merged into one table in a single pass, or into one table a time window.
 //! Versions that no snapshot can see are dropped on the way (a key overwritten a thousand times a
-//! second leaves one entry); tombstones stay, because older data may lie below, and so do range
-//! tombstones; entries that have expired become tombstones.
+//! second leaves one entry). Tombstones and range tombstones stay where a table may hold what they
+//! hide: what a queue takes in and gives out while one memtable lasts leaves nothing. Entries that
+//! have expired are tombstones here.
 
 use std::sync::Arc;
 
 use crate::base::error::Result;
 use crate::base::iterator::InternalIterator;
-use crate::base::key;
+use crate::base::key::{self, SeqNo};
 use crate::base::planted;
 use crate::compaction::WindowSplit;
 use crate::compaction::covered::Covered;
-use crate::compaction::job::{JobContext, JobOutput};
+use crate::compaction::job::{JobContext, JobOutput, OlderRuns};
 use crate::compaction::outputs::Outputs;
 use crate::compaction::pace::Meter;
 use crate::compaction::retain::{Retain, Verdict};
@@ -21,12 +22,16 @@ use crate::iter::merging::MergingIterator;
 use crate::memtable::Memtable;
 use crate::ranges::Fragments;
 use crate::sstable::TableOptions;
+use crate::version::Version;
 
 /// Writes `memtables` as one table, or as one for each time window; none when nothing survives. On
 /// an error what was written is removed. The file is synced, its name is not.
+///
+/// All that is older is in `older`, the family's version when the flush begins: what compactions
+/// install meanwhile holds no key that it does not. Without one every tombstone stays.
 pub(crate) fn run(
     context: &JobContext<'_>,
-    memtables: &[Arc<Memtable>],
+    (memtables, older): (&[Arc<Memtable>], Option<&Version>),
     retain: Retain,
     table_options: &TableOptions,
     windows: Option<WindowSplit>,
@@ -34,7 +39,7 @@ pub(crate) fn run(
     let mut output = JobOutput::default();
     let mut outputs = Outputs::new(context, table_options, windows);
     let meter = Meter::new(context.pace);
-    match write(memtables, &retain, meter, &mut outputs, &mut output) {
+    match write((memtables, older), &retain, meter, &mut outputs, &mut output) {
         Ok(()) => Ok(output),
         Err(error) => {
             context.discard(&output);
@@ -44,7 +49,7 @@ pub(crate) fn run(
 }
 
 fn write(
-    memtables: &[Arc<Memtable>],
+    (memtables, older): (&[Arc<Memtable>], Option<&Version>),
     retain: &Retain,
     mut meter: Meter<'_>,
     outputs: &mut Outputs<'_>,
@@ -57,10 +62,14 @@ fn write(
     let mut source = MergingIterator::new(sources);
     let ranges: Vec<_> = memtables.iter().filter_map(|memtable| memtable.ranges()).collect();
     let ranges = Fragments::merged(ranges.iter().map(|ranges| &**ranges));
-    let mut covered = Covered::new(ranges, retain, |_, _, _| true);
+    let runs = older.filter(|_| !ranges.is_empty()).map(OlderRuns::all);
+    let mut covered = Covered::new(ranges, retain, |start, end, seq| {
+        runs.as_ref().is_none_or(|runs| runs.may_hold_in(start, end, seq))
+    });
     let mut is_first = true;
     loop {
         let mut retain = retain.clone();
+        let mut runs = None;
         source.seek_to_first()?;
         while source.valid() {
             output.entries_read += u64::from(is_first);
@@ -71,7 +80,8 @@ fn write(
                 // Memtables hold only kinds that this build wrote or that recovery has checked.
                 let verdict = match key::trailer_kind(trailer) {
                     Some(kind) => {
-                        let is_base = || planted::is("flush-drops-tombstones");
+                        let planted = planted::is("flush-drops-tombstones");
+                        let is_base = || planted || !may_hold(older, &mut runs, user_key, seq);
                         retain.judge(user_key, seq, kind, source.value(), is_base)
                     }
                     None => Verdict::Keep,
@@ -88,4 +98,17 @@ fn write(
         }
         is_first = false;
     }
+}
+
+/// Whether `older` may hold a version of `user_key` that is older than `seq`. `runs` is made for
+/// the first tombstone: most flushes have none.
+#[inline]
+fn may_hold(
+    older: Option<&Version>,
+    runs: &mut Option<OlderRuns>,
+    user_key: &[u8],
+    seq: SeqNo,
+) -> bool {
+    let Some(older) = older else { return true };
+    runs.get_or_insert_with(|| OlderRuns::all(older)).may_hold(user_key, seq)
 }

@@ -322,8 +322,9 @@ fn judge(
 }
 
 /// What may hold versions of a key that are older than a plan's: every sorted run below its output,
-/// and those beside it where it goes to level 0. Each with the first table that does not end before
-/// the current key: keys come ascending, so each run is walked once over the whole job.
+/// and those beside it where it goes to level 0; or older than a memtable's: all of them. Each with
+/// the first table that does not end before the current key: keys come ascending, so each run is
+/// walked once over the whole job.
 #[derive(Debug)]
 pub(crate) struct OlderRuns(Vec<(Vec<Arc<TableMeta>>, usize)>);
 
@@ -348,8 +349,17 @@ impl OlderRuns {
         OlderRuns(beside.iter().chain(below).map(|run| (left(run), 0)).collect())
     }
 
+    /// Every sorted run.
+    pub(crate) fn all(version: &Version) -> OlderRuns {
+        let runs = version.levels().flat_map(Level::runs);
+        let left = |run: &Arc<Run>| -> Vec<Arc<TableMeta>> {
+            run.tables().iter().filter(|table| table.entries > 0).cloned().collect()
+        };
+        OlderRuns(runs.map(|run| (left(run), 0)).collect())
+    }
+
     /// Whether any table can hold something older than `seq` from `start` up to `end`, excluded.
-    fn may_hold_in(&self, start: &[u8], end: &[u8], seq: SeqNo) -> bool {
+    pub(crate) fn may_hold_in(&self, start: &[u8], end: &[u8], seq: SeqNo) -> bool {
         let end = KeyEnd { key: end, included: false };
         self.0.iter().any(|(tables, _)| {
             let first = tables.partition_point(|table| table.end().is_before(start));

@@ -80,7 +80,9 @@ fn run_flush(
         .with_event_time(windows.map(|windows| windows.time));
     let entries = memtables.iter().map(|memtable| memtable.entries()).sum();
     let ratio = family.options.level_ratio;
-    let shape = compaction::shape::of_flush(&family.load().version, entries, ratio);
+    // The flushes before this one have been installed.
+    let older = Arc::clone(&family.load().version);
+    let shape = compaction::shape::of_flush(&older, entries, ratio);
     options.filter_bits_per_key = family.options.filter_bits_per_key(&shape);
     let task = Task::Flush { memtables: memtables.len() };
     let running = core.running.begin(Running::new(family.id, task, entries));
@@ -89,7 +91,8 @@ fn run_flush(
     let buffers = flush_bytes(entries, bytes, place, windows.is_some(), &family.options);
     let _buffers = Charge::new(&core.memory.jobs, buffers);
     let output = with_context(core, &|step| pacing.step(step), |context| {
-        compaction::flush::run(context, &memtables, retain(core, family), &options, windows)
+        let inputs = (memtables.as_slice(), Some(&*older));
+        compaction::flush::run(context, inputs, retain(core, family), &options, windows)
     })?;
     let checked = check_tables(&core.tables, &output, windows.as_ref());
     let checked = checked.and_then(|tables| sync_shared_segments(core).map(|()| tables));

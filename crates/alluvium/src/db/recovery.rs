@@ -394,7 +394,8 @@ impl State<'_> {
         let options = family.table_options(place, id);
         let options = options.with_event_time(windows.map(|windows| windows.time));
         let retain = Retain::new(Vec::new(), Now::UNKNOWN);
-        let output = compaction::flush::run(&context, &[memtable], retain, &options, windows)?;
+        let output =
+            compaction::flush::run(&context, (&[memtable], None), retain, &options, windows)?;
         let tables = check_tables(self.replay.tables, &output, windows.as_ref());
         let tables = tables.inspect_err(|_| context.discard(&output))?;
         self.tables.extend(tables.into_iter().map(|table| (id, table)));

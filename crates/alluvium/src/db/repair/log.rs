@@ -236,7 +236,7 @@ impl Replay<'_> {
             let options = self.work.options.column_family.table_options(TablePlace::FLUSHED, id);
             let output = self.work.with_context(|context| {
                 let retain = Retain::new(Vec::new(), Now::UNKNOWN);
-                compaction::flush::run(context, &[memtable], retain, &options, None)
+                compaction::flush::run(context, (&[memtable], None), retain, &options, None)
             })?;
             let written = check_tables(&self.work.tables, &output, None)?;
             self.tables.extend(written.into_iter().map(|table| (id, table)));

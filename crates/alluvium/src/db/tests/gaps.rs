@@ -57,6 +57,38 @@ fn a_queue_is_not_walked_over_again() {
     assert!(scan(101) < 60 && scan(101) < 60);
 }
 
+/// Entries in tables.
+fn stored(db: &Db) -> u64 {
+    db.stats().families[0].levels.iter().map(|level| level.entries).sum()
+}
+
+#[test]
+fn a_queue_that_passes_through_one_memtable_leaves_nothing() {
+    let db = open(&MemEnv::new(), calm());
+    let delete = |range: std::ops::Range<u32>| {
+        range.for_each(|index| db.delete(key(index)).unwrap());
+    };
+    fill(&db, 0..100, 0);
+    delete(0..100);
+    db.delete_range(key(0), key(100)).unwrap();
+    db.flush().unwrap();
+    assert_eq!(stored(&db), 0);
+
+    fill(&db, 100..120, 0);
+    db.flush().unwrap();
+    fill(&db, 120..200, 0);
+    delete(110..200);
+    db.flush().unwrap();
+    assert!(stored(&db) <= 20 + 10, "{} tombstones over nothing", stored(&db) - 30);
+    assert_eq!(db.scan(..).count(), 10, "tombstones over what a table holds stay");
+
+    fill(&db, 200..300, 0);
+    let before = db.snapshot();
+    delete(200..300);
+    db.flush().unwrap();
+    assert_eq!((db.scan(..).count(), before.scan(..).count()), (10, 110));
+}
+
 #[derive(Debug, Clone)]
 enum Step {
     Put(u8),
