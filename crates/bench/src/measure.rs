@@ -13,12 +13,13 @@
 //! cache loses files that lie idle, so they are read ahead.
 
 use std::fs::{self, File};
-use std::io::Read;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
+use rustix::fs::{SeekFrom, seek};
+use rustix::io::Errno;
 use rustix::time::{ClockId, clock_gettime};
 
 use crate::Result;
@@ -45,10 +46,9 @@ pub struct Used {
 impl Usage {
     /// The account now.
     pub fn now() -> Result<Usage> {
-        let cpu = clock_gettime(ClockId::ProcessCPUTime);
         Ok(Usage {
             at: Instant::now(),
-            cpu: Duration::new(cpu.tv_sec as u64, cpu.tv_nsec as u32),
+            cpu: cpu_time(ClockId::ProcessCPUTime),
             written: proc_figure("/proc/self/io", "write_bytes:")?,
         })
     }
@@ -61,6 +61,41 @@ impl Usage {
             written: later.written.saturating_sub(self.written),
         }
     }
+}
+
+/// Bytes written and processor time of all threads but the one that asks.
+#[derive(Debug, Clone, Copy)]
+pub struct Others {
+    all: Usage,
+    own_cpu: Duration,
+}
+
+impl Others {
+    /// The account now.
+    pub fn now() -> Result<Others> {
+        Ok(Others { all: Usage::now()?, own_cpu: cpu_time(ClockId::ThreadCPUTime) })
+    }
+
+    /// What the others used from this account to `later`, taken by the same thread. They have no
+    /// seconds of their own: those are the asking thread's. Bytes count whoever wrote them.
+    pub fn until(&self, later: &Others) -> Used {
+        let own = later.own_cpu.saturating_sub(self.own_cpu).as_secs_f64();
+        let all = self.all.until(&later.all);
+        Used { seconds: 0.0, cpu_seconds: (all.cpu_seconds - own).max(0.0), written: all.written }
+    }
+}
+
+impl std::ops::AddAssign for Used {
+    fn add_assign(&mut self, more: Used) {
+        self.seconds += more.seconds;
+        self.cpu_seconds += more.cpu_seconds;
+        self.written += more.written;
+    }
+}
+
+fn cpu_time(clock: ClockId) -> Duration {
+    let time = clock_gettime(clock);
+    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
 }
 
 /// The latencies of one client.
@@ -168,12 +203,44 @@ pub fn directory_bytes(dir: &Path) -> Result<u64> {
 
 /// Reads every file below `dir` from its first byte to its last.
 pub fn read_ahead(dir: &Path) -> Result<()> {
-    let mut buffer = vec![0u8; 1 << 20];
     each_file(dir, &mut |path| {
-        let Ok(mut file) = File::open(path) else { return Ok(()) };
-        while file.read(&mut buffer)? > 0 {}
-        Ok(())
+        let Ok(file) = File::open(path) else { return Ok(()) };
+        read_data(&file, &mut |_, _| Ok(()))
     })
+}
+
+/// Copies `from` to `to`, which is made, holes as holes.
+pub fn copy_file(from: &Path, to: &Path) -> Result<()> {
+    let (from, to) = (File::open(from)?, File::create_new(to)?);
+    to.set_len(from.metadata()?.len())?;
+    read_data(&from, &mut |at, bytes| Ok(to.write_all_at(bytes, at)?))
+}
+
+/// Hands out what `file` holds, piece by piece with the place of each, and leaves out its holes: a
+/// file that is mapped to be written may be a thousand times longer than what is in it.
+fn read_data(file: &File, piece: &mut dyn FnMut(u64, &[u8]) -> Result<()>) -> Result<()> {
+    let mut buffer = vec![0u8; 1 << 20];
+    let mut at = 0;
+    loop {
+        let mut from = match seek(file, SeekFrom::Data(at)) {
+            Ok(from) => from,
+            // Nothing but a hole is left, or nothing at all.
+            Err(Errno::NXIO) => return Ok(()),
+            Err(error) => return Err(error.into()),
+        };
+        at = seek(file, SeekFrom::Hole(from))?;
+        while from < at {
+            let wanted = (at - from).min(buffer.len() as u64) as usize;
+            match file.read_at(&mut buffer[..wanted], from)? {
+                // It became shorter meanwhile.
+                0 => return Ok(()),
+                read => {
+                    piece(from, &buffer[..read])?;
+                    from += read as u64;
+                }
+            }
+        }
+    }
 }
 
 fn each_file(dir: &Path, visit: &mut dyn FnMut(&Path) -> Result<()>) -> Result<()> {
@@ -214,6 +281,27 @@ mod tests {
         assert!(used.cpu_seconds > 0.001, "{used:?}");
     }
 
+    /// What the asking thread itself needs is not on the account of the others.
+    #[test]
+    fn others_are_all_threads_but_this_one() {
+        let spin = |rounds: u64| {
+            (0..rounds).fold(0u64, |sum, number| std::hint::black_box(sum.wrapping_add(number)))
+        };
+        let before = (Usage::now().unwrap(), Others::now().unwrap());
+        let own = cpu_time(ClockId::ThreadCPUTime);
+        spin(100_000_000);
+        let own = (cpu_time(ClockId::ThreadCPUTime) - own).as_secs_f64();
+        std::thread::spawn(move || spin(100_000_000)).join().unwrap();
+        // In this order: other tests run beside this one.
+        let others = before.1.until(&Others::now().unwrap());
+        let all = before.0.until(&Usage::now().unwrap());
+        assert!(others.cpu_seconds > 0.001 && others.seconds == 0.0, "{others:?}");
+        assert!(others.cpu_seconds <= all.cpu_seconds - own, "{others:?} {all:?} {own}");
+        let mut sum = others;
+        sum += Used { seconds: 1.0, cpu_seconds: 2.0, written: 3 };
+        assert_eq!((sum.seconds, sum.written), (1.0, others.written + 3));
+    }
+
     #[test]
     fn bytes_written_and_bytes_on_disk_agree() {
         let dir = tempfile::tempdir_in(beside_executable()).unwrap();
@@ -226,6 +314,34 @@ mod tests {
         let on_disk = directory_bytes(dir.path()).unwrap();
         assert!((1 << 20..(1 << 20) + 65_536).contains(&on_disk), "{on_disk}");
         read_ahead(dir.path()).unwrap();
+    }
+
+    #[test]
+    fn holes_are_neither_read_nor_copied() {
+        let dir = tempfile::tempdir_in(beside_executable()).unwrap();
+        let (from, to) = (dir.path().join("from"), dir.path().join("to"));
+        let file = File::create_new(&from).unwrap();
+        file.set_len(1 << 40).unwrap();
+        file.write_all_at(b"near", 10).unwrap();
+        file.write_all_at(&vec![7; 3 << 20], (1 << 39) + 12_345).unwrap();
+        let mut bytes = 0;
+        read_data(&file, &mut |_, piece| {
+            bytes += piece.len();
+            Ok(())
+        })
+        .unwrap();
+        assert!(((3 << 20)..(4 << 20)).contains(&bytes), "{bytes}");
+        copy_file(&from, &to).unwrap();
+        let copy = File::open(&to).unwrap();
+        assert_eq!(copy.metadata().unwrap().len(), 1 << 40);
+        assert!(copy.metadata().unwrap().blocks() * 512 < 4 << 20);
+        let mut read = [0; 4];
+        copy.read_exact_at(&mut read, 10).unwrap();
+        assert_eq!(&read, b"near");
+        copy.read_exact_at(&mut read, (1 << 39) + 12_345 + (3 << 20) - 4).unwrap();
+        assert_eq!(read, [7; 4]);
+        // An empty file has nothing to hand out.
+        read_data(&File::create(&from).unwrap(), &mut |_, _| Err("no piece".into())).unwrap();
     }
 
     #[test]

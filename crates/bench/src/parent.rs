@@ -72,7 +72,7 @@ type Plan = Vec<(&'static Workload, Vec<String>)>;
 
 /// What the command line asks for. For `targets`, each workload has the engines that a target
 /// names, out of those of the command line, or of the build. Where values are large, an engine's
-/// variant for those comes along.
+/// variant for those comes along; who can't do the work at this durability is left out.
 fn plan(command: &settings::Command, engines: &[String]) -> Result<Plan> {
     let selected: Plan = if command.name == TARGETS {
         let planned = report::targets::plan(engines).into_iter();
@@ -82,8 +82,10 @@ fn plan(command: &settings::Command, engines: &[String]) -> Result<Plan> {
         selected.map(|workload| (workload, engines.to_vec())).collect()
     };
     let plan = selected.into_iter().map(|(workload, own)| {
-        let value_bytes = workload.settings(&command.settings).value_bytes;
-        (workload, engines::with_variants(&own, value_bytes))
+        let settings = workload.settings(&command.settings);
+        let mut engines = engines::with_variants(&own, settings.value_bytes);
+        engines.retain(|engine| !workloads::refused(engine, workload.name, &settings));
+        (workload, engines)
     });
     Ok(plan.collect())
 }

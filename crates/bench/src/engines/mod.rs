@@ -15,6 +15,8 @@ mod fjall;
 mod lmdb;
 #[cfg(feature = "peers")]
 mod redb;
+#[cfg(feature = "peers")]
+mod renewing;
 #[cfg(feature = "rocksdb")]
 mod rocksdb;
 #[cfg(feature = "peers")]

@@ -8,9 +8,7 @@
 //!   the bytes of the block cache and of one memtable together.
 //! - **Codec.** None.
 //! - **Reads.** Its documents and its own benchmark open one read transaction and one table for
-//!   many reads. A reader renews both every [`RENEW_AFTER`] operations, so that it also sees what a
-//!   writer beside it writes, and does not keep old pages from being used again for long. The other
-//!   engines answer each read from the newest state.
+//!   many reads: so does a reader (`renewing.rs`).
 //! - **Settling.** There is no background work.
 
 use std::path::Path;
@@ -19,15 +17,13 @@ use ::redb::{
     Database, Durability, ReadOnlyTable, ReadableDatabase, ReadableTableMetadata, TableDefinition,
 };
 
+use super::renewing::Renewing;
 use super::{Batch, Engine, Reader, Walked};
 use crate::Result;
 use crate::keys::{Key, stamp_of};
 use crate::settings::{DurabilityName, Settings};
 
 const TABLE: TableDefinition<'static, &[u8], &[u8]> = TableDefinition::new("default");
-
-/// Reads that one read transaction serves.
-const RENEW_AFTER: u32 = 1000;
 
 struct Redb {
     database: Database,
@@ -71,7 +67,7 @@ impl Engine for Redb {
     }
 
     fn reader(&self) -> Result<Box<dyn Reader + '_>> {
-        Ok(Box::new(RedbReader { database: &self.database, table: None, left: 0 }))
+        Ok(Box::new(RedbReader { database: &self.database, table: Renewing::new() }))
     }
 
     fn settle(&self) -> Result<()> {
@@ -98,19 +94,13 @@ impl Engine for Redb {
 
 struct RedbReader<'a> {
     database: &'a Database,
-    table: Option<ReadOnlyTable<&'static [u8], &'static [u8]>>,
-    left: u32,
+    table: Renewing<ReadOnlyTable<&'static [u8], &'static [u8]>>,
 }
 
 impl RedbReader<'_> {
     fn table(&mut self) -> Result<&ReadOnlyTable<&'static [u8], &'static [u8]>> {
-        if self.left == 0 || self.table.is_none() {
-            self.table = None;
-            self.left = RENEW_AFTER;
-            self.table = Some(self.database.begin_read()?.open_table(TABLE)?);
-        }
-        self.left -= 1;
-        self.table.as_ref().ok_or_else(|| "the table was just opened".into())
+        let database = self.database;
+        self.table.get(|| Ok(database.begin_read()?.open_table(TABLE)?))
     }
 }
 
@@ -121,7 +111,7 @@ impl Reader for RedbReader<'_> {
     }
 
     fn refresh(&mut self) {
-        self.table = None;
+        drop(self.table.end());
     }
 
     fn walk(&mut self, key: &Key, entries: u64) -> Result<Walked> {

@@ -10,17 +10,24 @@
 //!   ROWID`); its documents advise that below a twentieth of a page, and a table with an index
 //!   above. Checkpoints come every 1,000 pages, its default.
 //! - **Codec.** None.
-//! - **Calls.** Statements are prepared once and kept. One connection writes, behind a lock: SQLite
-//!   has one writer at a time. Each reading thread has a connection of its own, kept for the next
-//!   one that reads. Every lookup is a transaction of its own.
+//! - **Calls.** Statements are prepared once and kept. A client reads and writes through one
+//!   connection, kept for the next client: a commit of another connection makes a reader drop all
+//!   of its page cache, one of its own does not. A thread that reads nothing writes through a
+//!   connection that all such threads share. SQLite has one writer at a time: they wait for a lock
+//!   here, where its own way is to sleep and try again. Puts are upserts, which overwrite a row in
+//!   place; `INSERT OR REPLACE` deletes and inserts it.
+//! - **Reads.** A reader keeps its transaction for many reads (`renewing.rs`), or until it writes.
 //! - **Settling** is a checkpoint of the whole log.
 
+use std::cell::RefCell;
 use std::path::{Path, PathBuf};
+use std::rc::{Rc, Weak};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use ::rusqlite::{Connection, OptionalExtension, params};
 
+use super::renewing::Renewing;
 use super::{Batch, Engine, Reader, Walked};
 use crate::Result;
 use crate::keys::{Key, stamp_of};
@@ -29,12 +36,47 @@ use crate::settings::{DurabilityName, Settings};
 /// Rows up to a twentieth of a page of 4 KiB.
 const ROW_BYTES_SMALL: u64 = 4096 / 20;
 
+thread_local! {
+    /// The client that this thread reads through, and of which engine (by its address).
+    static CLIENT: RefCell<(usize, Weak<Client>)> = const { RefCell::new((0, Weak::new())) };
+}
+
 struct Sqlite {
     path: PathBuf,
     settings: Settings,
+    // Of threads that do not read. Whoever writes holds it, through whichever connection.
     writer: Mutex<Connection>,
     // Of readers that are gone.
     idle: Mutex<Vec<Connection>>,
+}
+
+/// A connection that is read through and written through.
+struct Client {
+    connection: Connection,
+    reading: RefCell<Renewing<()>>,
+}
+
+impl Client {
+    /// Begins a transaction for reads, where none is open.
+    fn read(&self) -> Result<&Connection> {
+        let begin = || {
+            if !self.connection.is_autocommit() {
+                self.connection.prepare_cached("COMMIT")?.execute([])?;
+            }
+            self.connection.prepare_cached("BEGIN")?.execute([])?;
+            Ok(())
+        };
+        self.reading.borrow_mut().get(begin)?;
+        Ok(&self.connection)
+    }
+
+    /// Ends it.
+    fn end_reads(&self) -> Result<()> {
+        if self.reading.borrow_mut().end().is_some() {
+            self.connection.prepare_cached("COMMIT")?.execute([])?;
+        }
+        Ok(())
+    }
 }
 
 /// Opens the store in `dir`.
@@ -71,8 +113,20 @@ fn connect(path: &Path, settings: &Settings) -> Result<Connection> {
     Ok(connection)
 }
 
+/// Writes a batch as one transaction. A single statement is one by itself.
+fn write(connection: &Connection, batch: &Batch) -> Result<()> {
+    if batch.len() == 1 {
+        return apply(connection, batch);
+    }
+    let transaction = connection.unchecked_transaction()?;
+    apply(&transaction, batch)?;
+    Ok(transaction.commit()?)
+}
+
 fn apply(connection: &Connection, batch: &Batch) -> Result<()> {
-    let mut put = connection.prepare_cached("INSERT OR REPLACE INTO entries VALUES (?1, ?2)")?;
+    let mut put = connection.prepare_cached(
+        "INSERT INTO entries VALUES (?1, ?2) ON CONFLICT (k) DO UPDATE SET v = excluded.v",
+    )?;
     let mut delete = connection.prepare_cached("DELETE FROM entries WHERE k = ?1")?;
     for (key, value) in batch.operations() {
         match value {
@@ -83,21 +137,36 @@ fn apply(connection: &Connection, batch: &Batch) -> Result<()> {
     Ok(())
 }
 
+impl Sqlite {
+    fn address(&self) -> usize {
+        std::ptr::from_ref(self).addr()
+    }
+
+    /// The client that this thread reads through.
+    fn client(&self) -> Option<Rc<Client>> {
+        CLIENT.with_borrow(
+            |(engine, client)| {
+                if *engine == self.address() { client.upgrade() } else { None }
+            },
+        )
+    }
+}
+
 impl Engine for Sqlite {
     fn write(&self, batch: &Batch) -> Result<()> {
-        let mut writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
-        if batch.len() == 1 {
-            return apply(&writer, batch);
-        }
-        let transaction = writer.transaction()?;
-        apply(&transaction, batch)?;
-        Ok(transaction.commit()?)
+        let client = self.client();
+        // An open transaction for reads could not become one that writes.
+        client.as_ref().map_or(Ok(()), |client| client.end_reads())?;
+        let shared = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        write(client.as_ref().map_or(&shared, |client| &client.connection), batch)
     }
 
     fn reader(&self) -> Result<Box<dyn Reader + '_>> {
         let kept = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
         let connection = kept.map_or_else(|| connect(&self.path, &self.settings), Ok)?;
-        Ok(Box::new(SqliteReader { home: self, connection: Some(connection) }))
+        let client = Rc::new(Client { connection, reading: RefCell::new(Renewing::new()) });
+        CLIENT.set((self.address(), Rc::downgrade(&client)));
+        Ok(Box::new(SqliteReader { home: self, client: Some(client) }))
     }
 
     fn settle(&self) -> Result<()> {
@@ -123,19 +192,23 @@ impl Engine for Sqlite {
 
 struct SqliteReader<'a> {
     home: &'a Sqlite,
-    connection: Option<Connection>,
+    // Until it is dropped.
+    client: Option<Rc<Client>>,
 }
 
 impl SqliteReader<'_> {
     fn connection(&self) -> Result<&Connection> {
-        self.connection.as_ref().ok_or_else(|| "the reader was given back".into())
+        self.client.as_ref().ok_or("the reader was given back")?.read()
     }
 }
 
 impl Drop for SqliteReader<'_> {
     fn drop(&mut self) {
-        let mut idle = self.home.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        idle.extend(self.connection.take());
+        let Some(client) = self.client.take().and_then(Rc::into_inner) else { return };
+        if client.end_reads().is_ok() {
+            let mut idle = self.home.idle.lock().unwrap_or_else(PoisonError::into_inner);
+            idle.push(client.connection);
+        }
     }
 }
 
@@ -146,6 +219,11 @@ impl Reader for SqliteReader<'_> {
             Ok(stamp_of(row.get_ref(0)?.as_blob().unwrap_or_default()))
         });
         Ok(stamp.optional()?)
+    }
+
+    fn refresh(&mut self) {
+        // A transaction that does not end by this ends when it has served its time.
+        drop(self.client.as_ref().map(|client| client.end_reads()));
     }
 
     fn walk(&mut self, key: &Key, entries: u64) -> Result<Walked> {

@@ -18,7 +18,7 @@
 mod tests;
 mod zipf;
 
-pub use zipf::Zipf;
+pub use zipf::Popular;
 
 /// A key of the benchmark.
 pub type Key = [u8; 16];

@@ -1,5 +1,6 @@
 //! Tests of the keys, the values, the orders and the distributions.
 
+use super::zipf::Zipf;
 use super::*;
 
 #[test]

@@ -5,7 +5,37 @@
 //! one round a draw. The method of YCSB (Gray and others, 1994) is an approximation for the first
 //! two ranks only and needs a sum over all keys before the first draw.
 
-use super::Rng;
+use super::{Permutation, Rng};
+
+/// The exponent of YCSB.
+const EXPONENT: f64 = 0.99;
+
+/// Numbers of keys drawn by Zipf's law with the exponent of YCSB, the frequent ones scattered over
+/// the key space.
+#[derive(Debug, Clone, Copy)]
+pub struct Popular {
+    zipf: Zipf,
+    scatter: Permutation,
+}
+
+impl Popular {
+    /// Of `keys` keys; `seed` says which are frequent.
+    pub fn new(keys: u64, seed: u64) -> Popular {
+        Popular { zipf: Zipf::new(keys, EXPONENT), scatter: Permutation::new(keys, seed) }
+    }
+
+    /// How popular the next one is: 0 the most.
+    #[inline]
+    pub fn rank(&self, rng: &mut Rng) -> u64 {
+        self.zipf.draw(rng)
+    }
+
+    /// The key of a rank.
+    #[inline]
+    pub fn at(&self, rank: u64) -> u64 {
+        self.scatter.at(rank)
+    }
+}
 
 /// Draws ranks `0..count` with probability proportional to `1 / (rank + 1)^exponent`.
 #[derive(Debug, Clone, Copy)]

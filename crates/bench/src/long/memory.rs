@@ -13,6 +13,7 @@ use crate::Result;
 use crate::engines::{self, Batch, Engine};
 use crate::keys::{Rng, Values, key_of};
 use crate::long::{Memory, plot, sustained};
+use crate::workloads::load;
 
 const SAMPLE: Duration = Duration::from_millis(100);
 const SCAN_SHORT: u64 = 100;
@@ -29,7 +30,7 @@ pub fn run(memory: &Memory) -> Result<()> {
         let work = || -> Result<(u64, f64, f64)> {
             let engine = engines::open(&common.engine, dir.path(), &settings)?;
             let began = Instant::now();
-            sustained::load(&*engine, common)?;
+            load(&*engine, &settings, settings.keys, sustained::BATCH_MAX as usize)?;
             let loaded = began.elapsed().as_secs_f64();
             let operations = mix(&*engine, memory)?;
             let total = began.elapsed().as_secs_f64();

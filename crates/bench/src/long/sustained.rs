@@ -8,13 +8,15 @@ use std::time::Instant;
 
 use crate::Result;
 use crate::engines::{self, Batch, Engine};
-use crate::keys::{Permutation, Rng, Values, key_of};
+use crate::keys::{Rng, Values, key_of};
 use crate::long::series::{Gather, Series};
 use crate::long::{Common, plot};
 use crate::measure::Usage;
+use crate::workloads::load;
 
 const BATCH_MIN: u64 = 100;
-const BATCH_MAX: u64 = 1_000;
+/// The longest batch, and the length of those of the load.
+pub const BATCH_MAX: u64 = 1_000;
 
 /// Runs it and reports.
 pub fn run(common: &Common) -> Result<()> {
@@ -22,7 +24,7 @@ pub fn run(common: &Common) -> Result<()> {
     let dir = common.store_dir()?;
     let engine = engines::open(&common.engine, dir.path(), &settings)?;
     let began = Instant::now();
-    load(&*engine, common)?;
+    load(&*engine, &settings, settings.keys, BATCH_MAX as usize)?;
     let load_rate = common.keys as f64 / began.elapsed().as_secs_f64();
     println!("{}: loaded {} keys, {load_rate:.0} a second", common.engine, common.keys);
 
@@ -58,22 +60,6 @@ pub fn run(common: &Common) -> Result<()> {
     );
     println!("{}", engine.statistics());
     engine.close()
-}
-
-/// Writes every key once, in random order.
-pub fn load(engine: &dyn Engine, common: &Common) -> Result<()> {
-    let order = Permutation::new(common.keys, common.seed);
-    let mut values = Values::new(common.value_bytes, common.seed);
-    let mut batch = Batch::new(values.bytes());
-    for position in 0..common.keys {
-        let number = order.at(position);
-        batch.put(key_of(number), |out| values.append(number, out));
-        if batch.len() as u64 == BATCH_MAX || position + 1 == common.keys {
-            engine.write(&batch)?;
-            batch.clear();
-        }
-    }
-    Ok(())
 }
 
 fn overwrite(engine: &dyn Engine, common: &Common) -> Result<Gather> {

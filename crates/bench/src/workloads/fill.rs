@@ -20,10 +20,11 @@ pub fn fill(run: &Run<'_>, order: Order, batch_length: usize) -> Result<Outcome>
     let own_before = run.engine.written_bytes();
     let permutation = run.order();
     let clients = run.settings.threads;
-    let timed = run.time_alike(clients, |client, latencies| {
-        let seed = run.settings.seed + u64::from(client);
-        let mut values = Values::new(run.settings.value_bytes, seed);
-        let mut batch = Batch::new(values.bytes());
+    let build = |client: u32| {
+        let values = Values::new(run.settings.value_bytes, run.settings.seed + u64::from(client));
+        Ok((Batch::new(values.bytes()), values))
+    };
+    let timed = run.time_alike(clients, build, |client, (mut batch, mut values), latencies| {
         let positions = share(run.settings.keys, client, clients);
         for step in 0..positions {
             let position = step * u64::from(clients.max(1)) + u64::from(client);
@@ -51,8 +52,8 @@ pub fn overwrite(run: &Run<'_>) -> Result<Outcome> {
     run.warm()?;
     let own_before = run.engine.written_bytes();
     let clients = run.settings.threads;
-    let timed = run.time_alike(clients, |client, latencies| {
-        let mut writer = Overwriter::new(run, u64::from(client));
+    let build = |client: u32| Ok(Overwriter::new(run, u64::from(client)));
+    let timed = run.time_alike(clients, build, |client, mut writer, latencies| {
         let writes = share(run.settings.keys, client, clients);
         for _ in 0..writes {
             writer.write_one()?;

@@ -25,10 +25,12 @@ pub fn ingest(run: &Run<'_>) -> Result<Outcome> {
     run.warm()?;
     let own_before = run.engine.written_bytes();
     let events = run.settings.keys;
-    let timed = run.time_alike(1, |_, latencies| {
+    let build = |_| {
+        let values = Values::new(EVENT_BYTES as usize - 16, run.settings.seed);
+        Ok((Batch::new(values.bytes()), values))
+    };
+    let timed = run.time_alike(1, build, |_, (mut batch, mut values), latencies| {
         let mut rng = Rng::new(run.settings.seed);
-        let mut values = Values::new(EVENT_BYTES as usize - 16, run.settings.seed);
-        let mut batch = Batch::new(values.bytes());
         for number in 0..events {
             let late = if rng.below(LATE_ONE_IN) == 0 { rng.below(LATE_US) } else { 0 };
             let key = event_key(FIRST_US + number * STEP_US - late, number);

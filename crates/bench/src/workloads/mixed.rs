@@ -5,8 +5,15 @@ use std::time::{Duration, Instant};
 
 use super::fill::Overwriter;
 use super::read::{Distribution, Draws};
-use super::{Outcome, Run, Timed};
+use super::{Outcome, Run, Timed, share};
 use crate::Result;
+use crate::engines::Reader;
+
+/// What a client does.
+enum Side<'a> {
+    Writes(Overwriter<'a>),
+    Reads((Draws, Box<dyn Reader + 'a>)),
+}
 
 /// Loads and warms; then, for a fixed time, the readers look up uniformly random keys and one
 /// writer overwrites uniformly random keys, all as fast as they can. The operations are the
@@ -14,37 +21,40 @@ use crate::Result;
 pub fn read_while_writing(run: &Run<'_>) -> Result<Outcome> {
     run.load()?;
     run.warm()?;
-    let mut warm_up = Draws::new(run, Distribution::Uniform, 500);
-    let mut reader = run.engine.reader()?;
-    for _ in 0..run.settings.keys / 2 {
-        warm_up.look_up(&mut *reader)?;
-    }
-    drop(reader);
+    let readers = run.settings.threads.max(1);
+    let reads = |first: u64| {
+        move |client: u32| -> Result<(Draws, Box<dyn Reader + '_>)> {
+            let draws = Draws::new(run, Distribution::Uniform, first + u64::from(client));
+            Ok((draws, run.engine.reader()?))
+        }
+    };
+    run.time_alike(readers, reads(500), |client, (mut draws, mut reader), _| {
+        let count = share(run.settings.keys / 2, client, readers);
+        (0..count).try_for_each(|_| draws.look_up(&mut *reader))?;
+        Ok(count)
+    })?;
 
     let own_before = run.engine.written_bytes();
-    let deadline = Instant::now() + Duration::from_secs_f64(run.settings.seconds);
     let over = AtomicBool::new(false);
     // Client 0, on this thread, writes.
-    let (used, done) = run.time(1 + run.settings.threads.max(1), |client, latencies| {
-        let mut operations = 0;
-        if client == 0 {
-            let mut writer = Overwriter::new(run, 0);
-            while !over.load(Ordering::Relaxed) {
-                writer.write_one()?;
-                operations += 1;
-                if latencies.lap() >= deadline {
-                    over.store(true, Ordering::Relaxed);
-                }
-            }
+    let build = |client: u32| {
+        Ok(if client == 0 {
+            Side::Writes(Overwriter::new(run, 0))
         } else {
-            let mut reader = run.engine.reader()?;
-            let mut draws = Draws::new(run, Distribution::Uniform, u64::from(client));
-            while !over.load(Ordering::Relaxed) {
-                draws.look_up(&mut *reader)?;
-                operations += 1;
-                if latencies.lap() >= deadline {
-                    over.store(true, Ordering::Relaxed);
-                }
+            Side::Reads(reads(0)(client)?)
+        })
+    };
+    let (used, done) = run.time(1 + readers, build, |_, mut side, latencies| {
+        let deadline = Instant::now() + Duration::from_secs_f64(run.settings.seconds);
+        let mut operations = 0;
+        while !over.load(Ordering::Relaxed) {
+            match &mut side {
+                Side::Writes(writer) => writer.write_one()?,
+                Side::Reads((draws, reader)) => draws.look_up(&mut **reader)?,
+            }
+            operations += 1;
+            if latencies.lap() >= deadline {
+                over.store(true, Ordering::Relaxed);
             }
         }
         Ok(operations)

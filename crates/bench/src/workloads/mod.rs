@@ -4,7 +4,8 @@
 //! 1000), settle (memtables written out, background work idle), warm (every file read ahead, memory
 //! touched, then untimed operations of the same kind), and only then the timed phase. A write
 //! workload touches memory, is timed, and is then settled, so that the bytes and the processor time
-//! of work put off are on its account.
+//! of work put off are on its account. Clients make their values and open their readers before the
+//! clock starts, and as many of them warm up as are timed.
 //!
 //! Each workload checks every answer: a rate over wrong answers is worth nothing.
 
@@ -23,14 +24,16 @@ mod ycsb;
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::{Barrier, Mutex, PoisonError};
 
 use crate::Result;
 use crate::engines::{Batch, Engine};
 use crate::keys::{Permutation, Values, key_of};
-use crate::measure::{self, Latencies, Usage, Used};
+use crate::measure::{self, Latencies, Others, Usage, Used};
 use crate::settings::Settings;
 
 pub use list::{ALL, Workload, find, select};
+pub use recovery::refused;
 
 /// What a workload is given.
 pub struct Run<'a> {
@@ -93,17 +96,7 @@ impl Run<'_> {
 
     /// Writes every key in random order, untimed, and settles.
     fn load(&self) -> Result<()> {
-        let order = self.order();
-        let mut values = Values::new(self.settings.value_bytes, self.settings.seed);
-        let mut batch = Batch::new(values.bytes());
-        for position in 0..self.settings.keys {
-            let number = order.at(position);
-            batch.put(key_of(number), |out| values.append(number, out));
-            if batch.len() == LOAD_BATCH || position + 1 == self.settings.keys {
-                self.engine.write(&batch)?;
-                batch.clear();
-            }
-        }
+        load(self.engine, self.settings, self.settings.keys, LOAD_BATCH)?;
         self.engine.settle()
     }
 
@@ -118,20 +111,33 @@ impl Run<'_> {
         measure::read_ahead(self.dir)
     }
 
-    /// Times `clients` threads, each doing `work(client, latencies)`, and returns what they
-    /// return. One client runs on the calling thread.
-    fn time<T: Send>(
+    /// Times `clients` threads: each makes what it needs with `build(index)`, waits until all
+    /// have, and is then timed in `work(index, built, latencies)`. Returns what they return. Client
+    /// 0 runs on the calling thread.
+    fn time<C, T: Send>(
         &self,
         clients: u32,
-        work: impl Fn(u32, &mut Latencies) -> Result<T> + Sync,
+        build: impl Fn(u32) -> Result<C> + Sync,
+        work: impl Fn(u32, C, &mut Latencies) -> Result<T> + Sync,
     ) -> Result<(Used, Vec<(T, Latencies)>)> {
+        let (built, begun) = (Barrier::new(clients as usize), Barrier::new(clients as usize));
+        let began: Mutex<Option<Result<Usage>>> = Mutex::new(None);
         let client = |index: u32| -> Result<(T, Latencies)> {
-            let mut latencies = Latencies::start()?;
-            let done = work(index, &mut latencies)?;
+            let client = build(index);
+            let latencies = Latencies::start();
+            built.wait();
+            if index == 0 {
+                let now = measure::reset_peak_memory().and_then(|()| Usage::now());
+                *began.lock().unwrap_or_else(PoisonError::into_inner) = Some(now);
+            }
+            begun.wait();
+            // Errors only behind the barriers: the others would wait for ever.
+            let (client, mut latencies) = (client?, latencies?);
+            latencies.restart();
+            let done = work(index, client, &mut latencies)?;
             Ok((done, latencies))
         };
-        measure::reset_peak_memory()?;
-        let before = Usage::now()?;
+        let client = &client;
         let done: Result<Vec<_>> = std::thread::scope(|scope| {
             let others: Vec<_> =
                 (1..clients).map(|index| scope.spawn(move || client(index))).collect();
@@ -142,17 +148,28 @@ impl Run<'_> {
             Ok(done)
         });
         let after = Usage::now()?;
+        let before = began.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let before = before.ok_or("client 0 did not begin")??;
         Ok((before.until(&after), done?))
     }
 
     /// [`Run::time`] where all clients do the same work, and return their operations.
-    fn time_alike(
+    fn time_alike<C>(
         &self,
         clients: u32,
-        work: impl Fn(u32, &mut Latencies) -> Result<u64> + Sync,
+        build: impl Fn(u32) -> Result<C> + Sync,
+        work: impl Fn(u32, C, &mut Latencies) -> Result<u64> + Sync,
     ) -> Result<Timed> {
-        let (used, done) = self.time(clients.max(1), work)?;
+        let (used, done) = self.time(clients.max(1), build, work)?;
         together(used, done)
+    }
+
+    /// What `work` returns, and what went on behind it: processor time of the other threads, and
+    /// bytes written.
+    fn beside<T>(&self, work: impl FnOnce(&Self) -> Result<T>) -> Result<(T, Used)> {
+        let before = Others::now()?;
+        let done = work(self)?;
+        Ok((done, before.until(&Others::now()?)))
     }
 
     /// Settles, and says what that cost.
@@ -203,6 +220,29 @@ impl Outcome {
         self.extra.insert(name.to_owned(), figure);
         self
     }
+}
+
+/// Writes the first `count` keys of the random order, in batches of `batch_length`, and returns the
+/// number of the last key.
+pub fn load(
+    engine: &dyn Engine,
+    settings: &Settings,
+    count: u64,
+    batch_length: usize,
+) -> Result<u64> {
+    let order = Permutation::new(settings.keys, settings.seed);
+    let mut values = Values::new(settings.value_bytes, settings.seed);
+    let mut batch = Batch::new(values.bytes());
+    let mut number = 0;
+    for position in 0..count {
+        number = order.at(position);
+        batch.put(key_of(number), |out| values.append(number, out));
+        if batch.len() == batch_length || position + 1 == count {
+            engine.write(&batch)?;
+            batch.clear();
+        }
+    }
+    Ok(number)
 }
 
 /// The operations and latencies of all clients together.

@@ -3,8 +3,7 @@
 use super::{Outcome, Run, share};
 use crate::Result;
 use crate::engines::Reader;
-use crate::keys::{Permutation, Rng, Zipf, key_of, missing_key_of};
-use crate::measure::Latencies;
+use crate::keys::{Popular, Rng, key_of, missing_key_of};
 
 /// Which keys are asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,16 +16,12 @@ pub enum Distribution {
     Missing,
 }
 
-/// The exponent of YCSB.
-const ZIPF_EXPONENT: f64 = 0.99;
-
 /// The draws of one client. Clients and the warm-up have seeds of their own.
 pub struct Draws {
     keys: u64,
     distribution: Distribution,
     rng: Rng,
-    zipf: Zipf,
-    scatter: Permutation,
+    popular: Popular,
 }
 
 impl Draws {
@@ -37,8 +32,7 @@ impl Draws {
             keys,
             distribution,
             rng: Rng::new(run.settings.seed + 10_000 + seed),
-            zipf: Zipf::new(keys, ZIPF_EXPONENT),
-            scatter: Permutation::new(keys, run.settings.seed + 1),
+            popular: Popular::new(keys, run.settings.seed + 1),
         }
     }
 
@@ -51,7 +45,7 @@ impl Draws {
                 (key_of(number), Some(number))
             }
             Distribution::Zipf => {
-                let number = self.scatter.at(self.zipf.draw(&mut self.rng));
+                let number = self.popular.at(self.popular.rank(&mut self.rng));
                 (key_of(number), Some(number))
             }
             Distribution::Missing => (missing_key_of(self.rng.below(self.keys)), None),
@@ -70,18 +64,20 @@ pub fn read(run: &Run<'_>, distribution: Distribution) -> Result<Outcome> {
     run.warm()?;
     let reads = run.settings.reads.unwrap_or(run.settings.keys);
     let clients = run.settings.threads;
-    let pass = |client: u32, count: u64, seed: u64, latencies: &mut Latencies| {
-        let mut reader = run.engine.reader()?;
-        let mut draws = Draws::new(run, distribution, seed + u64::from(client));
-        for _ in 0..count {
-            draws.look_up(&mut *reader)?;
-            latencies.lap();
-        }
-        Ok(count)
+    let pass = |total: u64, seed: u64| {
+        let build = |client: u32| {
+            let draws = Draws::new(run, distribution, seed + u64::from(client));
+            Ok((draws, run.engine.reader()?))
+        };
+        run.time_alike(clients, build, |client, (mut draws, mut reader), latencies| {
+            let count = share(total, client, clients);
+            for _ in 0..count {
+                draws.look_up(&mut *reader)?;
+                latencies.lap();
+            }
+            Ok(count)
+        })
     };
-    pass(0, reads / 2, 500, &mut Latencies::start()?)?;
-    let timed = run.time_alike(clients, |client, latencies| {
-        pass(client, share(reads, client, clients), 0, latencies)
-    })?;
-    Outcome::of_reads(run, timed)
+    pass(reads / 2, 500)?;
+    Outcome::of_reads(run, pass(reads, 0)?)
 }

@@ -8,12 +8,12 @@
 use std::fs;
 use std::path::Path;
 
-use super::{Outcome, Run};
+use super::{Outcome, Run, load};
 use crate::Result;
-use crate::engines::{self, Batch};
-use crate::keys::{Values, key_of};
-use crate::measure::{Latencies, Usage, reset_peak_memory};
-use crate::settings::DurabilityName;
+use crate::engines;
+use crate::keys::key_of;
+use crate::measure::{Latencies, Usage, copy_file, reset_peak_memory};
+use crate::settings::Settings;
 
 /// Five eighths of the bytes that a memtable may have: some engines count what they need beside
 /// keys and values, and none may have begun to write the memtable out.
@@ -22,15 +22,22 @@ const FILL: (u64, u64) = (5, 8);
 /// Entries of a batch.
 const BATCH: usize = 100;
 
+/// Whether there is nothing to measure: `workload` is this one, and what `engine` acknowledges at
+/// the durability of `settings` is gone with its process. (`redb` keeps nothing before the level
+/// `disk`: see the top of its file.)
+pub fn refused(engine: &str, workload: &str, settings: &Settings) -> bool {
+    workload == "recovery" && !engines::outlives_a_kill(engine, settings)
+}
+
 /// Fills a memtable in random order, and times the opening of what a kill would leave, up to the
 /// first answer. An operation is an entry recovered.
 pub fn recovery(run: &Run<'_>) -> Result<Outcome> {
-    if run.settings.durability == DurabilityName::Buffered {
-        return Err("nothing is recovered of what was only buffered".into());
+    if refused(run.name, "recovery", run.settings) {
+        return Err("nothing is recovered of what stays in the process".into());
     }
     let bytes = run.settings.memtable_bytes() * FILL.0 / FILL.1;
     let entries = (bytes / run.settings.entry_bytes()).clamp(1, run.settings.keys);
-    let last = write(run, entries)?;
+    let last = load(run.engine, run.settings, entries, BATCH)?;
 
     let killed = run.dir.join("killed");
     fs::create_dir(&killed)?;
@@ -46,11 +53,9 @@ pub fn recovery(run: &Run<'_>) -> Result<Outcome> {
     latencies.lap();
     let used = before.until(&Usage::now()?);
 
-    // `redb` keeps nothing at this durability: see the top of its file.
-    let expected = if engines::outlives_a_kill(run.name, run.settings) { entries } else { 0 };
     let walked = engine.reader()?.walk(&[0; 16], u64::MAX)?;
-    if walked.entries != expected || answer != (expected > 0).then_some(last) {
-        return Err(format!("{} entries recovered instead of {expected}", walked.entries).into());
+    if walked.entries != entries || answer != Some(last) {
+        return Err(format!("{} entries recovered instead of {entries}", walked.entries).into());
     }
     engine.close()?;
     let timed = super::Timed { operations: entries, used, latencies };
@@ -58,23 +63,6 @@ pub fn recovery(run: &Run<'_>) -> Result<Outcome> {
     // Two stores stand there.
     outcome.live_bytes = 2 * entries * run.settings.entry_bytes();
     Ok(outcome)
-}
-
-/// Writes `entries` keys, and returns the number of the last.
-fn write(run: &Run<'_>, entries: u64) -> Result<u64> {
-    let order = run.order();
-    let mut values = Values::new(run.settings.value_bytes, run.settings.seed);
-    let mut batch = Batch::new(values.bytes());
-    let mut last = 0;
-    for position in 0..entries {
-        last = order.at(position);
-        batch.put(key_of(last), |out| values.append(last, out));
-        if batch.len() == BATCH || position + 1 == entries {
-            run.engine.write(&batch)?;
-            batch.clear();
-        }
-    }
-    Ok(last)
 }
 
 /// Copies what is in `from`, directories included, except `to` itself.
@@ -89,7 +77,7 @@ fn copy(from: &Path, to: &Path) -> Result<()> {
             fs::create_dir(&target)?;
             copy(&source, &target)?;
         } else {
-            fs::copy(&source, &target)?;
+            copy_file(&source, &target)?;
         }
     }
     Ok(())

@@ -14,13 +14,17 @@ pub fn scan(run: &Run<'_>) -> Result<Outcome> {
     run.load()?;
     run.warm()?;
     let first = check_count(run, run.settings.keys)?;
-    let timed = run.time_alike(1, |_, latencies| {
-        for _ in 0..SCANS {
-            check_count(run, run.settings.keys)?;
-            latencies.lap();
-        }
-        Ok(SCANS * run.settings.keys)
-    })?;
+    let timed = run.time_alike(
+        1,
+        |_| Ok(()),
+        |_, (), latencies| {
+            for _ in 0..SCANS {
+                check_count(run, run.settings.keys)?;
+                latencies.lap();
+            }
+            Ok(SCANS * run.settings.keys)
+        },
+    )?;
     Ok(Outcome::of_reads(run, timed)?.with("first rows/s", first))
 }
 

@@ -9,8 +9,7 @@
 use super::{Outcome, Run, share};
 use crate::Result;
 use crate::engines::{Batch, Reader};
-use crate::keys::{Permutation, Rng, Values, Zipf, key_of};
-use crate::measure::Latencies;
+use crate::keys::{Popular, Rng, Values, key_of};
 
 /// What a workload consists of, in percent of its operations; the rest are lookups.
 #[derive(Debug, Clone, Copy, Default)]
@@ -36,8 +35,6 @@ pub const E: Mix = Mix { inserts: 5, scans: 95, ..LOOKUPS };
 /// Lookups, and updates that read first.
 pub const F: Mix = Mix { read_modify_writes: 50, ..LOOKUPS };
 
-const EXPONENT: f64 = 0.99;
-
 /// The longest scan.
 const SCAN_ENTRIES_MAX: u64 = 100;
 
@@ -47,8 +44,7 @@ struct Client<'a> {
     mix: Mix,
     reader: Box<dyn Reader + 'a>,
     rng: Rng,
-    zipf: Zipf,
-    scatter: Permutation,
+    popular: Popular,
     values: Values,
     batch: Batch,
     // The number of the next insert, and from one to the next.
@@ -67,8 +63,7 @@ impl<'a> Client<'a> {
             mix,
             reader: run.engine.reader()?,
             rng: Rng::new(run.settings.seed + 30_000 + seed),
-            zipf: Zipf::new(keys, EXPONENT),
-            scatter: Permutation::new(keys, run.settings.seed + 1),
+            popular: Popular::new(keys, run.settings.seed + 1),
             batch: Batch::new(values.bytes()),
             values,
             next_insert: keys + u64::from(index),
@@ -79,9 +74,9 @@ impl<'a> Client<'a> {
     }
 
     fn draw(&mut self) -> u64 {
-        let rank = self.zipf.draw(&mut self.rng);
+        let rank = self.popular.rank(&mut self.rng);
         if !self.mix.latest {
-            return self.scatter.at(rank);
+            return self.popular.at(rank);
         }
         if rank < self.inserted {
             return self.next_insert - self.step * (rank + 1);
@@ -147,16 +142,17 @@ pub fn ycsb(run: &Run<'_>, mix: &Mix) -> Result<Outcome> {
     // Near five seconds for engines of this kind.
     let operations = run.settings.reads.unwrap_or(if scans { keys / 5 } else { keys });
     let only_reads = Mix { scans: if scans { 100 } else { 0 }, latest: mix.latest, ..LOOKUPS };
-    let mut warm_up = Client::new(run, only_reads, 0, 500)?;
-    for _ in 0..operations / 2 {
-        warm_up.step()?;
-    }
-    drop(warm_up);
+    let clients = run.settings.threads.max(1);
+    let warm_up = |index: u32| Client::new(run, only_reads, index, 500 + u64::from(index));
+    run.time_alike(clients, warm_up, |index, mut client, _| {
+        let mine = share(operations / 2, index, clients);
+        (0..mine).try_for_each(|_| client.step())?;
+        Ok(mine)
+    })?;
 
     let own_before = run.engine.written_bytes();
-    let clients = run.settings.threads.max(1);
-    let (used, done) = run.time(clients, |index, latencies: &mut Latencies| {
-        let mut client = Client::new(run, *mix, index, u64::from(index))?;
+    let build = |index: u32| Client::new(run, *mix, index, u64::from(index));
+    let (used, done) = run.time(clients, build, |index, mut client, latencies| {
         let mine = share(operations, index, clients);
         for _ in 0..mine {
             client.step()?;
