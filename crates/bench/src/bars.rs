@@ -13,7 +13,7 @@ use crate::Result;
 use crate::record::Record;
 use crate::report::median;
 
-const COLOURS: [RGBColor; 7] = [
+const COLOURS: [RGBColor; 8] = [
     RGBColor(27, 94, 160),
     RGBColor(208, 92, 23),
     RGBColor(60, 140, 70),
@@ -21,6 +21,7 @@ const COLOURS: [RGBColor; 7] = [
     RGBColor(150, 120, 40),
     RGBColor(90, 90, 90),
     RGBColor(190, 60, 100),
+    RGBColor(40, 160, 170),
 ];
 
 /// How solid the parts of a bar are, the lowest first.

@@ -21,9 +21,9 @@
 //!   below, no hash index in blocks (its option for one is hidden from the documentation). The
 //!   README gives no tuning advice besides the cache size.
 //! - **Settling.** `rotate_memtable_and_wait`, then until no flush is outstanding, no compaction
-//!   runs and none was completed for a while: each flush queues as many compaction requests as
-//!   there are workers, and a request that finds nothing to do counts as completed too, so quiet
-//!   means idle.
+//!   runs and none was completed for a while, which is not counted: each flush queues as many
+//!   compaction requests as there are workers, and a request that finds nothing to do counts as
+//!   completed too, so quiet means idle.
 //! - **Walks.** `range(key..)`, a new iterator (and view) for each, as with all engines.
 //! - **`fjall-blob`** is the same with key-value separation, which its documents advise for large
 //!   values: from 1 KiB on (its default) they stand in blob files, in the one codec, cached in the
@@ -121,6 +121,10 @@ impl Engine for Fjall {
             }
         }
         Ok(())
+    }
+
+    fn settle_watch(&self) -> Duration {
+        QUIET
     }
 
     fn written_bytes(&self) -> Option<u64> {

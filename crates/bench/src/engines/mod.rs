@@ -23,6 +23,7 @@ mod rocksdb;
 mod sqlite;
 
 use std::path::Path;
+use std::time::Duration;
 
 use crate::Result;
 use crate::keys::Key;
@@ -149,6 +150,12 @@ pub trait Engine: Send + Sync {
     /// Writes all memtables to tables (or what corresponds to it) and waits until no background
     /// work is left.
     fn settle(&self) -> Result<()>;
+
+    /// How long [`Engine::settle`] watches in the end that nothing more happens, where it has no
+    /// other way to know: that time is not the engine's.
+    fn settle_watch(&self) -> Duration {
+        Duration::ZERO
+    }
 
     /// All bytes that the engine says it has written so far, where it keeps the account.
     fn written_bytes(&self) -> Option<u64>;

@@ -180,7 +180,8 @@ impl Target {
         let ours = median(ours.filter_map(|record| figure(record)).collect());
         let rocksdb = Peers::of(&own, figure, &named(&["rocksdb"], self.workload), |_| false);
         let others = self.other.map_or(OTHERS.to_vec(), |named| vec![named]);
-        let any = |name: &str| self.other.is_none() && !["alluvium", "rocksdb"].contains(&name);
+        let any =
+            |name: &str| self.other.is_none() && !["alluvium", "rocksdb"].contains(&base(name));
         let other = Peers::of(&own, figure, &named(&others, self.workload), any);
         let name = match self.figure {
             Figure::Rate => self.workload.to_owned(),
@@ -345,6 +346,8 @@ mod tests {
         // Round 2 has no figure of ours: nothing is compared with it. Nor is another run.
         records.push(record("rocksdb", "overwrite", 2, 1_000.0));
         records.push(Record { run: "later".to_owned(), ..record("fjall", "overwrite", 1, 1e6) });
+        // A variant of RocksDB is none of the others.
+        records.push(record("rocksdb-blob", "overwrite", 1, 1e6));
         assert_eq!(overwrite.row(&records)[2], "2.50");
         assert_eq!(overwrite.row(&records)[5], "2.48 sqlite");
         let row = overwrite.row(&records[..1]);

@@ -176,7 +176,9 @@ impl Run<'_> {
     fn settle(&self) -> Result<Used> {
         let before = Usage::now()?;
         self.engine.settle()?;
-        Ok(before.until(&Usage::now()?))
+        let mut used = before.until(&Usage::now()?);
+        used.seconds = (used.seconds - self.engine.settle_watch().as_secs_f64()).max(0.0);
+        Ok(used)
     }
 }
 
