@@ -14,6 +14,7 @@ use crate::base::key::{self, SeqNo};
 use crate::base::planted;
 use crate::compaction::WindowSplit;
 use crate::compaction::covered::Covered;
+use crate::compaction::ends::{Cut, EndCuts};
 use crate::compaction::job::{JobContext, JobOutput, OlderRuns};
 use crate::compaction::outputs::Outputs;
 use crate::compaction::pace::Meter;
@@ -24,8 +25,22 @@ use crate::ranges::Fragments;
 use crate::sstable::TableOptions;
 use crate::version::Version;
 
+/// How a flush is divided into tables.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum FlushSplit {
+    /// One table.
+    None,
+    /// A table for each window.
+    Windows(WindowSplit),
+    /// The ends apart, where keys nearly ascend.
+    Ends,
+}
+
 /// Writes `memtables` as one table, or as one for each time window; none when nothing survives. On
 /// an error what was written is removed. The file is synced, its name is not.
+///
+/// One run all the same: where keys nearly ascend, so that the memtables reach over the end of what
+/// there is and over little else, `cuts` keeps both ends apart from the rest.
 ///
 /// All that is older is in `older`, the family's version when the flush begins: what compactions
 /// install meanwhile holds no key that it does not. Without one every tombstone stays.
@@ -34,12 +49,20 @@ pub(crate) fn run(
     (memtables, older): (&[Arc<Memtable>], Option<&Version>),
     retain: Retain,
     table_options: &TableOptions,
-    windows: Option<WindowSplit>,
+    split: FlushSplit,
 ) -> Result<JobOutput> {
+    let (windows, cuts) = match split {
+        FlushSplit::None => (None, None),
+        FlushSplit::Windows(windows) => (Some(windows), None),
+        FlushSplit::Ends => {
+            let entries = memtables.iter().map(|memtable| memtable.entries()).sum();
+            (None, older.and_then(|older| EndCuts::new(older, entries)))
+        }
+    };
     let mut output = JobOutput::default();
     let mut outputs = Outputs::new(context, table_options, windows);
     let meter = Meter::new(context.pace);
-    match write((memtables, older), &retain, meter, &mut outputs, &mut output) {
+    match write((memtables, older), &retain, (meter, cuts), &mut outputs, &mut output) {
         Ok(()) => Ok(output),
         Err(error) => {
             context.discard(&output);
@@ -51,7 +74,7 @@ pub(crate) fn run(
 fn write(
     (memtables, older): (&[Arc<Memtable>], Option<&Version>),
     retain: &Retain,
-    mut meter: Meter<'_>,
+    (mut meter, mut cuts): (Meter<'_>, Option<EndCuts>),
     outputs: &mut Outputs<'_>,
     output: &mut JobOutput,
 ) -> Result<()> {
@@ -75,6 +98,15 @@ fn write(
             output.entries_read += u64::from(is_first);
             let (user_key, trailer) = key::split(source.key());
             let window = outputs.window(user_key);
+            if let Some(cutting) = &mut cuts
+                && retain.is_new_key(user_key)
+            {
+                match cutting.before(user_key, output.entries_read) {
+                    Cut::No => {}
+                    Cut::Here => outputs.cut(window, user_key, &mut covered, output)?,
+                    Cut::NoMore => cuts = None,
+                }
+            }
             if outputs.takes(window) {
                 let seq = key::trailer_seq(trailer);
                 // Memtables hold only kinds that this build wrote or that recovery has checked.

@@ -17,6 +17,8 @@
 //! # Which tables
 //!
 //! From level 0, the oldest runs that are free, up to a bound: newer ones may stay, older ones not.
+//! Of these, tables that meet nothing move, all at once; what is left goes down by clusters, the
+//! one first that has least to rewrite (`compaction::clusters`).
 //! Where a running job has the older ones, or where what is in level 0 is small beside what it
 //! would be merged into, its runs are merged among themselves instead, so that reads and stalls
 //! need not wait.
@@ -34,11 +36,13 @@
 //! an edit alone, unless the place where they would go asks for another codec.
 
 use std::cmp::{Ordering, Reverse};
-use std::collections::BinaryHeap;
+use std::collections::{BinaryHeap, HashSet};
 use std::sync::Arc;
 
+use crate::base::file::FileNumber;
 use crate::base::limits::LEVELS;
 use crate::base::planted;
+use crate::compaction::clusters::{Cluster, clusters};
 use crate::compaction::reclaim::{self, Gain, Upper};
 use crate::compaction::{
     Action, Busy, Compaction, CompactionPicker, Debt, Input, KeySpan, LevelShape, Reason,
@@ -196,8 +200,36 @@ impl LeveledPicker {
                 chosen.pop();
                 return self.plan(view, targets, reason, 0, chosen);
             }
-            let plan = self.plan(view, targets, reason, 0, chosen)?;
-            order::breach(view.version, &plan).is_none().then_some(plan)
+            let lower = lower_of(view.version, targets.base, tables_of(&chosen));
+            let mut clusters = clusters(&chosen, &lower);
+            let moves = self.moves_down(view, (targets, reason), &chosen, &clusters);
+            clusters.sort_by(|a, b| a.cost().total_cmp(&b.cost()));
+            let merges = clusters
+                .into_iter()
+                .filter_map(|cluster| self.plan(view, targets, reason, 0, cluster.upper));
+            moves.into_iter().chain(merges).find(|plan| order::breach(view.version, plan).is_none())
+        })
+    }
+
+    /// Those tables of `chosen` that hang together with nothing and may move, all at once.
+    fn moves_down(
+        &self,
+        view: &View<'_>,
+        (targets, reason): (&Targets, Reason),
+        chosen: &[Input],
+        clusters: &[Cluster],
+    ) -> Option<Compaction> {
+        let alone = clusters.iter().filter(|cluster| cluster.alone().is_some());
+        let mut plans = alone.filter_map(|cluster| {
+            let plan = self.plan(view, targets, reason, 0, cluster.upper.clone())?;
+            (plan.action == Action::Move).then_some(plan)
+        });
+        let first = plans.next()?;
+        let mut moving: HashSet<FileNumber> = first.tables().map(|table| table.number).collect();
+        moving.extend(plans.flat_map(|plan| plan.tables().map(|t| t.number).collect::<Vec<_>>()));
+        Some(Compaction {
+            inputs: chosen_of(chosen, |table| moving.contains(&table.number)),
+            ..first
         })
     }
 
@@ -482,6 +514,19 @@ fn below_sums<'a>(
 /// The first table of `run` and the last: what its range of keys follows from.
 fn ends(run: &Run) -> impl Iterator<Item = &Arc<TableMeta>> + Clone {
     run.tables().first().into_iter().chain(run.tables().last())
+}
+
+/// What of `inputs` is `chosen`.
+fn chosen_of(inputs: &[Input], chosen: impl Fn(&Arc<TableMeta>) -> bool) -> Vec<Input> {
+    let parts = inputs.iter().map(|input| Input {
+        level: input.level,
+        tables: input.tables.iter().filter(|table| chosen(table)).cloned().collect(),
+    });
+    parts.filter(|part| !part.tables.is_empty()).collect()
+}
+
+fn tables_of(inputs: &[Input]) -> impl Iterator<Item = &Arc<TableMeta>> {
+    inputs.iter().flat_map(|input| &input.tables)
 }
 
 pub(super) fn one_table(level: usize, table: &Arc<TableMeta>) -> Input {

@@ -10,8 +10,10 @@
 //! one rule that keeps newer data above older; [`shape`] says what a family will hold when a job is
 //! done, for its filters; [`flush`] turns immutable memtables into tables of level 0.
 
+mod clusters;
 pub(crate) mod covered;
 pub(crate) mod cut;
+mod ends;
 mod fifo;
 pub(crate) mod flush;
 pub(crate) mod footprint;

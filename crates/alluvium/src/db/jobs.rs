@@ -22,10 +22,11 @@ use crate::base::key::SeqNo;
 use crate::base::planted;
 use crate::base::sync::atomic::Ordering;
 use crate::compaction::KeySpan;
+use crate::compaction::flush::FlushSplit;
 use crate::compaction::job::{JobContext, JobOutput};
 use crate::compaction::pace::Pace;
 use crate::compaction::retain::{Now, Retain};
-use crate::compaction::strategy::TimeWindows;
+use crate::compaction::strategy::{Strategy, TimeWindows};
 use crate::compaction::{self, Action, Busy, Compaction, CompactionPicker, Reason, WindowSplit};
 use crate::db::background;
 use crate::db::core::Core;
@@ -84,6 +85,11 @@ fn run_flush(
     let older = Arc::clone(&family.load().version);
     let shape = compaction::shape::of_flush(&older, entries, ratio);
     options.filter_bits_per_key = family.options.filter_bits_per_key(&shape);
+    let split = match windows {
+        Some(windows) => FlushSplit::Windows(windows),
+        None if strategy == Strategy::Leveled => FlushSplit::Ends,
+        None => FlushSplit::None,
+    };
     let task = Task::Flush { memtables: memtables.len() };
     let running = core.running.begin(Running::new(family.id, task, entries));
     let pacing = Pacing::of_flush(core, &running.job);
@@ -92,7 +98,7 @@ fn run_flush(
     let _buffers = Charge::new(&core.memory.jobs, buffers);
     let output = with_context(core, &|step| pacing.step(step), |context| {
         let inputs = (memtables.as_slice(), Some(&*older));
-        compaction::flush::run(context, inputs, retain(core, family), &options, windows)
+        compaction::flush::run(context, inputs, retain(core, family), &options, split)
     })?;
     let checked = check_tables(&core.tables, &output, windows.as_ref());
     let checked = checked.and_then(|tables| sync_shared_segments(core).map(|()| tables));

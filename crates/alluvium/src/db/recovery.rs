@@ -26,6 +26,7 @@ use crate::base::planted;
 use crate::base::sync::atomic::AtomicBool;
 use crate::batch::{BatchView, ColumnFamilyId};
 use crate::compaction;
+use crate::compaction::flush::FlushSplit;
 use crate::compaction::job::JobContext;
 use crate::compaction::retain::{Now, Retain};
 use crate::compaction::strategy::TimeWindows;
@@ -394,8 +395,9 @@ impl State<'_> {
         let options = family.table_options(place, id);
         let options = options.with_event_time(windows.map(|windows| windows.time));
         let retain = Retain::new(Vec::new(), Now::UNKNOWN);
+        let split = windows.map_or(FlushSplit::None, FlushSplit::Windows);
         let output =
-            compaction::flush::run(&context, (&[memtable], None), retain, &options, windows)?;
+            compaction::flush::run(&context, (&[memtable], None), retain, &options, split)?;
         let tables = check_tables(self.replay.tables, &output, windows.as_ref());
         let tables = tables.inspect_err(|_| context.discard(&output))?;
         self.tables.extend(tables.into_iter().map(|table| (id, table)));

@@ -15,6 +15,7 @@ use crate::base::error::{Error, Result};
 use crate::base::file::{FileId, FileNumber};
 use crate::base::key::SeqNo;
 use crate::batch::{BatchView, ColumnFamilyId};
+use crate::compaction::flush::FlushSplit;
 use crate::compaction::retain::{Now, Retain};
 use crate::compaction::{self, TablePlace};
 use crate::db::jobs::check_tables;
@@ -236,7 +237,13 @@ impl Replay<'_> {
             let options = self.work.options.column_family.table_options(TablePlace::FLUSHED, id);
             let output = self.work.with_context(|context| {
                 let retain = Retain::new(Vec::new(), Now::UNKNOWN);
-                compaction::flush::run(context, (&[memtable], None), retain, &options, None)
+                compaction::flush::run(
+                    context,
+                    (&[memtable], None),
+                    retain,
+                    &options,
+                    FlushSplit::None,
+                )
             })?;
             let written = check_tables(&self.work.tables, &output, None)?;
             self.tables.extend(written.into_iter().map(|table| (id, table)));

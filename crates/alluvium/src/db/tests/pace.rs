@@ -258,3 +258,22 @@ fn writers_are_slowed_and_not_stopped_before_a_fence() {
         assert_eq!(db.get(key(index)).unwrap().as_deref(), Some(&value(index, 1)[..]));
     }
 }
+
+#[test]
+fn keys_that_nearly_ascend_are_hardly_written_again() {
+    let mut options = small();
+    options.column_family.codecs = PerLevel::new([Codec::None]);
+    let db = open(&MemEnv::new(), options);
+    for index in 0..20_000u32 {
+        // Every twentieth is late, a little.
+        let number = if index % 20 == 19 { index.saturating_sub(17) * 2 + 1 } else { index * 2 };
+        db.put(key(number), value(number, 0)).unwrap();
+    }
+    db.flush().unwrap();
+    let stats = db.stats();
+    let (flushed, written) =
+        (stats.counter("flush_bytes"), stats.counter("compaction_write_bytes"));
+    assert!(stats.counter("flushes") > 50 && stats.counter("trivial_moves") > 50);
+    assert!(written < flushed / 2, "{written} bytes for {flushed}");
+    assert_eq!(db.scan(..).count(), 20_000);
+}
