@@ -258,6 +258,8 @@ pub(crate) struct Ages {
     pub(crate) overdue: SeqNo,
     /// Older than a FIFO family keeps.
     pub(crate) outlived: SeqNo,
+    /// Nothing has been written for a while: there is time for what pays little.
+    pub(crate) quiet: bool,
 }
 
 impl View<'_> {

@@ -5,6 +5,8 @@
 //! of nothing but tombstones over an empty range is worth nothing, a few of them over large values
 //! are worth much.
 //!
+//! Where nothing is written, there is time for what pays less.
+//!
 //! A tombstone that pays for nothing is still merged once it has waited long enough
 //! ([`crate::compaction::Ages::overdue`]): deleted data must not stay on disk for ever. And it is
 //! merged once scans have stepped over so many tombstones of its table that the merge would have
@@ -20,6 +22,9 @@ use crate::version::{Digest, EventTimes, GARBAGE_PART, Run, Sums, TableMeta, Ver
 /// A rewrite pays when what it frees is at least its cost divided by this.
 const COST_PER_FREED: u64 = GARBAGE_PART;
 
+/// The same while nothing is written.
+const COST_PER_FREED_QUIET: u64 = 3 * COST_PER_FREED;
+
 /// Tombstones that scans step over before it counts: a merge has costs beside its entries.
 const WALKED_MIN: u64 = 10_000;
 
@@ -34,12 +39,15 @@ pub(crate) struct Gain {
     pub(crate) cost_bytes: u64,
     /// Whether some tombstone has waited long enough, or scans have met tombstones often enough.
     pub(crate) overdue: bool,
+    /// Whether nothing is written.
+    pub(crate) quiet: bool,
 }
 
 impl Gain {
     /// Whether it is worth doing.
     pub(crate) fn pays(&self) -> bool {
-        self.overdue || (self.freed_bytes > 0 && self.ratio() * COST_PER_FREED as f64 >= 1.0)
+        let cost_per_freed = if self.quiet { COST_PER_FREED_QUIET } else { COST_PER_FREED };
+        self.overdue || (self.freed_bytes > 0 && self.ratio() * cost_per_freed as f64 >= 1.0)
     }
 
     /// Bytes freed for each byte read.
@@ -57,6 +65,8 @@ pub(crate) struct Upper {
     overdue: bool,
     /// Tombstones that scans have stepped over in vain.
     walked: u64,
+    /// Whether nothing is written.
+    quiet: bool,
 }
 
 impl Upper {
@@ -67,6 +77,7 @@ impl Upper {
             expired_bytes: expired_bytes(table, view.now_ms),
             overdue: is_overdue(view, table),
             walked: walked_in_vain(view, table),
+            quiet: view.ages.quiet,
         }
     }
 
@@ -91,6 +102,7 @@ impl Upper {
                 true => run.tables().iter().map(|table| walked_in_vain(view, table)).sum(),
                 false => 0,
             },
+            quiet: view.ages.quiet,
         }
     }
 
@@ -101,6 +113,7 @@ impl Upper {
             expired_bytes: self.expired_bytes.saturating_add(other.expired_bytes),
             overdue: self.overdue || other.overdue,
             walked: self.walked.saturating_add(other.walked),
+            quiet: self.quiet || other.quiet,
         }
     }
 }
@@ -118,6 +131,7 @@ pub(crate) fn gain(upper: &Upper, lower: Sums, hidden: Sums) -> Gain {
         cost_bytes: lower.bytes.saturating_add(upper.sums.bytes),
         overdue: (upper.overdue && hidden != Sums::default())
             || upper.walked >= read.max(WALKED_MIN),
+        quiet: upper.quiet,
     }
 }
 

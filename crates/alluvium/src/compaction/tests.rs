@@ -176,14 +176,18 @@ fn a_table_that_meets_nothing_below_moves_without_a_rewrite() {
 
 #[test]
 fn tombstones_that_pay_are_merged_though_nothing_is_full() {
-    let with = |tombstones: u64| {
+    let with = |tombstones: u64, quiet: bool| {
         let mut data = TableFacts::clone(&table(1, "a", "z", 900, 0));
         data.entries = 900;
         let data = Arc::new(TableMeta::new(data).unwrap());
-        pick(&[(0, table(2, "a", "z", 50, tombstones)), (6, data)], &[])
+        let version = version(&[(0, table(2, "a", "z", 50, tombstones)), (6, data)]);
+        let (ages, busy) = (Ages { quiet, ..Ages::default() }, Busy::new());
+        LeveledPicker::new(SHAPE).pick(&View { ages, ..view(&version, &busy) })
     };
-    assert!(with(100).is_none(), "a tenth of it does not pay");
-    let plan = with(800).unwrap();
+    assert!(with(100, false).is_none(), "a tenth of it does not pay");
+    assert!(with(100, true).is_some(), "but where nothing is written");
+    assert!(with(20, true).is_none(), "where next to nothing does not, either");
+    let plan = with(800, false).unwrap();
     assert_eq!((plan.reason, plan.place.level), (Reason::Tombstones, 6));
     assert!(pick(&[(0, table(2, "a", "z", 50, 800))], &[]).is_none(), "nothing to hide");
 }

@@ -127,6 +127,8 @@ pub(crate) struct Scheduler {
     threads: Mutex<Vec<Box<dyn WorkerThread>>>,
     /// How many entries each active memtable with tombstones had, and since when.
     quiet: Mutex<HashMap<ColumnFamilyId, (u64, Duration)>>,
+    /// What was visible when a worker looked at the clock last, and since when.
+    visible: Mutex<(SeqNo, Duration)>,
     /// How many keep background work from beginning. Changed under the state's lock.
     paused: AtomicUsize,
 }
@@ -300,6 +302,7 @@ pub(crate) fn stop(core: &Core) {
 /// they hide is on disk until they are flushed.
 fn close_quiet(core: &Core) {
     let now = core.env.now();
+    note_visible(core, now);
     let mut quiet = core.scheduler.quiet.lock();
     let mut due = Vec::new();
     for family in core.families.all().values() {
@@ -323,6 +326,23 @@ fn close_quiet(core: &Core) {
             core.health.note_failure("a quiet memtable", &error);
         }
     }
+}
+
+/// Takes note whether anything has been written since the last look.
+fn note_visible(core: &Core, now: Duration) {
+    let visible = core.visible();
+    let mut seen = core.scheduler.visible.lock();
+    if seen.0 != visible {
+        *seen = (visible, now);
+    }
+}
+
+/// Whether nothing has been written for a while. Never so where no worker looks at the clock.
+fn is_quiet(core: &Core) -> bool {
+    let (visible, since) = *core.scheduler.visible.lock();
+    visible == core.visible()
+        && visible > SeqNo::ZERO
+        && core.env.now().saturating_sub(since) >= QUIET
 }
 
 /// A worker's life.
@@ -494,7 +514,8 @@ pub(crate) fn view<'a>(
     let overdue = core.written_before(family.options.tombstone_age);
     let age_max = family.strategy().age_max();
     let outlived = age_max.map_or(SeqNo::ZERO, |age| core.written_before(age));
-    View { version, busy, now_ms, ages: Ages { droppable, overdue, outlived } }
+    let quiet = is_quiet(core);
+    View { version, busy, now_ms, ages: Ages { droppable, overdue, outlived, quiet } }
 }
 
 /// Whether level 0 is due, and the highest score.
