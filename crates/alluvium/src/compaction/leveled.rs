@@ -28,7 +28,8 @@
 //! its default since 2019). Tables dense in tombstones count as larger.
 //!
 //! When no level is over its size: expired tables, and tables whose tombstones or expired entries
-//! pay for the rewrite (`compaction::reclaim`).
+//! pay for the rewrite (`compaction::reclaim`). And where nothing is written, what is left in level
+//! 0, for the sake of those who read.
 //!
 //! # Moves
 //!
@@ -231,6 +232,21 @@ impl LeveledPicker {
             inputs: chosen_of(chosen, |table| moving.contains(&table.number)),
             ..first
         })
+    }
+
+    /// Level 0 goes down though it is not full, where nothing is written: each of its runs costs
+    /// every lookup and every scan. Each flush is merged down for this once at most.
+    fn empty_level0(&self, view: &View<'_>, targets: &Targets) -> Option<Compaction> {
+        let level0 = view.version.level(0);
+        if !view.ages.quiet || level0.is_empty() {
+            return None;
+        }
+        let ends = level0.runs().iter().flat_map(|run| ends(run));
+        let below = lower_sums(view.version, targets.base, ends);
+        if below.bytes / LOPSIDED > level0.bytes() {
+            return None;
+        }
+        self.level0_down(view, targets, Reason::Level0Runs)
     }
 
     /// Several free runs of level 0 into one that stays there.
@@ -595,7 +611,10 @@ impl CompactionPicker for LeveledPicker {
             0 => self.pick_level0(view, &targets),
             _ => self.pick_deeper(view, &targets, level),
         });
-        by_size.or_else(|| pick_expired(view)).or_else(|| self.pick_reclaim(view, &targets))
+        by_size
+            .or_else(|| pick_expired(view))
+            .or_else(|| self.pick_reclaim(view, &targets))
+            .or_else(|| self.empty_level0(view, &targets))
     }
 
     fn pick_manual(&self, view: &View<'_>, span: &KeySpan) -> Option<Compaction> {

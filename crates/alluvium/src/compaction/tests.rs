@@ -192,6 +192,22 @@ fn tombstones_that_pay_are_merged_though_nothing_is_full() {
     assert!(pick(&[(0, table(2, "a", "z", 50, 800))], &[]).is_none(), "nothing to hide");
 }
 
+#[test]
+fn level0_is_emptied_while_nothing_is_written() {
+    let pick = |below: u64, quiet: bool| {
+        let version = version(&[(0, table(2, "c", "m", 50, 0)), (6, table(1, "a", "z", below, 0))]);
+        let (ages, busy) = (Ages { quiet, ..Ages::default() }, Busy::new());
+        LeveledPicker::new(SHAPE).pick(&View { ages, ..view(&version, &busy) })
+    };
+    assert!(pick(300, false).is_none());
+    let plan = pick(300, true).unwrap();
+    assert_eq!(
+        (plan.reason, taken(&plan, 0), taken(&plan, 6)),
+        (Reason::Level0Runs, vec![2], vec![1])
+    );
+    assert!(pick(900, true).is_none(), "not where much is rewritten for little");
+}
+
 /// A table over which scans have stepped over `walked` tombstones. Its oldest has number 20.
 fn walked(level: usize, facts: TableFacts, walked: u64) -> (usize, Arc<TableMeta>) {
     let facts = TableFacts { oldest_tombstone: SeqNo::new(20), ..facts };

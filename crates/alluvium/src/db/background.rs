@@ -33,7 +33,7 @@ use crate::base::sync::atomic::{AtomicUsize, Ordering};
 use crate::base::sync::{Condvar, Mutex};
 use crate::batch::ColumnFamilyId;
 use crate::compaction::footprint::Footprint;
-use crate::compaction::strategy::Picker;
+use crate::compaction::strategy::{Picker, Strategy};
 use crate::compaction::{Ages, Busy, Compaction, CompactionPicker, View};
 use crate::db::core::Core;
 use crate::db::events::panic_text;
@@ -47,6 +47,9 @@ use crate::version::{Level, Version};
 
 /// How often workers look whether time has made something due.
 const CLOCK_LOOK: Duration = Duration::from_secs(1);
+
+/// When nothing has been written for so long, there is time for what is not urgent.
+const CALM: Duration = Duration::from_secs(3);
 
 /// An active memtable with tombstones is flushed when nothing has been written for so long.
 const QUIET: Duration = Duration::from_secs(10);
@@ -342,7 +345,7 @@ fn is_quiet(core: &Core) -> bool {
     let (visible, since) = *core.scheduler.visible.lock();
     visible == core.visible()
         && visible > SeqNo::ZERO
-        && core.env.now().saturating_sub(since) >= QUIET
+        && core.env.now().saturating_sub(since) >= CALM
 }
 
 /// A worker's life.
@@ -394,6 +397,7 @@ fn looks_at_the_clock(core: &Core) -> bool {
             || strategy.windows().is_some_and(|windows| windows.ttl.is_some())
             || family.peek().version.levels().any(waits)
             || family.peek().active.tombstones() > 0
+            || (strategy == Strategy::Leveled && !family.peek().version.level(0).is_empty())
     })
 }
 
