@@ -171,6 +171,8 @@ fn what_has_expired_gives_its_space_back() {
 fn a_flush_leaves_tombstones_of_what_has_expired_in_memory() {
     let env = world();
     let db = open(&env);
+    // Else nothing could be hidden, and nothing would be left.
+    let _before = db.snapshot();
     db.put_with_ttl("a", "a long value that need not be written any more", SECOND).unwrap();
     db.put_with_ttl("b", "v", SECOND * 9).unwrap();
     env.pass_time(SECOND);

@@ -334,14 +334,6 @@ pub struct KeyEndBuf {
     included: bool,
 }
 
-impl KeyEndBuf {
-    /// The key.
-    #[must_use]
-    pub fn into_key(self) -> Vec<u8> {
-        self.key
-    }
-}
-
 /// Where a table of this upper bound, an encoded internal key, ends. Panics as [`split`] does.
 #[must_use]
 #[inline]

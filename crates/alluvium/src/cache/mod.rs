@@ -38,7 +38,7 @@ const LOOKS_A_FILE: usize = 1 << 16;
 /// Most blocks of a shard, about, as whoever looks at all of its blocks holds its lock.
 const SHARD_BLOCKS: usize = 1 << 13;
 /// Fewer shards than this are as many as the cache chooses itself.
-const SHARDS_OWN: usize = 64;
+const SHARDS_OWN: usize = 256;
 /// The block size from which the number of blocks, and so of shards, is guessed.
 const TYPICAL_BLOCK_BYTES: usize = 4096;
 

@@ -13,15 +13,15 @@
 
 use std::ops::RangeInclusive;
 
-use crate::base::key::SeqNo;
+use crate::base::key::{KeyEnd, KeyEndBuf, SeqNo};
 use crate::compaction::{Action, Compaction, user_key_range};
 
 /// What one plan keeps others from.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Footprint {
-    smallest: Vec<u8>,
-    /// Counts as included.
-    largest: Vec<u8>,
+    /// From the first key to the end: of the whole, as a merge may write anywhere between its
+    /// first key and its last, or of each table, where they move as they are.
+    ranges: Vec<(Vec<u8>, KeyEndBuf)>,
     /// The deeper levels that it writes to, or that its tables pass, down or up.
     levels: Option<RangeInclusive<usize>>,
     /// The oldest of what it writes to level 0.
@@ -45,10 +45,15 @@ impl Footprint {
         };
         let falling = plan.placed_tables().filter(|&(level, _)| level == 0 && plan.place.level > 0);
         let oldest = plan.tables().map(|table| table.smallest_seq).min();
-        let (smallest, end) = user_key_range(plan.tables())?;
+        let ranges: Vec<_> = match plan.action {
+            Action::Move => plan.tables().filter_map(|table| user_key_range([table])).collect(),
+            _ => user_key_range(plan.tables()).into_iter().collect(),
+        };
+        if ranges.is_empty() {
+            return None;
+        }
         Some(Footprint {
-            smallest,
-            largest: end.into_key(),
+            ranges,
             levels,
             into_level0: oldest.filter(|_| plan.place.level == 0),
             out_of_level0: falling.map(|(_, table)| table.largest_seq).max(),
@@ -57,7 +62,8 @@ impl Footprint {
 
     /// Whether the two may not run beside each other, in one family.
     pub(crate) fn meets(&self, other: &Footprint) -> bool {
-        let share_keys = self.smallest <= other.largest && other.smallest <= self.largest;
+        let share_keys =
+            self.ranges.iter().any(|own| other.ranges.iter().any(|range| meet(own, range)));
         let share_levels = match (&self.levels, &other.levels) {
             (Some(own), Some(other)) => own.start() <= other.end() && other.start() <= own.end(),
             _ => false,
@@ -69,4 +75,9 @@ impl Footprint {
     fn hides_from(&self, other: &Footprint) -> bool {
         self.into_level0.zip(other.out_of_level0).is_some_and(|(oldest, newest)| oldest <= newest)
     }
+}
+
+/// Whether two ranges of keys meet.
+fn meet((low, end): &(Vec<u8>, KeyEndBuf), (other_low, other_end): &(Vec<u8>, KeyEndBuf)) -> bool {
+    !KeyEnd::from(end).is_before(other_low) && !KeyEnd::from(other_end).is_before(low)
 }

@@ -201,9 +201,14 @@ impl LeveledPicker {
                 chosen.pop();
                 return self.plan(view, targets, reason, 0, chosen);
             }
+            if reason != Reason::Level0Runs {
+                // What is to be gained is that of all together.
+                let plan = self.plan(view, targets, reason, 0, chosen)?;
+                return order::breach(view.version, &plan).is_none().then_some(plan);
+            }
             let lower = lower_of(view.version, targets.base, tables_of(&chosen));
             let mut clusters = clusters(&chosen, &lower);
-            let moves = self.moves_down(view, (targets, reason), &chosen, &clusters);
+            let moves = self.moves_down(view, targets, &chosen, &clusters);
             clusters.sort_by(|a, b| a.cost().total_cmp(&b.cost()));
             let merges = clusters
                 .into_iter()
@@ -216,13 +221,13 @@ impl LeveledPicker {
     fn moves_down(
         &self,
         view: &View<'_>,
-        (targets, reason): (&Targets, Reason),
+        targets: &Targets,
         chosen: &[Input],
         clusters: &[Cluster],
     ) -> Option<Compaction> {
         let alone = clusters.iter().filter(|cluster| cluster.alone().is_some());
         let mut plans = alone.filter_map(|cluster| {
-            let plan = self.plan(view, targets, reason, 0, cluster.upper.clone())?;
+            let plan = self.plan(view, targets, Reason::Level0Runs, 0, cluster.upper.clone())?;
             (plan.action == Action::Move).then_some(plan)
         });
         let first = plans.next()?;

@@ -20,6 +20,9 @@
 //!
 //! With `background_threads` 0 the same jobs are run by the thread that writes, after its write.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -47,9 +50,6 @@ use crate::version::{Level, Version};
 
 /// How often workers look whether time has made something due.
 const CLOCK_LOOK: Duration = Duration::from_secs(1);
-
-/// When nothing has been written for so long, there is time for what is not urgent.
-const CALM: Duration = Duration::from_secs(3);
 
 /// An active memtable with tombstones is flushed when nothing has been written for so long.
 const QUIET: Duration = Duration::from_secs(10);
@@ -340,12 +340,14 @@ fn note_visible(core: &Core, now: Duration) {
     }
 }
 
-/// Whether nothing has been written for a while. Never so where no worker looks at the clock.
+/// Whether nothing has been written for a while, and nobody is held up who would. Never so where no
+/// worker looks at the clock.
 fn is_quiet(core: &Core) -> bool {
     let (visible, since) = *core.scheduler.visible.lock();
     visible == core.visible()
         && visible > SeqNo::ZERO
-        && core.env.now().saturating_sub(since) >= CALM
+        && core.env.now().saturating_sub(since) >= QUIET
+        && !core.pressed.load(Ordering::Relaxed)
 }
 
 /// A worker's life.
@@ -608,84 +610,6 @@ fn keep_outcome(core: &Core, result: Result<()>, plan: Option<&Compaction>) {
             state.failures = state.failures.saturating_add(1);
             state.retry_at = core.env.now() + pause;
             state.error = Some(error);
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::base::key::{ValueKind, encode, pack_trailer};
-    use crate::compaction::{Action, Input, Reason, TablePlace};
-    use crate::version::{TableFacts, TableMeta};
-
-    /// A plan for one table of `input`, with keys from `low` to `high`.
-    fn plan(number: u64, input: usize, output: usize, (low, high): (&str, &str)) -> Compaction {
-        let key = |user_key: &str| {
-            encode(user_key.as_bytes(), pack_trailer(SeqNo::new(number), ValueKind::Put))
-        };
-        let facts = TableFacts {
-            number: FileNumber(number),
-            bytes: 100,
-            entries: 2,
-            smallest: key(low),
-            largest: key(high),
-            smallest_seq: SeqNo::new(number),
-            largest_seq: SeqNo::new(number),
-            ..TableFacts::default()
-        };
-        let tables = vec![Arc::new(TableMeta::new(facts).unwrap())];
-        Compaction {
-            reason: Reason::Manual,
-            action: Action::Merge,
-            inputs: vec![Input { level: input, tables }],
-            place: TablePlace { level: output, depth: output, bottom: false },
-            table_bytes: 100,
-            grandparents: Vec::new(),
-            windows: None,
-        }
-    }
-
-    #[test]
-    fn nothing_is_written_below_a_table_while_it_rises() {
-        let family = ColumnFamilyId::DEFAULT;
-        let rising = plan(1, 2, 0, ("c", "m"));
-        for (other, beside) in [
-            (plan(2, 0, 1, ("a", "d")), false),
-            (plan(2, 0, 1, ("n", "z")), true),
-            (plan(2, 1, 2, ("m", "z")), false),
-            (plan(2, 3, 4, ("a", "z")), true),
-            (plan(2, 0, 0, ("a", "z")), true),
-        ] {
-            for (first, second) in [(&rising, &other), (&other, &rising)] {
-                let mut state = State::default();
-                assert!(state.take(family, first));
-                assert_eq!(state.take(family, second), beside, "{first:?} beside {second:?}");
-                state.give_back(first);
-                assert!(beside || state.take(family, second), "once the first has ended");
-            }
-            let mut state = State::default();
-            assert!(state.take(ColumnFamilyId(7), &rising) && state.take(family, &other));
-        }
-    }
-
-    #[test]
-    fn nothing_is_written_above_a_table_while_it_falls() {
-        let family = ColumnFamilyId::DEFAULT;
-        let falling = plan(1, 2, 6, ("c", "m"));
-        for (other, beside) in [
-            (plan(2, 3, 4, ("a", "d")), false),
-            (plan(2, 0, 3, ("m", "z")), false),
-            (plan(2, 5, 6, ("d", "e")), false),
-            (plan(2, 3, 4, ("n", "z")), true),
-            (plan(2, 0, 2, ("a", "z")), true),
-            (plan(2, 0, 0, ("a", "z")), true),
-        ] {
-            for (first, second) in [(&falling, &other), (&other, &falling)] {
-                let mut state = State::default();
-                assert!(state.take(family, first));
-                assert_eq!(state.take(family, second), beside, "{first:?} beside {second:?}");
-            }
         }
     }
 }

@@ -85,15 +85,18 @@ fn run_flush(
     let older = Arc::clone(&family.load().version);
     let shape = compaction::shape::of_flush(&older, entries, ratio);
     options.filter_bits_per_key = family.options.filter_bits_per_key(&shape);
+    let bytes = memtables.iter().map(|memtable| memtable.memory_bytes()).sum();
     let split = match windows {
         Some(windows) => FlushSplit::Windows(windows),
-        None if strategy == Strategy::Leveled => FlushSplit::Ends,
+        // Of a small one there is little to save.
+        None if strategy == Strategy::Leveled && bytes >= family.options.memtable_bytes / 2 => {
+            FlushSplit::Ends
+        }
         None => FlushSplit::None,
     };
     let task = Task::Flush { memtables: memtables.len() };
     let running = core.running.begin(Running::new(family.id, task, entries));
     let pacing = Pacing::of_flush(core, &running.job);
-    let bytes = memtables.iter().map(|memtable| memtable.memory_bytes()).sum();
     let buffers = flush_bytes(entries, bytes, place, windows.is_some(), &family.options);
     let _buffers = Charge::new(&core.memory.jobs, buffers);
     let output = with_context(core, &|step| pacing.step(step), |context| {

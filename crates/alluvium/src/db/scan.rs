@@ -174,7 +174,7 @@ impl Cursor {
         Cursor::over(shared, current, bounds, &view)
     }
 
-    fn over(
+    pub(super) fn over(
         shared: &Arc<Shared>,
         current: Arc<SuperVersion>,
         bounds: Bounds,
@@ -189,7 +189,8 @@ impl Cursor {
         let merging = MergingIterator::new(sources);
         let Moment { seq, now_ms } = view.moment;
         let mut ranges = range_sources(&shared.core, &current);
-        if let Some(gaps) = view.gaps.for_reader(seq, now_ms) {
+        // Without all of a batch, the deletes that a gap stands for would be half of it.
+        if let Some(gaps) = view.gaps.for_reader(seq, now_ms).filter(|_| view.has_all) {
             ranges.push(Box::new(GapsAt { gaps, now_ms }));
         }
         let covers = Covers::new(ranges, seq);
@@ -327,7 +328,7 @@ impl Cursor {
 
 /// How a cursor looks at a super version.
 #[derive(Debug)]
-struct View {
+pub(super) struct View {
     moment: Moment,
     options: ReadOptions,
     prefix_extractor: Option<PrefixExtractor>,
@@ -338,7 +339,7 @@ struct View {
 
 impl View {
     /// Of the super version `current`: as of `seq`, which is older than that, or now.
-    fn of(
+    pub(super) fn of(
         shared: &Shared,
         family: &Family,
         current: &SuperVersion,

@@ -52,6 +52,9 @@ const SKIPS_BEFORE_SEEK: u32 = 8;
 /// gap is worth its while. Few where tests run, so that they meet gaps often.
 const STEPS_BEFORE_GAP: u32 = if cfg!(any(debug_assertions, alluvium_planted)) { 4 } else { 32 };
 
+/// Keys in a gap, written since, of which a scan finds so many let the gap go.
+const ROWS_IN_A_GAP: u32 = 64;
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Position {
     /// On no entry.
@@ -85,6 +88,8 @@ pub(crate) struct VisibleIterator<I> {
     /// Where the stretch begins in which there was nothing yet, and how far it goes at least.
     gap_start: Vec<u8>,
     gap_end: Vec<u8>,
+    /// Keys that are there though something older covers them.
+    covered_rows: u32,
     target: Vec<u8>,
     /// Stepped over since the source heard of them last.
     tombstones: u32,
@@ -119,6 +124,7 @@ impl<I: InternalIterator> VisibleIterator<I> {
             gaps: None,
             gap_start: Vec::new(),
             gap_end: Vec::new(),
+            covered_rows: 0,
             target: Vec::new(),
             tombstones: 0,
             error: None,
@@ -396,17 +402,17 @@ impl<I: InternalIterator> VisibleIterator<I> {
     /// of `saved_key` are passed over. Leaves a gap where that took long.
     #[inline]
     fn find_forward(&mut self, skipping: bool) -> Result<()> {
-        let mut steps = 0;
+        let mut steps = (0, false);
         let found = self.walk_forward(skipping, &mut steps);
-        if steps >= STEPS_BEFORE_GAP && found.is_ok() {
+        if steps.0 >= STEPS_BEFORE_GAP && found.is_ok() {
             self.leave_gap();
         }
         found
     }
 
-    /// Counts in `steps` how often it met a key that is not there.
+    /// Counts in `steps` how often it met a key that is not there, and whether it has met one.
     #[inline]
-    fn walk_forward(&mut self, mut skipping: bool, steps: &mut u32) -> Result<()> {
+    fn walk_forward(&mut self, mut skipping: bool, steps: &mut (u32, bool)) -> Result<()> {
         let mut skips = 0;
         let mut covered_keys = 0;
         while self.source.valid() {
@@ -446,11 +452,11 @@ impl<I: InternalIterator> VisibleIterator<I> {
                 let newer = key::trailer_seq(trailer) > covering;
                 match self.live_value_start(trailer)?.filter(|_| newer) {
                     Some(start) => {
-                        (self.value_start, self.position) = (start, Position::OnSource);
+                        self.rest_on_source(start, covering);
                         return Ok(());
                     }
                     None => {
-                        self.note_step(steps);
+                        self.note_step(steps, newer);
                         skips = 0;
                         match self.next_in_sight()? {
                             Some(true) => return Ok(()),
@@ -477,19 +483,34 @@ impl<I: InternalIterator> VisibleIterator<I> {
         Ok(())
     }
 
-    /// The source stands on the newest entry in sight of a key that is not there.
+    /// The source stands on the newest entry in sight of a key that is not there. One that is
+    /// hidden only by something that covers it is a part of a gap, but no reason to leave one.
     #[inline]
-    fn note_step(&mut self, steps: &mut u32) {
+    fn note_step(&mut self, (steps, begun): &mut (u32, bool), uncovered: bool) {
         self.note_tombstone();
-        *steps += 1;
+        *steps += u32::from(uncovered);
         if self.gaps.is_some() {
             let user_key = key::user_key(self.source.key());
-            if *steps == 1 {
+            if !std::mem::replace(begun, true) {
                 key::copy_into(&mut self.gap_start, user_key);
             }
-            if steps.is_multiple_of(STEPS_BEFORE_GAP) {
+            if uncovered && steps.is_multiple_of(STEPS_BEFORE_GAP) {
                 key::copy_into(&mut self.gap_end, user_key);
             }
+        }
+    }
+
+    /// The source stands on an entry that is seen. Where many are though something older covers
+    /// their keys, a gap does more harm than good: it is let go for those who come after.
+    #[inline]
+    fn rest_on_source(&mut self, value_start: usize, covering: SeqNo) {
+        (self.value_start, self.position) = (value_start, Position::OnSource);
+        self.covered_rows += u32::from(covering > SeqNo::ZERO);
+        if covering > SeqNo::ZERO
+            && self.covered_rows.is_multiple_of(ROWS_IN_A_GAP)
+            && let Some(gaps) = &self.gaps
+        {
+            gaps.forget_at(key::user_key(self.source.key()));
         }
     }
 

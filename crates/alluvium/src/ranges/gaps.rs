@@ -131,6 +131,17 @@ impl KnownGaps {
         self.current.store(Arc::new(next));
     }
 
+    /// Forgets the one over `key`, if there is one.
+    pub(crate) fn forget_at(&self, key: &[u8]) {
+        let _guard = self.change.lock();
+        let current = self.current.load_full();
+        let holds = |gap: &Gap| &gap.start[..] <= key && key < &gap.end[..];
+        if current.gaps.iter().any(|(gap, _)| holds(gap)) {
+            let gaps = current.gaps.iter().filter(|(gap, _)| !holds(gap)).cloned().collect();
+            self.current.store(Arc::new(Gaps { gaps, left: current.left }));
+        }
+    }
+
     /// Forgets all of them.
     pub(crate) fn forget(&self) {
         let _guard = self.change.lock();

@@ -202,7 +202,9 @@ impl VersionSet {
     fn persist(&mut self, edit: &VersionEdit) -> Result<()> {
         self.failed_edit_may_count = false;
         let is_new = |added: &AddedTable| !self.catalog.tables.contains_key(&added.table.number);
-        if edit.added.iter().any(is_new) && !planted::is("table-names-not-synced") {
+        // A segment that it names as the first that is needed must be there, too.
+        let names_files = edit.added.iter().any(is_new) || !edit.logs.is_empty();
+        if names_files && !planted::is("table-names-not-synced") {
             let synced = current::sync_directory(&self.env);
             synced.map_err(|error| self.give_up(error))?;
         }

@@ -11,7 +11,9 @@ use proptest::strategy::Strategy;
 
 use super::*;
 use crate::base::error::Result;
+use crate::db::scan::{KeyRange, View};
 use crate::db::{Cursor, Snapshot};
+use crate::options::ReadOptions;
 
 /// Nothing is merged that nobody asks for.
 fn calm() -> Options {
@@ -55,6 +57,47 @@ fn a_queue_is_not_walked_over_again() {
     assert_eq!(before.scan(..).count(), 10_100, "who looks from before sees what was there");
     db.compact().unwrap();
     assert!(scan(101) < 60 && scan(101) < 60);
+}
+
+#[test]
+fn whoever_lacks_a_batch_sees_nothing_of_its_deletes_either() {
+    let db = open(&MemEnv::new(), calm());
+    fill(&db, 0..50, 0);
+    let family = db.default_column_family().family().clone();
+    let before = family.load();
+    db.flush().unwrap();
+    let mut batch = WriteBatch::new();
+    (0..50).for_each(|index| batch.delete(key(index)));
+    batch.put("z", "moved");
+    db.write(batch).unwrap();
+    let snapshot = db.snapshot();
+    assert_eq!(snapshot.scan(..).count(), 1);
+    // As one that was put to sleep between its two first steps.
+    let view = View::of(db.shared(), &family, &before, None, ReadOptions::default());
+    let mut cursor = Cursor::over(db.shared(), before, (..).bounds(), &view).unwrap();
+    cursor.seek_to_first().unwrap();
+    let mut found = 0;
+    while cursor.valid() {
+        assert!(cursor.key() != b"z");
+        found += 1;
+        cursor.next().unwrap();
+    }
+    assert_eq!(found, 50, "all of the batch or nothing");
+}
+
+#[test]
+fn a_gap_that_was_filled_is_let_go() {
+    let db = open(&MemEnv::new(), calm());
+    fill(&db, 0..200, 0);
+    (0..200).for_each(|index| db.delete(key(index)).unwrap());
+    let snapshot = db.snapshot();
+    assert_eq!(snapshot.scan(..).count(), 0);
+    let family = db.default_column_family().family().clone();
+    let has_gaps = || family.gaps.for_reader(db.core().visible(), u64::MAX).is_some();
+    assert!(has_gaps());
+    fill(&db, 0..200, 1);
+    assert_eq!(db.scan(..).count(), 200);
+    assert!(!has_gaps());
 }
 
 /// Entries in tables.

@@ -230,9 +230,14 @@ fn an_edit_is_one_append_and_one_sync() {
     add_next(&mut set, 0, "a", "b").unwrap();
     let after = counts();
     assert_eq!([0, 1, 2].map(|index| after[index] - before[index]), [1, 1, 1]);
-    // No new table, no new name.
+    // A segment that is named as the first that is needed has to be there as well.
     set.apply(VersionEdit { logs: vec![(DEFAULT, FileNumber(1))], ..VersionEdit::default() })
         .unwrap();
+    let named = counts();
+    assert_eq!([0, 1, 2].map(|index| named[index] - after[index]), [1, 1, 1]);
+    // No new name.
+    set.apply(VersionEdit { last_sequence: Some(SeqNo::new(9)), ..VersionEdit::default() })
+        .unwrap();
     let last = counts();
-    assert_eq!([0, 1, 2].map(|index| last[index] - after[index]), [1, 1, 0]);
+    assert_eq!([0, 1, 2].map(|index| last[index] - named[index]), [1, 1, 0]);
 }
