@@ -72,6 +72,9 @@ const LEVEL0_STEP_FACTOR: u64 = 8;
 /// A run of level 0 of more flushes than this does not count against the triggers of stalls.
 const LARGE_RUN_FLUSHES: u64 = 16;
 
+/// Tables of less than this part of the target do not go down each for itself.
+const SMALL_PART: u64 = 4;
+
 /// Leveled compaction.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct LeveledPicker {
@@ -207,7 +210,8 @@ impl LeveledPicker {
                 return order::breach(view.version, &plan).is_none().then_some(plan);
             }
             let lower = lower_of(view.version, targets.base, tables_of(&chosen));
-            let mut clusters = clusters(&chosen, &lower);
+            let small = self.shape.table_bytes / SMALL_PART;
+            let mut clusters = clusters(&chosen, &lower, small);
             let moves = self.moves_down(view, targets, &chosen, &clusters);
             clusters.sort_by(|a, b| a.cost().total_cmp(&b.cost()));
             let merges = clusters
