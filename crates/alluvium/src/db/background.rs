@@ -78,6 +78,8 @@ struct State {
     /// What running compactions keep others from, by the number of an input.
     footprints: HashMap<FileNumber, (ColumnFamilyId, Footprint)>,
     compactions: usize,
+    /// How many remove the files of obsolete tables, which they have taken from the list of those.
+    purges: usize,
     /// Parts of compactions that idle workers may take, one entry for each helper that has work.
     offers: VecDeque<Arc<SharedMerge>>,
     /// Tables of compactions that found damage, and what the last of them found.
@@ -92,6 +94,11 @@ struct State {
 }
 
 impl State {
+    /// Whether a flush, a compaction or the removal of files has begun and not ended.
+    fn is_working(&self) -> bool {
+        !self.flushing.is_empty() || self.compactions > 0 || self.purges > 0
+    }
+
     /// Takes what `plan` needs; false where it may not run beside one that runs. Their inputs are
     /// disjoint, and nothing in the version tells yet what the other will write.
     fn take(&mut self, family: ColumnFamilyId, plan: &Compaction) -> bool {
@@ -203,7 +210,7 @@ impl Scheduler {
     /// Waits until no job runs, or the store closes.
     pub(crate) fn wait_for_jobs(&self) {
         let mut state = self.state.lock();
-        while (state.compactions > 0 || !state.flushing.is_empty()) && !state.stopping {
+        while state.is_working() && !state.stopping {
             state = self.progress.wait(state);
         }
     }
@@ -427,6 +434,7 @@ fn next_job(core: &Core, state: &mut State) -> Option<Job> {
         return Some(Job::Segment);
     }
     if core.obsolete.has_any() {
+        state.purges += 1;
         return Some(Job::Purge);
     }
     if core.scheduler.is_paused() {
@@ -490,7 +498,7 @@ pub(crate) fn flush_meanwhile(core: &Arc<Core>) {
 /// Whether nothing runs and nothing is due.
 pub(crate) fn is_idle(core: &Core) -> bool {
     let state = core.scheduler.state.lock();
-    let running = !state.flushing.is_empty() || state.compactions > 0;
+    let running = state.is_working();
     let due = core.families.all().values().any(|family| {
         let current = family.peek();
         let plan = || picker(family).pick(&view(core, family, &current.version, &state.set_aside));
@@ -570,7 +578,8 @@ fn run_guarded(core: &Arc<Core>, job: Job) -> bool {
             keep_outcome(core, result, Some(&plan));
         }
         Job::Help(_) => core.scheduler.state.lock().compactions -= 1,
-        Job::Purge | Job::Segment => {}
+        Job::Purge => core.scheduler.state.lock().purges -= 1,
+        Job::Segment => {}
     }
     let mut state = core.scheduler.state.lock();
     state.finished += 1;
