@@ -508,6 +508,7 @@ impl Db {
     /// # let db = Db::open_env(Arc::new(MemEnv::new()), Options::default())?;
     /// db.put("key", "value")?;
     /// db.flush()?;
+    /// db.wait_idle()?; // The worker takes its note behind the flush itself.
     /// let history = db.history();
     /// let flush = history.iter().find(|entry| entry.kind == "flush").unwrap();
     /// assert!(flush.text.starts_with("flush of default because somebody asked for it: "));
