@@ -103,27 +103,13 @@ pub(super) fn clusters(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::base::file::FileNumber;
-    use crate::base::key::{SeqNo, ValueKind, encode, pack_trailer};
-    use crate::version::TableFacts;
-
-    fn table(number: u64, low: u8, high: u8) -> Arc<TableMeta> {
-        let key = |key: u8| encode(&[key], pack_trailer(SeqNo::new(number), ValueKind::Put));
-        let facts = TableFacts {
-            number: FileNumber(number),
-            bytes: 100,
-            entries: 2,
-            smallest: key(low),
-            largest: key(high),
-            smallest_seq: SeqNo::new(number),
-            largest_seq: SeqNo::new(number),
-            ..TableFacts::default()
-        };
-        Arc::new(TableMeta::new(facts).unwrap())
-    }
+    use crate::compaction::tests::table;
 
     fn input(tables: &[(u64, u8, u8)]) -> Input {
-        let tables = tables.iter().map(|&(number, low, high)| table(number, low, high));
+        let key = |number: u8| format!("{number:02}");
+        let tables = tables.iter();
+        let tables =
+            tables.map(|&(number, low, high)| table(number, &key(low), &key(high), 100, 0));
         Input { level: 0, tables: tables.collect() }
     }
 

@@ -39,8 +39,8 @@ pub(crate) enum FlushSplit {
 /// Writes `memtables` as one table, or as one for each time window; none when nothing survives. On
 /// an error what was written is removed. The file is synced, its name is not.
 ///
-/// One run all the same: where keys nearly ascend, so that the memtables reach over the end of what
-/// there is and over little else, `cuts` keeps both ends apart from the rest.
+/// With [`FlushSplit::Ends`], several tables of one run where keys nearly ascend, so that the
+/// memtables reach over the end of what there is and over little else.
 ///
 /// All that is older is in `older`, the family's version when the flush begins: what compactions
 /// install meanwhile holds no key that it does not. Without one every tombstone stays.

@@ -25,7 +25,13 @@ const SHAPE: LevelShape = LevelShape {
 };
 
 /// A table that exists as metadata only.
-fn table(number: u64, from: &str, to: &str, bytes: u64, tombstones: u64) -> Arc<TableMeta> {
+pub(crate) fn table(
+    number: u64,
+    from: &str,
+    to: &str,
+    bytes: u64,
+    tombstones: u64,
+) -> Arc<TableMeta> {
     let (low, high) = (SeqNo::new(number * 10), SeqNo::new(number * 10 + 1));
     let facts = TableFacts {
         number: FileNumber(number),

@@ -27,7 +27,7 @@ use crate::base::file::FileId;
 use crate::base::sync::Mutex;
 use crate::env::{Env, ReadableFile, StoreLock, WorkerThread, WritableFile};
 use rule::Rules;
-pub use rule::{Fault, FaultRule, FileKind, Injection, Operation, RuleId, When};
+pub use rule::{Fault, FaultRule, FileKind, Injection, Operation, Repeat, RuleId, When};
 
 /// Called after a fault was injected.
 type Observer = Arc<dyn Fn(&Injection) + Send + Sync>;
@@ -109,6 +109,13 @@ impl FaultEnv {
         let rules = self.control.rules.lock();
         let count = usize::try_from(count).unwrap_or(usize::MAX);
         rules.injections().get(count..).unwrap_or_default().to_vec()
+    }
+
+    /// What came of it when the thread whose read the fault of this number failed read the same
+    /// place again, as its next read of all; `None` where it did not.
+    #[must_use]
+    pub fn repeat_of(&self, number: u64) -> Option<Repeat> {
+        self.control.rules.lock().repeat_of(number)
     }
 
     /// `file` is about to go: keeps it readable where a rule may want what it held.
@@ -289,7 +296,9 @@ struct FaultReadable {
 
 impl ReadableFile for FaultReadable {
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
-        let Some(injection) = self.control.ask(Operation::Read, &[self.file]) else {
+        let injection = self.control.ask(Operation::Read, &[self.file]);
+        self.control.rules.lock().note_read((self.file, offset), injection.as_ref());
+        let Some(injection) = injection else {
             return self.inner.read_at(offset, buffer);
         };
         match injection.fault {

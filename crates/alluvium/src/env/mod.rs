@@ -36,7 +36,7 @@ pub(crate) use bytes::BytesFile;
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]
 pub use bytes::SPOILT;
-pub use fault::{Fault, FaultEnv, FaultRule, FileKind, Injection, Operation, RuleId, When};
+pub use fault::{Fault, FaultEnv, FaultRule, FileKind, Injection, Operation, Repeat, RuleId, When};
 pub use memory::{CrashPolicy, MemEnv};
 pub use posix::PosixEnv;
 pub(crate) use posix::lies_within;

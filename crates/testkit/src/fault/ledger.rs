@@ -7,8 +7,8 @@
 //!
 //! - **Removing a file** that nothing names any more: the file stays, the store counts it
 //!   (`removals_failed`) and removes it at the next open. When opening itself removes, it fails.
-//! - **A read that was done again** and succeeded (`rereads`), or failed again: then the last
-//!   error is the answer.
+//! - **A read that was done again**, at the same place and by the same thread as its next read, and
+//!   was not hit, or was hit by a fault that is answered for.
 //! - **Closing a store that is merely dropped**: there is nobody to tell. Nothing acknowledged
 //!   depends on it.
 //! - **Beside another**: a call gives one error. Where it gives one of the injected ones, others
@@ -17,7 +17,7 @@
 //! Faults that give other bytes instead of an error carry no token; that no wrong answer came of
 //! them is what the model is asked.
 
-use alluvium::env::{FaultEnv, Injection, Operation};
+use alluvium::env::{FaultEnv, Injection, Operation, Repeat};
 use alluvium::{Db, Error};
 
 /// How the injected faults came out.
@@ -58,16 +58,13 @@ pub(super) struct Ledger {
     settled: u64,
     /// With worker threads an error may be noted after the call in which it struck.
     workers: bool,
-    at_most: Option<u64>,
     waiting: Vec<Injection>,
     pub(super) tokens: Tokens,
 }
 
 impl Ledger {
-    /// For faults of which there are `at_most` in a row, if that is known.
-    pub(super) fn new(env: FaultEnv, workers: bool, at_most: Option<u64>) -> Ledger {
-        let waiting = Vec::new();
-        Ledger { env, settled: 0, workers, at_most, waiting, tokens: Tokens::default() }
+    pub(super) fn new(env: FaultEnv, workers: bool) -> Ledger {
+        Ledger { env, settled: 0, workers, waiting: Vec::new(), tokens: Tokens::default() }
     }
 
     /// A call has ended, with this error if any; `db` is the store where it is open.
@@ -89,12 +86,7 @@ impl Ledger {
         let is_told = |one: &Injection| is_returned(one) || is_noted(one);
         // A store that a fault has stopped answers with that one for ever.
         let answered = error.is_some() && self.env.injections().iter().any(is_told);
-        for (index, one) in new.iter().enumerate() {
-            let again = |later: &Injection| {
-                later.operation == Operation::Read
-                    && later.file == one.file
-                    && (is_told(later) || self.is_last(later))
-            };
+        for one in &new {
             let count = if !one.fault.is_error() {
                 &mut self.tokens.bent
             } else if is_returned(one) {
@@ -103,9 +95,7 @@ impl Ledger {
                 &mut self.tokens.noted
             } else if one.operation == Operation::Remove && error.is_none() {
                 &mut self.tokens.removals
-            } else if one.operation == Operation::Read
-                && (new[index + 1..].iter().any(again) || self.is_last(one))
-            {
+            } else if self.was_repeated(one, &is_told) {
                 &mut self.tokens.reread
             } else if answered {
                 &mut self.tokens.beside
@@ -120,9 +110,21 @@ impl Ledger {
         Ok(())
     }
 
-    /// Whether the fault has healed behind this one: what was done again then succeeded.
-    fn is_last(&self, one: &Injection) -> bool {
-        self.at_most == Some(one.number)
+    /// Whether the read was done again in the end without being hit by a fault, or the last of
+    /// those that hit it `is_told`, or gave other bytes.
+    fn was_repeated(&self, one: &Injection, is_told: &impl Fn(&Injection) -> bool) -> bool {
+        let mut number = one.number;
+        loop {
+            match self.env.repeat_of(number) {
+                Some(Repeat::Succeeded) => return true,
+                Some(Repeat::Hit(by)) => number = by,
+                None if number == one.number => return false,
+                None => {
+                    let hit_by = self.env.injections_after(number - 1);
+                    return hit_by.first().is_some_and(|by| !by.fault.is_error() || is_told(by));
+                }
+            }
+        }
     }
 
     /// The store was dropped without being closed.
@@ -132,11 +134,9 @@ impl Ledger {
         self.waiting.clear();
     }
 
-    /// The run is over, the fault was taken away, and background work is at rest. A worker may have
-    /// stood between a read that failed and the one that it did again: so the last fault has healed
-    /// behind it, as the last of a known number has, and no other.
+    /// The run is over, the fault was taken away, and background work is at rest: whatever was to
+    /// be done again has been.
     pub(super) fn finish(&mut self, db: Option<&Db>) -> Result<(), String> {
-        self.at_most = Some(self.env.injected());
         self.settle(None, db)?;
         match self.waiting.first() {
             Some(one) => Err(format!("swallowed by a worker: {one}")),

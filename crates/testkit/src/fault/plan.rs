@@ -15,18 +15,6 @@ pub enum Lasting {
     Sticky,
 }
 
-impl Lasting {
-    /// How many operations it hits, where that is known.
-    #[must_use]
-    pub fn count(self) -> Option<u64> {
-        match self {
-            Lasting::Once => Some(1),
-            Lasting::Heals(count) => Some(count),
-            Lasting::Sticky => None,
-        }
-    }
-}
-
 /// What the store is doing meanwhile.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Phase {

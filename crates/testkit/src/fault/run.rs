@@ -105,7 +105,7 @@ impl<'a> Run<'a> {
         env.add(plan.rule(nth));
         let session = Session::new(Arc::new(env.clone()), workload.options.clone(), model);
         let workers = workload.options.background_threads > 0;
-        let ledger = Ledger::new(env.clone(), workers, plan.lasting.count());
+        let ledger = Ledger::new(env.clone(), workers);
         Run { workload, plan, memory, env, session, ledger, failures: 0 }
     }
 

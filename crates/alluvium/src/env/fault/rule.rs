@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::io;
+use std::thread::{self, ThreadId};
 
 use crate::base::file::FileId;
 
@@ -262,6 +263,15 @@ impl fmt::Display for Injection {
     }
 }
 
+/// What came of a read that was done again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Repeat {
+    /// It was not hit.
+    Succeeded,
+    /// It was hit by the fault of this number.
+    Hit(u64),
+}
+
 /// The rules in force, and what was counted.
 #[derive(Debug, Default)]
 pub(super) struct Rules {
@@ -270,6 +280,9 @@ pub(super) struct Rules {
     counts: HashMap<(Operation, Option<FileKind>), u64>,
     injections: Vec<Injection>,
     recorded: Option<Vec<(Operation, Option<FileId>)>>,
+    /// The last read of each thread, where a fault failed it: its number and place.
+    failed_reads: HashMap<ThreadId, (u64, (FileId, u64))>,
+    repeats: HashMap<u64, Repeat>,
 }
 
 #[derive(Debug)]
@@ -308,6 +321,24 @@ impl Rules {
 
     pub(super) fn injections(&self) -> &[Injection] {
         &self.injections
+    }
+
+    pub(super) fn repeat_of(&self, number: u64) -> Option<Repeat> {
+        self.repeats.get(&number).copied()
+    }
+
+    /// The calling thread reads at `place`, a file and an offset, hit by `injection`, if any.
+    pub(super) fn note_read(&mut self, place: (FileId, u64), injection: Option<&Injection>) {
+        let thread = thread::current().id();
+        if let Some((number, failed)) = self.failed_reads.remove(&thread)
+            && failed == place
+        {
+            let repeat = injection.map_or(Repeat::Succeeded, |one| Repeat::Hit(one.number));
+            self.repeats.insert(number, repeat);
+        }
+        if let Some(one) = injection.filter(|one| one.fault.is_error()) {
+            self.failed_reads.insert(thread, (one.number, place));
+        }
     }
 
     pub(super) fn record(&mut self) {

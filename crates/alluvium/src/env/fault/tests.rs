@@ -147,6 +147,26 @@ fn reads_flip_and_shorten() {
 }
 
 #[test]
+fn what_came_of_a_read_done_again_is_known() {
+    let (_, env) = new_env();
+    let file = env.create(wal(1)).unwrap();
+    file.append(b"abcd").unwrap();
+    let reader = env.open(wal(1)).unwrap();
+    let read = |offset| reader.read_at(offset, &mut [0; 2]).is_ok();
+    let window = When::Window { first: 1, count: 3 };
+    env.add(FaultRule::new(&[Operation::Read], window, Fault::Io));
+    assert!(!read(0) && !read(0), "1, and 2 when done again");
+    assert!(!read(2), "3, at another place: 2 was not done again");
+    // Another thread's read of that place is not the one that failed, done again.
+    std::thread::scope(|scope| assert!(scope.spawn(|| read(2)).join().unwrap()));
+    assert_eq!(env.repeat_of(3), None);
+    assert!(read(2) && read(2));
+    assert_eq!(env.repeat_of(1), Some(Repeat::Hit(2)));
+    assert_eq!(env.repeat_of(2), None);
+    assert_eq!(env.repeat_of(3), Some(Repeat::Succeeded));
+}
+
+#[test]
 fn the_first_rule_that_fires_decides_and_all_count() {
     let (_, env) = new_env();
     let file = env.create(wal(1)).unwrap();
