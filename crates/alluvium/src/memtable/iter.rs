@@ -8,7 +8,7 @@ use crate::base::error::Result;
 use crate::base::iterator::InternalIterator;
 use crate::base::key::SeqNo;
 
-/// A cursor over a memtable, which it keeps alive. It sees entries that are inserted behind its
+/// A cursor over a memtable, which it keeps alive. It may see entries that are inserted behind its
 /// position while it walks; whoever reads a snapshot skips those by their sequence numbers.
 ///
 /// Values are copied by `value_handle`: a handle onto the arena would keep a whole memtable in

@@ -23,6 +23,8 @@
 
 #![expect(unsafe_code, reason = "nodes in raw memory, read while one thread links new ones in")]
 
+mod ahead;
+mod cursor;
 mod insert;
 mod node;
 mod recent;
@@ -34,6 +36,7 @@ use crate::base::key;
 use crate::base::sync::Mutex;
 use crate::base::sync::fine_atomic::{AtomicU64, AtomicUsize, Ordering};
 
+pub(super) use cursor::Cursor;
 pub(super) use insert::Writer;
 use insert::WriterState;
 use node::{Node, NodePtr, Side, Target};
@@ -149,9 +152,15 @@ impl SkipList {
     /// just now. The second node, if any, was found at or behind the target.
     #[inline]
     fn node_before(&self, target: &Target<'_>) -> (Node<'_>, Option<Node<'_>>) {
+        self.node_before_at(target, 0)
+    }
+
+    /// [`SkipList::node_before`] among the nodes that have `floor` and the levels below it.
+    #[inline]
+    fn node_before_at(&self, target: &Target<'_>, floor: usize) -> (Node<'_>, Option<Node<'_>>) {
         let mut node = self.head();
         let mut behind = None;
-        let mut level = self.height.load(Ordering::Relaxed) - 1;
+        let mut level = (self.height.load(Ordering::Relaxed) - 1).max(floor);
         loop {
             // SAFETY: the head is as high as can be; another node was reached by a link at `level`
             // or above, so it is higher than that.
@@ -170,7 +179,7 @@ impl SkipList {
                 }
                 Side::Open(_) | Side::Behind => {}
             }
-            if level == 0 {
+            if level == floor {
                 return (node, behind);
             }
             level -= 1;
@@ -234,85 +243,4 @@ fn first_eight(bytes: &[u8]) -> u64 {
     let mut eight = [0; 8];
     eight[..bytes.len()].copy_from_slice(bytes);
     u64::from_be_bytes(eight)
-}
-
-/// A position in a list that it keeps alive.
-#[derive(Debug)]
-pub(super) struct Cursor {
-    /// A node of `list`, never its head.
-    at: Option<NodePtr>,
-    list: Arc<SkipList>,
-}
-
-impl Cursor {
-    /// A cursor that stands nowhere. It sees what was inserted before.
-    pub(super) fn new(list: Arc<SkipList>) -> Cursor {
-        list.link_recent();
-        Cursor { at: None, list }
-    }
-
-    pub(super) fn valid(&self) -> bool {
-        self.at.is_some()
-    }
-
-    /// # Panics
-    /// When the cursor stands nowhere.
-    #[inline]
-    fn node(&self) -> Node<'_> {
-        let Some(at) = self.at else { panic!("the cursor stands on no entry") };
-        // SAFETY: the arena that holds the node goes with the list, which `self` shares.
-        unsafe { at.node() }
-    }
-
-    /// The encoded internal key. Panics when the cursor stands nowhere.
-    #[inline]
-    pub(super) fn key(&self) -> &[u8] {
-        self.node().key()
-    }
-
-    /// The value. Panics when the cursor stands nowhere.
-    #[inline]
-    pub(super) fn value(&self) -> &[u8] {
-        self.node().value()
-    }
-
-    pub(super) fn seek_to_first(&mut self) {
-        self.at = self.list.head().next().map(Node::address);
-    }
-
-    pub(super) fn seek_to_last(&mut self) {
-        self.at = self.list.last_node().map(Node::address);
-    }
-
-    /// To the first entry at or behind `target`.
-    pub(super) fn seek(&mut self, target: &[u8]) {
-        let target = self.list.target_of(target);
-        self.at = self.list.first_node_from(&target).map(Node::address);
-    }
-
-    /// To the last entry at or before `target`.
-    pub(super) fn seek_for_prev(&mut self, target: &[u8]) {
-        let target = self.list.target_of(target);
-        self.at = self.list.last_node_to(&target).map(Node::address);
-    }
-
-    /// Panics when the cursor stands nowhere.
-    #[inline]
-    pub(super) fn next(&mut self) {
-        let next = self.node().next();
-        // Nodes that follow one another lie anywhere: while the caller looks at one, the processor
-        // fetches the one behind it.
-        if let Some(after) = next.and_then(Node::next) {
-            after.prefetch_entry();
-        }
-        self.at = next.map(Node::address);
-    }
-
-    /// A search from the head: nodes have no links backwards. Panics when the cursor stands
-    /// nowhere.
-    pub(super) fn prev(&mut self) {
-        let (user_key, trailer) = self.node().parts();
-        let target = Target { prefix: self.list.prefix_of(user_key), user_key, trailer };
-        self.at = self.list.last_node_before(&target).map(Node::address);
-    }
 }

@@ -48,6 +48,10 @@ pub(super) const VALUE_BYTES_INLINE: usize = 32;
 /// Most of a key and its trailer that a walk asks for ahead: with link and header no more than two
 /// lines of the processor's cache.
 const SHORT_KEY_BYTES: usize = 32;
+/// Most of a value that a walk asks for ahead; the processor guesses the rest of a longer one.
+const VALUE_BYTES_AHEAD: usize = 128;
+/// What the processor fetches at once.
+const LINE_BYTES: usize = 64;
 /// The prefix in a link that leads nowhere.
 const PREFIX_NONE: u64 = u64::MAX;
 
@@ -288,6 +292,20 @@ impl<'a> Node<'a> {
     pub(super) fn prefetch_entry(self) {
         self.prefetch_link(0);
         prefetch(self.at.as_ptr().wrapping_add(HEADER_BYTES + SHORT_KEY_BYTES));
+    }
+
+    /// Asks the processor for the beginning of a value that does not lie in the node. Looks at the
+    /// node, unless its key is long.
+    #[inline]
+    pub(super) fn prefetch_value(self) {
+        let Header { user_key_bytes, value_bytes } = self.header();
+        let bytes = value_bytes as usize;
+        if bytes > VALUE_BYTES_INLINE && user_key_bytes as usize <= SHORT_KEY_BYTES {
+            let value = self.value().as_ptr();
+            for offset in (0..bytes.min(VALUE_BYTES_AHEAD)).step_by(LINE_BYTES) {
+                prefetch(value.wrapping_add(offset));
+            }
+        }
     }
 
     /// Asks the processor for the key.
