@@ -521,3 +521,44 @@ fn nothing_older_comes_into_level_0_than_what_is_taken_down() {
     let beside = of(&[(0, &oldest), (0, &newest)], 0);
     assert!(!within.meets(&beside) && !beside.meets(&within), "tiers merge beside each other");
 }
+
+/// A flush that was cut: its tables are one run.
+fn flush(
+    run: u64,
+    keys: &[(&str, &str)],
+    bytes: u64,
+    tombstones: u64,
+) -> Vec<(usize, Arc<TableMeta>)> {
+    let tables = keys.iter().zip(run..).map(|(&(from, to), number)| {
+        let facts = TableFacts::clone(&table(number, from, to, bytes, tombstones));
+        let facts = TableFacts { run: FileNumber(run), ..facts };
+        (0, Arc::new(TableMeta::new(facts).unwrap()))
+    });
+    tables.collect()
+}
+
+#[test]
+fn flushes_that_were_cut_go_down_in_parts() {
+    let keys = [("a", "g"), ("h", "p"), ("q", "z")];
+    let tables: Vec<_> = (1..=4).flat_map(|run| flush(run * 10, &keys, 80, 0)).collect();
+    let plan = pick(&tables, &[]).unwrap();
+    assert_eq!((plan.reason, plan.action), (Reason::Level0Runs, Action::Merge));
+    assert_eq!(taken(&plan, 0), [10, 20, 30, 40]);
+    let beside = pick(&tables, &[10, 20, 30, 40]);
+    assert_eq!(taken(&beside.unwrap(), 0), [11, 21, 31, 41]);
+}
+
+#[test]
+fn space_comes_back_in_parts_the_one_that_frees_most_first() {
+    let data = |number: u64, (from, to), bytes: u64| {
+        let facts = TableFacts::clone(&table(number, from, to, bytes, 0));
+        (6, Arc::new(TableMeta::new(TableFacts { entries: 100, ..facts }).unwrap()))
+    };
+    let keys = [("a", "g"), ("h", "p"), ("q", "z")];
+    let mut tables = flush(20, &keys, 50, 100);
+    tables.extend([data(1, keys[0], 200), data(2, keys[1], 400), data(3, keys[2], 300)]);
+    let plan = pick(&tables, &[]).unwrap();
+    assert_eq!(plan.reason, Reason::Tombstones);
+    assert_eq!((taken(&plan, 0), taken(&plan, 6)), (vec![21], vec![2]));
+    assert!(pick(&tables, &[21, 2]).is_none(), "one after the other");
+}
