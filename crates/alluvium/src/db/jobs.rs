@@ -328,7 +328,6 @@ fn run_compaction(core: &Arc<Core>, family: &Arc<Family>, plan: &Compaction) -> 
     core.note_pressure();
     count_compaction(core, family, plan, &output);
     count_blocks(core, &output);
-    purge(core);
     Ok(output)
 }
 
@@ -521,6 +520,8 @@ pub(crate) fn compact_now(core: &Arc<Core>, family: &Arc<Family>, span: &KeySpan
     let mut tried =
         Tried { written_after: core.new_number(), newest: core.visible(), seen: HashSet::new() };
     loop {
+        // A plan holds on to the tables that it takes away: those of the last one go now.
+        purge(core);
         core.check_open()?;
         core.health.check()?;
         family.check()?;
