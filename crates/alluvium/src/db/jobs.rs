@@ -42,8 +42,8 @@ use crate::options::ColumnFamilyOptions;
 use crate::sstable::{Ages, TableCache, TableSummary};
 use crate::version::{EventTimes, Expiry, TableFacts, TableMeta, VersionEdit};
 
-/// A table of a flush that is cut by those below it has this part of a whole table at least: there
-/// is a sync to each.
+/// A table of a flush that is cut by those below it has this part of a whole table at least, and of
+/// a full memtable: there is a sync to each.
 const FLUSH_PARTS: u64 = 16;
 
 /// Flushes the oldest immutable memtables of `family` into one run of level 0: see [`flushed_now`].
@@ -94,7 +94,8 @@ fn run_flush(
         Some(windows) => FlushSplit::Windows(windows),
         // Of a small one there is little to save.
         None if strategy == Strategy::Leveled && bytes >= family.options.memtable_bytes / 2 => {
-            FlushSplit::Leveled { part_bytes: family.options.table_bytes / FLUSH_PARTS }
+            let whole = family.options.table_bytes.max(family.options.memtable_bytes as u64);
+            FlushSplit::Leveled { part_bytes: whole / FLUSH_PARTS }
         }
         None => FlushSplit::None,
     };
