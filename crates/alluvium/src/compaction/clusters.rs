@@ -2,10 +2,9 @@
 //!
 //! Tables of level 0 and of the level that they go to are in one *cluster* where a chain of
 //! overlaps leads from one to the other. Whatever is in different clusters shares no key: each can
-//! go down without the others, beside them even. Flushes of keys that come in no order are cut so
-//! that there are several clusters (`compaction::flush_cuts`). Of keys that nearly ascend, as those
-//! of events do, each flush reaches over the end of the one before, and over nothing else: most
-//! tables are clusters of their own, and move.
+//! go down without the others, beside them even. Of keys that come in no order, all is one cluster.
+//! Of keys that nearly ascend, as those of events do, each flush reaches over the end of the one
+//! before, and over nothing else: most tables are clusters of their own, and move.
 
 use std::sync::Arc;
 
@@ -99,24 +98,6 @@ pub(super) fn clusters(
     }
     joined.retain(|cluster| !cluster.upper.is_empty());
     joined
-}
-
-/// Where the clusters of `tables` end, ascending.
-pub(super) fn cluster_ends<'a>(
-    tables: impl Iterator<Item = &'a Arc<TableMeta>>,
-) -> Vec<KeyEnd<'a>> {
-    let mut tables: Vec<_> = tables.collect();
-    tables.sort_by_key(|table| table.smallest_user_key());
-    let mut ends: Vec<KeyEnd<'_>> = Vec::new();
-    for table in tables {
-        match ends.last_mut() {
-            Some(end) if !end.is_before(table.smallest_user_key()) => {
-                *end = (*end).max(table.end());
-            }
-            _ => ends.push(table.end()),
-        }
-    }
-    ends
 }
 
 #[cfg(test)]

@@ -14,7 +14,7 @@ use crate::base::key::{self, SeqNo};
 use crate::base::planted;
 use crate::compaction::WindowSplit;
 use crate::compaction::covered::Covered;
-use crate::compaction::flush_cuts::FlushCuts;
+use crate::compaction::ends::{Cut, EndCuts};
 use crate::compaction::job::{JobContext, JobOutput, OlderRuns};
 use crate::compaction::outputs::Outputs;
 use crate::compaction::pace::Meter;
@@ -32,17 +32,15 @@ pub(crate) enum FlushSplit {
     None,
     /// A table for each window.
     Windows(WindowSplit),
-    /// Where the tables below end, and both ends apart where keys nearly ascend.
-    Leveled {
-        /// What a table has at least that is cut by those below.
-        part_bytes: u64,
-    },
+    /// The ends apart, where keys nearly ascend.
+    Ends,
 }
 
 /// Writes `memtables` as one table, or as one for each time window; none when nothing survives. On
 /// an error what was written is removed. The file is synced, its name is not.
 ///
-/// With [`FlushSplit::Leveled`], several tables of one run (`compaction::flush_cuts`).
+/// With [`FlushSplit::Ends`], several tables of one run where keys nearly ascend, so that the
+/// memtables reach over the end of what there is and over little else.
 ///
 /// All that is older is in `older`, the family's version when the flush begins: what compactions
 /// install meanwhile holds no key that it does not. Without one every tombstone stays.
@@ -56,9 +54,9 @@ pub(crate) fn run(
     let (windows, cuts) = match split {
         FlushSplit::None => (None, None),
         FlushSplit::Windows(windows) => (Some(windows), None),
-        FlushSplit::Leveled { part_bytes } => {
+        FlushSplit::Ends => {
             let entries = memtables.iter().map(|memtable| memtable.entries()).sum();
-            (None, older.map(|older| FlushCuts::new(older, entries, part_bytes)))
+            (None, older.and_then(|older| EndCuts::new(older, entries)))
         }
     };
     let mut output = JobOutput::default();
@@ -76,7 +74,7 @@ pub(crate) fn run(
 fn write(
     (memtables, older): (&[Arc<Memtable>], Option<&Version>),
     retain: &Retain,
-    (mut meter, mut cuts): (Meter<'_>, Option<FlushCuts>),
+    (mut meter, mut cuts): (Meter<'_>, Option<EndCuts>),
     outputs: &mut Outputs<'_>,
     output: &mut JobOutput,
 ) -> Result<()> {
@@ -102,9 +100,12 @@ fn write(
             let window = outputs.window(user_key);
             if let Some(cutting) = &mut cuts
                 && retain.is_new_key(user_key)
-                && cutting.before(user_key, output.entries_read, outputs.bytes(window))
             {
-                outputs.cut(window, user_key, &mut covered, output)?;
+                match cutting.before(user_key, output.entries_read) {
+                    Cut::No => {}
+                    Cut::Here => outputs.cut(window, user_key, &mut covered, output)?,
+                    Cut::NoMore => cuts = None,
+                }
             }
             if outputs.takes(window) {
                 let seq = key::trailer_seq(trailer);

@@ -17,8 +17,8 @@
 //! # Which tables
 //!
 //! From level 0, the oldest runs that are free, up to a bound: newer ones may stay, older ones not.
-//! Of these, tables that meet nothing move, all at once; what is left goes down by clusters, of the
-//! deepest the one first that has least to rewrite (`compaction::clusters`).
+//! Of these, tables that meet nothing move, all at once; what is left goes down by clusters, the
+//! one first that has least to rewrite (`compaction::clusters`).
 //! Where a running job has the older ones, or where what is in level 0 is small beside what it
 //! would be merged into, its runs are merged among themselves instead, so that reads and stalls
 //! need not wait.
@@ -28,9 +28,8 @@
 //! its default since 2019). Tables dense in tombstones count as larger.
 //!
 //! When no level is over its size: expired tables, and tables whose tombstones or expired entries
-//! pay for the rewrite (`compaction::reclaim`); of level 0 the cluster first that frees most for
-//! its cost, one after the other, so that little room is taken beside what is about to go. And
-//! where nothing is written, what is left in level 0, for the sake of those who read.
+//! pay for the rewrite (`compaction::reclaim`). And where nothing is written, what is left in level
+//! 0, for the sake of those who read.
 //!
 //! # Moves
 //!
@@ -205,26 +204,20 @@ impl LeveledPicker {
                 chosen.pop();
                 return self.plan(view, targets, reason, 0, chosen);
             }
+            if reason != Reason::Level0Runs {
+                // What is to be gained is that of all together.
+                let plan = self.plan(view, targets, reason, 0, chosen)?;
+                return order::breach(view.version, &plan).is_none().then_some(plan);
+            }
             let lower = lower_of(view.version, targets.base, tables_of(&chosen));
             let small = self.shape.table_bytes / SMALL_PART;
-            let clusters = clusters(&chosen, &lower, small);
-            let frees = reason == Reason::Tombstones;
-            let moves = (!frees).then(|| self.moves_down(view, targets, &chosen, &clusters));
-            let merit = |cluster: Cluster| match frees {
-                true => (gain_down(view, targets, &cluster.upper).ratio(), cluster),
-                false => (-cluster.cost(), cluster),
-            };
-            // Level 0 is as deep as its deepest cluster: what is not so deep may gather more.
-            let deepest = clusters.iter().map(|cluster| cluster.upper.len()).max().unwrap_or(0);
-            let depth = if frees { 0 } else { deepest.min(self.shape.level0_runs) };
-            let deep = clusters.into_iter().filter(|cluster| cluster.upper.len() >= depth);
-            let mut clusters: Vec<(f64, Cluster)> = deep.map(merit).collect();
-            clusters.sort_by(|(a, _), (b, _)| b.total_cmp(a));
+            let mut clusters = clusters(&chosen, &lower, small);
+            let moves = self.moves_down(view, targets, &chosen, &clusters);
+            clusters.sort_by(|a, b| a.cost().total_cmp(&b.cost()));
             let merges = clusters
                 .into_iter()
-                .filter_map(|(_, cluster)| self.plan(view, targets, reason, 0, cluster.upper));
-            let mut plans = moves.flatten().into_iter().chain(merges);
-            plans.find(|plan| order::breach(view.version, plan).is_none())
+                .filter_map(|cluster| self.plan(view, targets, reason, 0, cluster.upper));
+            moves.into_iter().chain(merges).find(|plan| order::breach(view.version, plan).is_none())
         })
     }
 
@@ -533,16 +526,6 @@ fn lower_sums<'a>(
     range.map(|(low, end)| version.level(level).overlapping_sums(&low, &end)).unwrap_or_default()
 }
 
-/// What it would free to merge these tables of level 0 down.
-fn gain_down(view: &View<'_>, targets: &Targets, upper: &[Input]) -> Gain {
-    let lower = lower_sums(view.version, targets.base, tables_of(upper));
-    let mut hidden = below_sums(view.version, 0, tables_of(upper));
-    if upper.len() > 1 {
-        hidden = hidden.and(reclaim::sums_of(tables_of(upper)));
-    }
-    reclaim::gain(&Upper::tables(view, tables_of(upper)), lower, hidden)
-}
-
 /// What everything below `level` holds that overlaps `tables`.
 fn below_sums<'a>(
     version: &Version,
@@ -567,7 +550,7 @@ fn chosen_of(inputs: &[Input], chosen: impl Fn(&Arc<TableMeta>) -> bool) -> Vec<
     parts.filter(|part| !part.tables.is_empty()).collect()
 }
 
-fn tables_of(inputs: &[Input]) -> impl Iterator<Item = &Arc<TableMeta>> + Clone {
+fn tables_of(inputs: &[Input]) -> impl Iterator<Item = &Arc<TableMeta>> {
     inputs.iter().flat_map(|input| &input.tables)
 }
 

@@ -13,9 +13,9 @@
 mod clusters;
 pub(crate) mod covered;
 pub(crate) mod cut;
+mod ends;
 mod fifo;
 pub(crate) mod flush;
-mod flush_cuts;
 pub(crate) mod footprint;
 pub(crate) mod job;
 mod leveled;

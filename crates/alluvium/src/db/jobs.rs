@@ -42,10 +42,6 @@ use crate::options::ColumnFamilyOptions;
 use crate::sstable::{Ages, TableCache, TableSummary};
 use crate::version::{EventTimes, Expiry, TableFacts, TableMeta, VersionEdit};
 
-/// A table of a flush that is cut by those below it has this part of a whole table at least, and of
-/// a full memtable: there is a sync to each.
-const FLUSH_PARTS: u64 = 16;
-
 /// Flushes the oldest immutable memtables of `family` into one run of level 0: see [`flushed_now`].
 pub(crate) fn flush(core: &Arc<Core>, family: &Arc<Family>) -> Result<()> {
     let current = family.load();
@@ -94,8 +90,7 @@ fn run_flush(
         Some(windows) => FlushSplit::Windows(windows),
         // Of a small one there is little to save.
         None if strategy == Strategy::Leveled && bytes >= family.options.memtable_bytes / 2 => {
-            let whole = family.options.table_bytes.max(family.options.memtable_bytes as u64);
-            FlushSplit::Leveled { part_bytes: whole / FLUSH_PARTS }
+            FlushSplit::Ends
         }
         None => FlushSplit::None,
     };
@@ -329,6 +324,7 @@ fn run_compaction(core: &Arc<Core>, family: &Arc<Family>, plan: &Compaction) -> 
     core.note_pressure();
     count_compaction(core, family, plan, &output);
     count_blocks(core, &output);
+    purge(core);
     Ok(output)
 }
 
@@ -521,8 +517,6 @@ pub(crate) fn compact_now(core: &Arc<Core>, family: &Arc<Family>, span: &KeySpan
     let mut tried =
         Tried { written_after: core.new_number(), newest: core.visible(), seen: HashSet::new() };
     loop {
-        // A plan holds on to the tables that it takes away: those of the last one go now.
-        purge(core);
         core.check_open()?;
         core.health.check()?;
         family.check()?;
