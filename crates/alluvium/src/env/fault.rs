@@ -118,6 +118,11 @@ impl FaultEnv {
         self.control.rules.lock().repeat_of(number)
     }
 
+    /// The next read of the calling thread repeats none before it.
+    pub fn forget_failed_read(&self) {
+        self.control.rules.lock().forget_failed_read();
+    }
+
     /// `file` is about to go: keeps it readable where a rule may want what it held.
     fn keep_for_stale_reads(&self, file: FileId) {
         if self.control.rules.lock().wants_removed_files()

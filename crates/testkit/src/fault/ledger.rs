@@ -69,6 +69,8 @@ impl Ledger {
 
     /// A call has ended, with this error if any; `db` is the store where it is open.
     pub(super) fn settle(&mut self, error: Option<&Error>, db: Option<&Db>) -> Result<(), String> {
+        // What this thread reads in its next call is no repeat of what it read in this one.
+        self.env.forget_failed_read();
         if self.env.injected() == self.settled && self.waiting.is_empty() {
             return Ok(());
         }

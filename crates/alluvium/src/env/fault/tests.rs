@@ -164,6 +164,12 @@ fn what_came_of_a_read_done_again_is_known() {
     assert_eq!(env.repeat_of(1), Some(Repeat::Hit(2)));
     assert_eq!(env.repeat_of(2), None);
     assert_eq!(env.repeat_of(3), Some(Repeat::Succeeded));
+    env.clear();
+    env.add(FaultRule::new(&[Operation::Read], When::Nth(1), Fault::Io));
+    assert!(!read(0));
+    env.forget_failed_read();
+    assert!(read(0));
+    assert_eq!(env.repeat_of(4), None, "it is over");
 }
 
 #[test]

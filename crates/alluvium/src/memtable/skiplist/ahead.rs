@@ -115,7 +115,8 @@ fn level_after(steps: usize) -> Option<usize> {
     (steps >= STEPS_BEFORE).then_some(level)
 }
 
-/// The stretches from `from` on; those behind the end of the list are empty.
+/// The stretches from `from` on; where the list ends before the last, that is the same as the one
+/// before it.
 fn stretches_from<'a>(
     list: &'a SkipList,
     from: Node<'a>,
@@ -159,8 +160,12 @@ impl Stretch<'_> {
             return false;
         }
         let next = self.at.next();
-        let Some(node) = next.filter(|_| next != self.end) else {
+        if next == self.end {
             self.state = State::Whole;
+            return false;
+        }
+        let Some(node) = next else {
+            self.state = State::Cut;
             return false;
         };
         let Some(free) = nodes.get_mut(self.found) else {
