@@ -20,24 +20,29 @@ const fn shuttle(name: &'static str, what: &'static str, test: &'static str) -> 
 /// Every bug with every test that has to find it.
 pub const BUGS: &[Bug] = &[
     loom(
-        "node-linked-relaxed",
-        "a node is linked in without a release",
-        "loom_a_reader_sees_an_entry_whole_or_not_at_all",
-    ),
-    loom(
-        "prefix-before-pointer",
-        "a link's prefix is stored before its pointer",
+        "entry-given-away-relaxed",
+        "an entry is added to its leaf without a release",
         "loom_what_a_reader_found_it_finds_again",
     ),
     loom(
-        "recent-forgotten-before-linked",
-        "entries leave the recent ones before they are linked",
-        "loom_the_newest_of_recent_entries_is_found_while_slots_are_filled_again",
+        "child-added-relaxed",
+        "a child is added to an inner node without a release",
+        "loom_a_child_that_is_added_behind_the_last_is_whole",
     ),
     loom(
-        "recent-slot-relaxed",
-        "a slot of a recent entry is filled without a release",
-        "loom_the_newest_of_recent_entries_is_found_while_slots_are_filled_again",
+        "node-dies-in-silence",
+        "the parent of a leaf that was split does not say so",
+        "loom_a_leaf_that_is_used_again_is_not_taken_for_what_it_was",
+    ),
+    loom(
+        "leaf-used-again-in-silence",
+        "a leaf's memory is used again under its old version",
+        "loom_a_leaf_that_is_used_again_is_not_taken_for_what_it_was",
+    ),
+    loom(
+        "leaf-trusted-unseen",
+        "a lookup does not look whether its leaf is still the same",
+        "loom_a_leaf_that_is_used_again_is_not_taken_for_what_it_was",
     ),
     loom(
         "visible-number-relaxed",

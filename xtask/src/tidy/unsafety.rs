@@ -17,7 +17,7 @@ const DISTRICT: &[&str] = &[
     "crates/alluvium/src/env/trim",
     "crates/alluvium/src/env/write_back",
     "crates/alluvium/src/memtable/arena",
-    "crates/alluvium/src/memtable/skiplist",
+    "crates/alluvium/src/memtable/tree",
     // Opens LMDB's memory map, to measure it.
     "crates/bench/src/engines/lmdb",
 ];

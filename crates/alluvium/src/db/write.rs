@@ -118,6 +118,7 @@ fn run_group(core: &Arc<Core>, group: &mut [Request]) -> Result<()> {
     resume_after_full_disk(core, &mut wal)?;
     rotate_full(core, &mut wal)?;
     let families = Targets::resolve(core, group);
+    families.prefetch(group);
     log_group(core, &mut wal, group)?;
     if planted::in_order("visible-before-the-memtable") {
         core.publish(wal.last_seq);
@@ -200,6 +201,16 @@ impl Targets {
             }
         }
         Targets(targets)
+    }
+
+    /// Has what the first operation will need on its way from memory while the log is written. The
+    /// others see to each other.
+    fn prefetch(&self, group: &[Request]) {
+        let first = group.first().and_then(|request| request.batch.operations().next());
+        let Some(Ok(operation)) = first else { return };
+        if let Some((_, family)) = self.0.iter().find(|(id, _)| *id == operation.family) {
+            family.peek().active.prefetch(operation.key);
+        }
     }
 }
 

@@ -33,6 +33,8 @@ use crate::base::sync::tally::{AtomicUsize, Ordering};
 
 /// What every allocation is aligned to.
 pub(super) const ALIGN: usize = 8;
+/// What small chunks are aligned to: a line of the processor's cache.
+const CHUNK_ALIGN: usize = 64;
 /// Bytes of the first chunk.
 const CHUNK_BYTES_FIRST: usize = 4 << 10;
 /// Bytes that chunks grow to: a huge page of the usual processors.
@@ -52,7 +54,7 @@ impl Chunk {
     /// Memory of `bytes` bytes, which are more than 0.
     fn new(bytes: usize) -> Chunk {
         assert!(bytes > 0);
-        let align = if bytes == CHUNK_BYTES_MAX { CHUNK_BYTES_MAX } else { ALIGN };
+        let align = if bytes == CHUNK_BYTES_MAX { CHUNK_BYTES_MAX } else { CHUNK_ALIGN };
         let Ok(layout) = Layout::from_size_align(bytes, align) else {
             panic!("{bytes} bytes are more than an allocation can have");
         };

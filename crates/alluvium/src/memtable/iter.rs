@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::Memtable;
-use super::skiplist::Cursor;
+use super::tree::Cursor;
 use crate::base::error::Result;
 use crate::base::iterator::InternalIterator;
 use crate::base::key::SeqNo;

@@ -1,24 +1,22 @@
 //! Floor 2: the memtable: the newest entries of a column family, sorted, in memory.
 //!
-//! A skip list in arenas (`skiplist`, `arena`) that maps encoded internal keys to values. Entries
-//! are added, never changed or removed; a memtable goes as a whole, when the last who holds it lets
-//! go of it.
+//! A tree in arenas (`tree`, `arena`) that maps encoded internal keys to values. Entries are added,
+//! never changed or removed; a memtable goes as a whole, when the last who holds it lets go of it.
 //!
-//! Range tombstones stand beside the list, as [`Fragments`] that each new one replaces: there are
+//! Range tombstones stand beside the tree, as [`Fragments`] that each new one replaces: there are
 //! few of them. Whoever looks a key up asks for both.
 //!
 //! # Concurrency
 //!
-//! [`Memtable::writer`] takes a lock. Lookups never wait for it. [`Memtable::iter`] takes it where
-//! the last entries, up to 31, are not linked into the list yet, and links them; walking takes
-//! none. What was inserted through a writer is visible to every lookup and every iterator that
-//! begins when the writer has been dropped, and may be before; so sequence numbers are published
-//! after that. A reader that meets entries newer than its sequence number skips them. The same
-//! holds for range tombstones; a memtable without any costs a reader one load to see that.
+//! [`Memtable::writer`] takes a lock; lookups and iterators never wait. What was inserted through a
+//! writer is visible to every lookup and every iterator that begins when the writer has been
+//! dropped, and may be before; so sequence numbers are published after that. A reader that meets
+//! entries newer than its sequence number skips them. The same holds for range tombstones; a
+//! memtable without any costs a reader one load to see that.
 
 mod arena;
 mod iter;
-mod skiplist;
+mod tree;
 
 use std::sync::Arc;
 
@@ -28,19 +26,19 @@ use crate::base::sync::fine_atomic::{AtomicU64, AtomicUsize, Ordering};
 use crate::ranges::Fragments;
 pub use arena::ChunkPool;
 pub use iter::MemtableIterator;
-use skiplist::{Cursor, SkipList, Writer};
+use tree::{Cursor, Tree, Writer};
 
 /// See the module's documentation.
 #[derive(Debug)]
 pub struct Memtable {
-    list: Arc<SkipList>,
+    tree: Arc<Tree>,
     tombstones: AtomicU64,
     ranges: ArcSwap<Fragments>,
     /// How many range tombstones were inserted; raised after `ranges` has the last of them.
     range_tombstones: AtomicU64,
     /// Memory of `ranges`.
     range_bytes: AtomicUsize,
-    /// The newest sequence number in the list, as of the last writer that was dropped.
+    /// The newest sequence number in the tree, as of the last writer that was dropped.
     newest: AtomicU64,
 }
 
@@ -54,7 +52,7 @@ impl Memtable {
     /// An empty memtable.
     #[must_use]
     pub fn new() -> Memtable {
-        Memtable::with_list(SkipList::new(b"", None))
+        Memtable::with_tree(Tree::new(b"", None))
     }
 
     /// An empty memtable that takes memory from `pool`, and leaves it there, for keys most of which
@@ -62,12 +60,12 @@ impl Memtable {
     /// it was told wrong; see [`Memtable::common_prefix`].
     #[must_use]
     pub fn in_pool(pool: &Arc<ChunkPool>, common_prefix: &[u8]) -> Memtable {
-        Memtable::with_list(SkipList::new(common_prefix, Some(Arc::clone(pool))))
+        Memtable::with_tree(Tree::new(common_prefix, Some(Arc::clone(pool))))
     }
 
-    fn with_list(list: SkipList) -> Memtable {
+    fn with_tree(tree: Tree) -> Memtable {
         Memtable {
-            list: Arc::new(list),
+            tree: Arc::new(tree),
             tombstones: AtomicU64::new(0),
             ranges: ArcSwap::default(),
             range_tombstones: AtomicU64::new(0),
@@ -78,7 +76,14 @@ impl Memtable {
 
     /// The right to insert. Waits for the writer before this one to be dropped.
     pub fn writer(&self) -> MemtableWriter<'_> {
-        MemtableWriter { writer: self.list.writer(), memtable: self, newest: SeqNo::ZERO }
+        MemtableWriter { writer: self.tree.writer(), memtable: self, newest: SeqNo::ZERO }
+    }
+
+    /// Asks the processor for what an insertion of the key will need, for who knows of one before
+    /// it is due.
+    #[inline]
+    pub(crate) fn prefetch(&self, user_key: &[u8]) {
+        self.tree.prefetch(user_key);
     }
 
     /// The newest entry at or behind `lookup`, an encoded internal key, that has the same user key:
@@ -86,7 +91,7 @@ impl Memtable {
     #[must_use]
     #[inline]
     pub fn get(&self, lookup: &[u8]) -> Option<(u64, &[u8])> {
-        self.list.get(lookup)
+        self.tree.get(lookup)
     }
 
     /// The newest range tombstone over `user_key` at or below `at`; [`SeqNo::ZERO`] where there is
@@ -109,7 +114,7 @@ impl Memtable {
     /// An iterator over the point entries, not positioned yet.
     #[must_use]
     pub fn iter(self: &Arc<Self>) -> MemtableIterator {
-        MemtableIterator { cursor: Cursor::new(Arc::clone(&self.list)), memtable: Arc::clone(self) }
+        MemtableIterator { cursor: Cursor::new(Arc::clone(&self.tree)), memtable: Arc::clone(self) }
     }
 
     /// The newest sequence number of a point entry; [`SeqNo::ZERO`] where there is none. What a
@@ -123,7 +128,7 @@ impl Memtable {
     /// next memtable of a column family mostly begin like those of this one.
     #[must_use]
     pub fn common_prefix(&self) -> Vec<u8> {
-        let mut cursor = Cursor::new(Arc::clone(&self.list));
+        let mut cursor = Cursor::new(Arc::clone(&self.tree));
         cursor.seek_to_first();
         if !cursor.valid() {
             return Vec::new();
@@ -137,13 +142,13 @@ impl Memtable {
     /// Bytes of memory taken: whole chunks for entries, used or not, and range tombstones.
     #[must_use]
     pub fn memory_bytes(&self) -> usize {
-        self.list.memory_bytes() + self.range_bytes.load(Ordering::Relaxed)
+        self.tree.memory_bytes() + self.range_bytes.load(Ordering::Relaxed)
     }
 
     /// Point entries inserted, tombstones among them.
     #[must_use]
     pub fn entries(&self) -> u64 {
-        self.list.entries()
+        self.tree.entries()
     }
 
     /// Whether nothing was inserted, neither an entry nor a range tombstone.
@@ -171,7 +176,7 @@ impl Memtable {
 pub struct MemtableWriter<'a> {
     writer: Writer<'a>,
     memtable: &'a Memtable,
-    /// The newest sequence number that was inserted into the list.
+    /// The newest sequence number that was inserted into the tree.
     newest: SeqNo,
 }
 

@@ -14,10 +14,10 @@
 //! | name | for | loom | shuttle |
 //! |---|---|---|---|
 //! | [`Mutex`], [`Condvar`], [`ArcSwap`], [`atomic`] | what threads meet over | its own | its own |
-//! | [`fine_atomic`] | the links of the skip list | its own | `std` |
+//! | [`fine_atomic`] | the nodes of a memtable's tree | its own | `std` |
 //! | [`tally`] | counts by which nothing is decided that must be exact | `std` | `std` |
 //!
-//! A search in the skip list loads dozens of links; if each were a point of choice, whole-store
+//! A search in a memtable loads dozens of them; if each were a point of choice, whole-store
 //! schedules would consist of little else. `Arc`, `Weak` and `OnceLock` are those of the standard
 //! library everywhere: no thread waits in them, and what they order is ordered at the points around
 //! them too. Neither tool knows `arc-swap`; there a swapped pointer is one under a lock, which

@@ -1,6 +1,6 @@
 //! Locks and atomics as programs get them: those of the standard library.
 
-use std::sync::{self, PoisonError, TryLockError};
+use std::sync::{self, PoisonError};
 use std::time::Duration;
 
 pub(crate) use arc_swap::{ArcSwap, ArcSwapOption, Guard};
@@ -20,15 +20,6 @@ impl<T> Mutex<T> {
     #[inline]
     pub(crate) fn lock(&self) -> MutexGuard<'_, T> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// The lock, if nobody has it.
-    pub(crate) fn try_lock(&self) -> Option<MutexGuard<'_, T>> {
-        match self.0.try_lock() {
-            Ok(guard) => Some(guard),
-            Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
-            Err(TryLockError::WouldBlock) => None,
-        }
     }
 }
 
