@@ -9,6 +9,12 @@
 //! scan, does not push out one that is seen again and again. Shards keep threads apart. A block
 //! larger than a shard is not kept.
 //!
+//! To take a block in and let another go for it costs as much as reading one from the system's
+//! memory does. So a full cache takes in what has been asked for before, not long ago
+//! ([`BlockCache::wants`]): of reads all over a store that is larger than the cache most are of
+//! blocks that would be gone before anybody asked again, and whoever reads such a block needs no
+//! memory of its own for it.
+//!
 //! The cache trusts what is put in: a block is verified as it leaves the disk, never again here.
 
 use std::hash::{BuildHasher, Hasher};
@@ -21,7 +27,7 @@ use quick_cache::{OptionsBuilder, Weighter};
 use crate::base::file::FileNumber;
 use crate::base::planted;
 use crate::base::sync::Mutex;
-use crate::base::sync::tally::{AtomicUsize, Ordering};
+use crate::base::sync::tally::{AtomicBool, AtomicU16, AtomicUsize, Ordering};
 
 /// What a cached block costs beside its bytes: the cache's own entry, two reference counts and the
 /// allocator's rounding.
@@ -61,6 +67,12 @@ impl Place {
 pub(crate) struct BlockCache {
     /// `None` when the capacity is 0.
     blocks: Option<Cache<Place, Held, WeighBlock, BuildPlaceHasher>>,
+    /// Whether a block that comes in is likely to drive others out: looked up now and then.
+    full: AtomicBool,
+    inserted: AtomicUsize,
+    /// What was missed when the cache was full: a mark of the last such block in each of as many
+    /// places as blocks find room, about. Zero where there is none.
+    missed: Box<[AtomicU16]>,
     /// Removed files that may have blocks here.
     removed: Mutex<Vec<FileNumber>>,
     /// How often a long scan asked whether to keep what it read.
@@ -85,7 +97,17 @@ impl BlockCache {
             )),
             _ => None,
         };
-        BlockCache { blocks, removed: Mutex::default(), asked: AtomicUsize::new(0) }
+        let places = if blocks.is_some() { capacity_bytes / TYPICAL_BLOCK_BYTES } else { 0 };
+        let cache = BlockCache {
+            blocks,
+            full: AtomicBool::new(false),
+            inserted: AtomicUsize::new(0),
+            missed: (0..places.next_power_of_two()).map(|_| AtomicU16::new(0)).collect(),
+            removed: Mutex::default(),
+            asked: AtomicUsize::new(0),
+        };
+        cache.note_fill();
+        cache
     }
 
     /// The block at `offset` of `file`.
@@ -101,15 +123,46 @@ impl BlockCache {
         if let Some(blocks) = &self.blocks {
             let first_look = u32::try_from(first_look).unwrap_or(0);
             blocks.insert(Place::new(file, offset), Held { block, first_look });
+            // The answer takes a look at every shard.
+            let inserted = self.inserted.fetch_add(1, Ordering::Relaxed);
+            if inserted.is_multiple_of(blocks.num_shards()) {
+                self.note_fill();
+            }
         }
     }
 
-    /// Whether a block that comes in now is likely to drive others out.
+    /// Whether a block that comes in now is likely to drive others out, about.
+    #[inline]
     pub(crate) fn is_full(&self) -> bool {
-        self.blocks.as_ref().is_none_or(|blocks| {
+        self.full.load(Ordering::Relaxed)
+    }
+
+    /// Finds out whether the cache is full.
+    fn note_fill(&self) {
+        let full = self.blocks.as_ref().is_none_or(|blocks| {
             let capacity = blocks.capacity();
             blocks.weight() >= capacity - capacity / FULL_BUT_FOR
-        })
+        });
+        self.full.store(full, Ordering::Relaxed);
+    }
+
+    /// Whether to keep the block at `offset` of `file`, which somebody asked for and which is not
+    /// here: always while there is room, in a full cache if it was missed before, about as many
+    /// misses ago as there are blocks, at the most.
+    #[inline]
+    pub(crate) fn wants(&self, file: FileNumber, offset: u64) -> bool {
+        if self.blocks.is_none() || !self.is_full() {
+            return self.blocks.is_some();
+        }
+        let hash = BuildPlaceHasher.hash_one(Place::new(file, offset));
+        let mark = (hash >> 48) as u16 | 1;
+        let missed = &self.missed[hash as usize & (self.missed.len() - 1)];
+        // Two threads at the same place may undo each other's marks, which costs a miss.
+        let is_known = missed.load(Ordering::Relaxed) == mark;
+        if !is_known {
+            missed.store(mark, Ordering::Relaxed);
+        }
+        is_known
     }
 
     /// Whether to keep some of what a long scan reads though the cache is full: one answer in
@@ -133,6 +186,7 @@ impl BlockCache {
         };
         removed.sort_unstable();
         blocks.retain(|place, _| removed.binary_search(&FileNumber(place.file)).is_err());
+        self.note_fill();
     }
 
     /// Holds at most `capacity_bytes` from now on. A cache that was made with 0 stays without
@@ -140,6 +194,7 @@ impl BlockCache {
     pub(crate) fn set_capacity(&self, capacity_bytes: usize) {
         if let Some(blocks) = &self.blocks {
             blocks.set_capacity(capacity_bytes as u64);
+            self.note_fill();
         }
     }
 

@@ -16,7 +16,7 @@
 //! that the writer meant well: every length is held against the block's end before it is used.
 
 use std::cmp::Ordering;
-use std::ops::Range;
+use std::ops::{Deref, Range};
 
 use bytes::{Buf, Bytes};
 
@@ -145,10 +145,10 @@ pub(super) struct Found {
     pub(super) same_user_key: bool,
 }
 
-/// A block: its bytes, and where their parts are.
+/// A block: its bytes, and where their parts are. `Block<&[u8]>` is one that is only looked into.
 #[derive(Clone, Default)]
-pub(super) struct Block {
-    data: Bytes,
+pub(super) struct Block<D = Bytes> {
+    data: D,
     /// The values end and the entries begin here.
     values_end: usize,
     /// The entries end and the restart points begin here.
@@ -156,10 +156,10 @@ pub(super) struct Block {
     restarts: usize,
 }
 
-impl Block {
+impl<D: Deref<Target = [u8]>> Block<D> {
     /// Takes the bytes of a block that was checked before, as when it entered the block cache.
     #[inline]
-    pub(super) fn new(data: Bytes) -> Result<Block, Malformed> {
+    pub(super) fn new(data: D) -> Result<Block<D>, Malformed> {
         let (rest, tail) = data.split_last_chunk::<TAIL_BYTES>().ok_or(BAD_RESTARTS)?;
         let (values_end, restarts) = two_words(*tail);
         let table = restarts.checked_mul(RESTART_BYTES).ok_or(BAD_RESTARTS)?;
@@ -172,7 +172,7 @@ impl Block {
 
     /// Takes the bytes of a block as they left the disk: the restart points are checked too. The
     /// entries are as they are decoded.
-    pub(super) fn from_disk(data: Bytes) -> Result<Block, Malformed> {
+    pub(super) fn from_disk(data: D) -> Result<Block<D>, Malformed> {
         let block = Block::new(data)?;
         let points = || (0..block.restarts).map(|index| block.restart(index));
         let sound = block.restarts > 0
@@ -184,25 +184,10 @@ impl Block {
         sound.then_some(block).ok_or(BAD_RESTARTS)
     }
 
-    /// As [`Self::from_disk`], where a block without entries is one too: the index of a table
-    /// without data blocks.
-    pub(super) fn index_from_disk(data: Bytes) -> Result<Block, Malformed> {
-        let block = Block::new(data.clone())?;
-        if block.restarts == 0 && block.entries_end == 0 {
-            return Ok(block);
-        }
-        Block::from_disk(data)
-    }
-
     /// Where in the block a search looks first, once it knows the block's parts.
     pub(super) fn first_look(&self) -> usize {
         let middle = if self.restarts > 0 { self.restart(self.restarts / 2).at } else { 0 };
         self.values_end + middle
-    }
-
-    /// The whole block, sharing its memory.
-    pub(super) fn contents(&self) -> Bytes {
-        self.data.clone()
     }
 
     /// The entries: keys, without values.
@@ -237,20 +222,6 @@ impl Block {
         let (points, _) = self.data[self.entries_end..].as_chunks::<RESTART_BYTES>();
         let (at, value_start) = two_words(points[index]);
         Restart { at, value_start }
-    }
-
-    /// The value in `range`, sharing the block's memory.
-    pub(super) fn value_handle(&self, range: Range<usize>) -> Bytes {
-        self.data.slice(range)
-    }
-
-    /// As [`Self::value_handle`], giving up the rest: one count of references fewer.
-    #[inline]
-    pub(super) fn into_value(self, range: Range<usize>) -> Bytes {
-        let mut data = self.data;
-        data.truncate(range.end);
-        data.advance(range.start);
-        data
     }
 
     /// Whether the first entry, where there is one, shares nothing with one before.
@@ -368,7 +339,38 @@ impl Block {
     }
 }
 
-impl std::fmt::Debug for Block {
+impl Block {
+    /// As [`Self::from_disk`], where a block without entries is one too: the index of a table
+    /// without data blocks.
+    pub(super) fn index_from_disk(data: Bytes) -> Result<Block, Malformed> {
+        let block = Block::new(data.clone())?;
+        if block.restarts == 0 && block.entries_end == 0 {
+            return Ok(block);
+        }
+        Block::from_disk(data)
+    }
+
+    /// The whole block, sharing its memory.
+    pub(super) fn contents(&self) -> Bytes {
+        self.data.clone()
+    }
+
+    /// The value in `range`, sharing the block's memory.
+    pub(super) fn value_handle(&self, range: Range<usize>) -> Bytes {
+        self.data.slice(range)
+    }
+
+    /// As [`Self::value_handle`], giving up the rest: one count of references fewer.
+    #[inline]
+    pub(super) fn into_value(self, range: Range<usize>) -> Bytes {
+        let mut data = self.data;
+        data.truncate(range.end);
+        data.advance(range.start);
+        data
+    }
+}
+
+impl<D: Deref<Target = [u8]>> std::fmt::Debug for Block<D> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Block({} bytes, {} restart points)", self.data.len(), self.restarts)
     }

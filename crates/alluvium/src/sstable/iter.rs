@@ -182,8 +182,12 @@ impl TableIterator {
                 }
                 if !self.ahead.has(handle) {
                     // A long scan takes little room in the cache from others.
-                    let keeps = !(self.ahead.is_long() && table.cache.is_full());
-                    self.keeps = fill_cache && (keeps || table.cache.samples());
+                    let (number, offset) = (table.file.number, handle.offset);
+                    self.keeps = fill_cache
+                        && match self.ahead.is_long() && table.cache.is_full() {
+                            true => table.cache.samples(),
+                            false => table.cache.wants(number, offset),
+                        };
                 }
                 self.lent = !self.keeps;
                 (self.lent, self.keeps)

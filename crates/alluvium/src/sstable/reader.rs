@@ -3,7 +3,8 @@
 //! Index, filter, range tombstones, properties and dictionary are in memory from [`Table::open`]
 //! on; data blocks come from the block cache or the file. A lookup goes: filter (one cache line),
 //! index, block, restart points, entries. It allocates nothing when the block is cached: the value
-//! is a slice of the block.
+//! is a slice of the block. A block that is not, and that the cache does not want, is read into
+//! memory of the thread's own, and the value is copied out of it.
 //!
 //! A table is immutable and shared by any number of threads; no lock is held.
 
@@ -168,8 +169,19 @@ impl Table {
         // last key of its block, so that the next block begins with it only if this one's last
         // entry is before the target, and then the index would have led there.
         let handle = self.index.handle(position);
-        let block = self.data_block(handle, fill_cache)?;
         let damaged = |malformed| self.file.damaged(handle.offset, malformed);
+        let block = match self.cached_block(handle)? {
+            Some(block) => block,
+            None => {
+                self.counters.block_read_bytes.add(handle.stored_bytes() as u64);
+                let wanted = fill_cache && self.cache.wants(self.file.number, handle.offset);
+                if !wanted && self.file.lends(handle) {
+                    let looked = self.file.look(handle, |contents| copy_from(contents, lookup))?;
+                    return looked.map_err(damaged);
+                }
+                self.admit_block(handle, self.file.read_block(handle)?, wanted)?
+            }
+        };
         match block.seek(user_key, trailer).map_err(damaged)? {
             Some(found) if found.same_user_key => {
                 Ok(Some((found.trailer, block.into_value(found.value_start..found.value_end))))
@@ -182,17 +194,6 @@ impl Table {
     #[inline]
     pub(crate) fn ranges(&self) -> &Fragments {
         &self.ranges
-    }
-
-    /// A data block from the cache or the file.
-    #[inline]
-    fn data_block(&self, handle: BlockHandle, fill_cache: bool) -> Result<Block> {
-        if let Some(block) = self.cached_block(handle)? {
-            return Ok(block);
-        }
-        self.counters.block_read_bytes.add(handle.stored_bytes() as u64);
-        let contents = self.file.read_block(handle)?;
-        self.admit_block(handle, contents, fill_cache)
     }
 
     /// A data block from the cache, counted as hit or miss.
@@ -269,6 +270,21 @@ impl Table {
             + self.properties.smallest.len()
             + self.properties.largest.len()
     }
+}
+
+/// The entry of `lookup`'s user key in a block as it left the disk, as [`Table::get`] gives it; its
+/// value in memory of its own.
+fn copy_from(
+    contents: &[u8],
+    lookup: &[u8],
+) -> std::result::Result<Option<(u64, Bytes)>, Malformed> {
+    let block = Block::from_disk(contents)?;
+    let (user_key, trailer) = key::split(lookup);
+    let found = block.seek(user_key, trailer)?.filter(|found| found.same_user_key);
+    Ok(found.map(|found| {
+        let value = &block.values()[found.value_start..found.value_end];
+        (found.trailer, Bytes::copy_from_slice(value))
+    }))
 }
 
 /// Reads and checks the footer, a second time where the first goes wrong; also returns the

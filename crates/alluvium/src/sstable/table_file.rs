@@ -6,6 +6,8 @@
 //! A block that cannot be read, or does not check, is read once more, past every cache of this
 //! process: a device may fail once, and a bit may flip on its way. What fails twice is the answer.
 
+use std::borrow::Cow;
+use std::cell::Cell;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -18,6 +20,14 @@ use crate::env::ReadableFile;
 use crate::metrics::Counters;
 use crate::sstable::compression::{Codec, Unpacker};
 use crate::sstable::format::{BLOCK_TRAILER_BYTES, BlockHandle, Malformed};
+
+/// A block of more bytes than this is not read into memory that a thread keeps.
+const LENT_BYTES_MAX: usize = 32 << 10;
+
+thread_local! {
+    /// Memory for a block that is looked into and forgotten.
+    static LENT: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
 
 /// An open file, and what it is called.
 #[derive(Debug)]
@@ -101,14 +111,60 @@ impl TableFile {
     /// The handle is sane; whether it lies in the file is found out before anything is allocated
     /// for it.
     fn read_stored(&self, handle: BlockHandle) -> Result<Bytes> {
-        if handle.end() > self.length {
-            return Err(
-                self.damaged(handle.offset, Malformed("the file ends before its last block does"))
-            );
-        }
+        self.check_end(handle)?;
         let mut stored = vec![0; handle.stored_bytes()];
         self.read_into(handle.offset, &mut stored)?;
         Ok(Bytes::from(stored))
+    }
+
+    fn check_end(&self, handle: BlockHandle) -> Result<()> {
+        if handle.end() > self.length {
+            let detail = Malformed("the file ends before its last block does");
+            return Err(self.damaged(handle.offset, detail));
+        }
+        Ok(())
+    }
+
+    /// Whether [`Self::look`] looks into a block without making a new place for it.
+    pub(super) fn lends(&self, handle: BlockHandle) -> bool {
+        handle.stored_bytes() <= LENT_BYTES_MAX
+    }
+
+    /// Reads the contents of a block and shows them to `look`: in memory that this thread uses
+    /// again and again, where the block [is not too large](Self::lends).
+    pub(super) fn look<R>(&self, handle: BlockHandle, look: impl Fn(&[u8]) -> R) -> Result<R> {
+        // A thread that is at its end has kept nothing.
+        let mut memory = LENT.try_with(Cell::take).unwrap_or_default();
+        let looked = self.look_once(handle, &mut memory, &look).or_else(|_| {
+            self.note_reread();
+            self.look_once(handle, &mut memory, &look)
+        });
+        if memory.len() <= LENT_BYTES_MAX {
+            let _gone = LENT.try_with(|lent| lent.set(memory));
+        }
+        looked
+    }
+
+    fn look_once<R>(
+        &self,
+        handle: BlockHandle,
+        memory: &mut Vec<u8>,
+        look: impl Fn(&[u8]) -> R,
+    ) -> Result<R> {
+        self.check_end(handle)?;
+        let bytes = handle.stored_bytes();
+        if memory.len() < bytes {
+            memory.resize(bytes, 0);
+        }
+        let stored = &mut memory[..bytes];
+        self.read_into(handle.offset, stored)?;
+        let contents = check_stored(stored, handle, self.number)
+            .and_then(|(codec, contents)| match codec {
+                Codec::None => Ok(Cow::Borrowed(contents)),
+                codec => self.unpacker.decompress(codec, contents).map(Cow::Owned),
+            })
+            .map_err(|malformed| self.damaged(handle.offset, malformed))?;
+        Ok(look(&contents))
     }
 
     fn read_block_once(&self, handle: BlockHandle) -> Result<Bytes> {
@@ -130,19 +186,28 @@ pub(super) fn open_stored(
     number: FileNumber,
     unpacker: &Unpacker,
 ) -> std::result::Result<Bytes, Malformed> {
+    match check_stored(&stored, handle, number)? {
+        (Codec::None, contents) => {
+            stored.truncate(contents.len());
+            Ok(stored)
+        }
+        (codec, contents) => unpacker.decompress(codec, contents).map(Bytes::from),
+    }
+}
+
+/// The codec and the still compressed contents of a block as it is stored.
+fn check_stored(
+    stored: &[u8],
+    handle: BlockHandle,
+    number: FileNumber,
+) -> std::result::Result<(Codec, &[u8]), Malformed> {
     const NO_TRAILER: Malformed = Malformed("a block without a trailer");
     let (checked, sum) = stored.split_last_chunk::<8>().ok_or(NO_TRAILER)?;
     let sound = u64::from_le_bytes(*sum) == checksum(checked, number.0, handle.offset);
     if !sound && !planted::is("block-checksum-ignored") {
         return Err(Malformed("the block's checksum does not match"));
     }
-    let (&tag, bytes) = checked.split_last().ok_or(NO_TRAILER)?;
-    match Codec::from_tag(tag) {
-        None => Err(Malformed("a codec that this version does not know")),
-        Some(Codec::None) => {
-            stored.truncate(bytes.len());
-            Ok(stored)
-        }
-        Some(codec) => unpacker.decompress(codec, bytes).map(Bytes::from),
-    }
+    let (&tag, contents) = checked.split_last().ok_or(NO_TRAILER)?;
+    let codec = Codec::from_tag(tag);
+    Ok((codec.ok_or(Malformed("a codec that this version does not know"))?, contents))
 }

@@ -43,11 +43,20 @@ fn read_everything(bytes: &[u8], entries: &[Entry]) -> Vec<Error> {
     };
     let mut errors = Vec::new();
     for (internal_key, value) in entries {
-        match get(&table, internal_key) {
-            Ok(found) => {
-                assert_eq!(found, Some((key::trailer(internal_key), value.clone())));
+        // Into the cache, and into memory that is lent.
+        let lent = table.get(internal_key, true, false, &mut Lookups::default());
+        let lent = lent.map(|found| found.map(|(trailer, value)| (trailer, value.to_vec())));
+        let kept = get(&table, internal_key);
+        match (kept, lent) {
+            (Ok(kept), Ok(lent)) => {
+                assert_eq!(kept, Some((key::trailer(internal_key), value.clone())));
+                assert_eq!(kept, lent);
             }
-            Err(error) => errors.push(error),
+            (Err(kept), Err(lent)) => {
+                assert_eq!(kept.to_string(), lent.to_string());
+                errors.push(kept);
+            }
+            (kept, lent) => panic!("{kept:?} and {lent:?}"),
         }
     }
     for purpose in [USER, ReadPurpose::Compaction] {

@@ -15,6 +15,8 @@ pub(super) struct MemFile {
     pub(super) bytes: Mutex<Vec<u8>>,
     pub(super) reads: AtomicUsize,
     pub(super) appends: AtomicUsize,
+    /// Bytes of each append.
+    pub(super) appended: Mutex<Vec<usize>>,
     pub(super) syncs: AtomicUsize,
     /// Appends that succeed before one fails; 0 for all.
     pub(super) fail_append: usize,
@@ -39,6 +41,7 @@ impl WritableFile for MemFile {
         if self.fail_append > 0 && before >= self.fail_append - 1 {
             return Err(io::Error::other("planned"));
         }
+        self.appended.lock().push(bytes.len());
         self.bytes.lock().extend_from_slice(bytes);
         Ok(())
     }

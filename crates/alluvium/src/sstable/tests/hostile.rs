@@ -136,6 +136,7 @@ fn exercise(bytes: &[u8], target: &[u8]) {
             assert_corruption(&error);
         }
     };
+    check(table.get(target, true, false, &mut Lookups::default()).map(drop));
     for purpose in [USER, ReadPurpose::Compaction] {
         if let Err(error) = read_both_ways(&table, purpose) {
             assert_corruption(&error);

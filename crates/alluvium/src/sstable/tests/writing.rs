@@ -2,6 +2,7 @@
 
 use std::sync::atomic::Ordering;
 
+use bytes::Bytes;
 use proptest::prelude::*;
 
 use super::*;
@@ -74,12 +75,21 @@ fn a_failed_sync_fails_the_table() {
 }
 
 #[test]
-fn appends_are_large_and_the_file_is_synced_once() {
-    let value = vec![3; 900];
-    let entries: Vec<Entry> = (0..4_000u64).map(|n| put(&n.to_be_bytes(), 1, &value)).collect();
-    let (file, summary) = write_table(&entries, TableOptions::default());
-    assert!(file.appends.load(Ordering::Relaxed) as u64 <= summary.bytes / (256 << 10) + 1);
-    assert_eq!(file.syncs.load(Ordering::Relaxed), 1);
+fn appends_fill_whole_pieces_and_the_file_is_synced_once() {
+    const PIECE: usize = 512 << 10;
+    // Values shorter than a piece, as long as one, and longer than three.
+    for value_bytes in [900, PIECE - 61, 1_800_000] {
+        let value = vec![3; value_bytes];
+        let count = 4_000_000 / value_bytes as u64;
+        let entries: Vec<Entry> = (0..count).map(|n| put(&n.to_be_bytes(), 1, &value)).collect();
+        let (file, summary) = write_table(&entries, TableOptions::default());
+        let appended = file.appended.lock();
+        let (last, whole) = appended.split_last().expect("something was written");
+        assert!(whole.iter().all(|bytes| bytes % PIECE == 0), "{appended:?}");
+        assert!(*last <= PIECE && appended.len() as u64 <= summary.bytes / PIECE as u64 + 1);
+        assert_eq!(file.syncs.load(Ordering::Relaxed), 1);
+        assert!(damages(&open(&file.bytes()).expect("own table opens")).is_empty());
+    }
 }
 
 #[test]
@@ -198,6 +208,32 @@ fn a_point_lookup_reads_one_block_once_and_not_at_all_where_the_filter_says_no()
     assert!(counters.filter_useful.get() > 480);
     assert_eq!(counters.filter_useful.get() + counters.filter_false_positives.get(), 500);
     assert_eq!(counters.table_lookups.get(), 504);
+}
+
+#[test]
+fn a_full_cache_keeps_a_block_that_is_missed_twice_and_lends_memory_for_the_first_look() {
+    let mut large = Large::new();
+    let cache = Arc::new(BlockCache::new(1 << 20));
+    let mut offset = 0;
+    while !cache.is_full() {
+        cache.insert(FileNumber(1), offset, Bytes::from(vec![0; 4_096]), 0);
+        offset += 1;
+    }
+    Arc::get_mut(&mut large.table).expect("the only one").cache = cache;
+    let (lookup, value) = &large.entries[4_321];
+    let get = || {
+        let found = large.table.get(lookup, true, true, &mut Lookups::default()).expect("sound");
+        let (_, found) = found.expect("it is there");
+        assert_eq!(&found[..], value);
+        // What else holds the memory: the cache, or nobody.
+        (large.reads(), found.is_unique())
+    };
+    assert_eq!([get(), get(), get()], [(1, true), (2, false), (2, false)]);
+    // Blocks of up to 32 KiB and all lengths go through the same memory.
+    for (lookup, value) in large.entries.iter().step_by(97) {
+        let found = large.table.get(lookup, true, false, &mut Lookups::default()).expect("sound");
+        assert_eq!(found.expect("it is there").1, value);
+    }
 }
 
 #[test]
