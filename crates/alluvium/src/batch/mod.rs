@@ -21,6 +21,8 @@
 
 mod expiring;
 
+use std::cell::Cell;
+
 use smallvec::SmallVec;
 
 use crate::base::coding::{
@@ -35,8 +37,15 @@ use crate::base::limits::{BATCH_BYTES_MAX, BATCH_OPERATIONS_MAX, KEY_BYTES_MAX, 
 pub(crate) const HEADER_BYTES: usize = 20;
 /// Room of a new batch: a small write asks for memory once.
 const SMALL_BATCH_BYTES: usize = 232;
+/// The most memory that a thread keeps of one batch for the next.
+const SPARE_BYTES_MAX: usize = 256 << 10;
 /// Most bytes of an operation beside key and value: its kind and three varints of 32 bits.
 const OPERATION_HEADER_BYTES_MAX: usize = 16;
+
+thread_local! {
+    /// The memory of the batch that this thread has dropped last: the next need not grow its own.
+    static SPARE: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
 
 /// The number by which log records name a column family.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -65,6 +74,17 @@ pub(crate) struct BatchBuffer {
     error: Option<Error>,
 }
 
+impl Drop for BatchBuffer {
+    fn drop(&mut self) {
+        let mut bytes = std::mem::take(&mut self.bytes);
+        if (SMALL_BATCH_BYTES..=SPARE_BYTES_MAX).contains(&bytes.capacity()) {
+            bytes.clear();
+            // Refused where the thread ends: then the memory goes as any other.
+            let _refusal = SPARE.try_with(|spare| spare.set(bytes));
+        }
+    }
+}
+
 impl Default for BatchBuffer {
     fn default() -> BatchBuffer {
         BatchBuffer::new()
@@ -73,7 +93,8 @@ impl Default for BatchBuffer {
 
 impl BatchBuffer {
     pub(crate) fn new() -> BatchBuffer {
-        let mut bytes = Vec::with_capacity(SMALL_BATCH_BYTES);
+        let mut bytes = SPARE.try_with(Cell::take).unwrap_or_default();
+        bytes.reserve(SMALL_BATCH_BYTES);
         bytes.resize(HEADER_BYTES, 0);
         BatchBuffer {
             bytes,
@@ -132,9 +153,18 @@ impl BatchBuffer {
             return;
         }
         self.bytes.reserve(key.len() + value_bytes + OPERATION_HEADER_BYTES_MAX);
-        self.bytes.push(kind as u8);
-        put_varint(&mut self.bytes, u64::from(family.0));
-        put_prefixed(&mut self.bytes, key);
+        match (u8::try_from(family.0), u8::try_from(key.len())) {
+            // Most often: two varints of a byte each.
+            (Ok(family @ ..=0x7f), Ok(key_bytes @ ..=0x7f)) => {
+                self.bytes.extend_from_slice(&[kind as u8, family, key_bytes]);
+                self.bytes.extend_from_slice(key);
+            }
+            _ => {
+                self.bytes.push(kind as u8);
+                put_varint(&mut self.bytes, u64::from(family.0));
+                put_prefixed(&mut self.bytes, key);
+            }
+        }
     }
 
     /// Removes every operation and keeps the memory.

@@ -295,6 +295,24 @@ fn large_keys_and_values_are_kept_whole() {
 }
 
 #[test]
+fn the_memory_of_leaves_that_were_split_is_used_again() {
+    let count = if cfg!(miri) { 2_000 } else { 400_000u64 };
+    let memtable = Memtable::new();
+    for batch in 0..count / 100 {
+        let mut writer = memtable.writer();
+        for seq in batch * 100 + 1..=batch * 100 + 100 {
+            let key = seq.wrapping_mul(0x9e37_79b9_7f4a_7c15).to_be_bytes();
+            put(&mut writer, seq, &key, b"");
+        }
+    }
+    // An entry takes 24 bytes, a place in leaves that are two thirds full as many; chunks of both
+    // kinds are begun.
+    let bytes = memtable.memory_bytes() as u64;
+    let chunks = 2 * (2 << 20);
+    assert!(bytes <= count * 62 + chunks, "{bytes} bytes for {count} entries");
+}
+
+#[test]
 fn an_iterator_keeps_the_memory_alive() {
     let memtable = Arc::new(Memtable::new());
     put(&mut memtable.writer(), 1, b"key", b"value");

@@ -133,10 +133,11 @@ impl<'a> Writer<'a> {
         let prefix = tree.prefix_of(user_key);
         let slot = Slot { prefix, entry };
         if state.pending.is_empty()
-            && let Some(finger) = state.finger
+            && let Some(finger) = &state.finger
             && finger.holds(slot)
         {
-            return self.add(slot, finger);
+            let leaf = finger.leaf;
+            return self.add(slot, leaf);
         }
         let place = LeafPlace::keep(tree.place(Route::To(Target { prefix, user_key, trailer })));
         // SAFETY: the leaf goes with the tree.
@@ -159,11 +160,17 @@ impl<'a> Writer<'a> {
             // SAFETY: the leaf goes with the tree.
             unsafe { place.leaf.node() }.prefetch_next();
         }
-        for Pending { slot, place, splits } in pending.drain(..) {
-            let moved = splits != self.state.splits;
-            let place = if moved { self.place_of(slot) } else { place };
-            self.add(slot, place);
+        for Pending { slot, place, splits } in &pending {
+            let moved = *splits != self.state.splits;
+            let leaf = if moved { self.place_of(*slot).leaf } else { place.leaf };
+            self.add(*slot, leaf);
         }
+        if let Some(last) = pending.last()
+            && last.splits == self.state.splits
+        {
+            self.state.finger = Some(last.place);
+        }
+        pending.clear();
         self.state.pending = pending;
     }
 
@@ -173,22 +180,21 @@ impl<'a> Writer<'a> {
 
     /// Adds an entry to its leaf.
     #[inline]
-    fn add(&mut self, slot: Slot<'static>, place: LeafPlace) {
+    fn add(&mut self, slot: Slot<'static>, at: At<Leaf>) {
         // SAFETY: the leaf goes with the tree.
-        let leaf = unsafe { place.leaf.node() };
-        if leaf.lengths().all == LEAF {
-            return self.split(slot, place);
+        let leaf = unsafe { at.node() };
+        if leaf.is_full() {
+            return self.split(slot, at);
         }
         // SAFETY: leaves and entries go with the tree, and this is its only writer.
         unsafe { leaf.add(slot) };
-        self.state.finger = Some(place);
     }
 
     /// Makes room for an entry whose leaf is full, and adds it.
     #[cold]
-    fn split(&mut self, slot: Slot<'static>, place: LeafPlace) {
+    fn split(&mut self, slot: Slot<'static>, at: At<Leaf>) {
         // SAFETY: the leaf goes with the tree.
-        let leaf = unsafe { place.leaf.node() };
+        let leaf = unsafe { at.node() };
         let path = self.path_to(&slot.target());
         self.state.splits += 1;
         let lengths = leaf.lengths();
@@ -204,8 +210,7 @@ impl<'a> Writer<'a> {
         let mut slots = Vec::with_capacity(LEAF + 1);
         let whole = leaf.read(&mut slots);
         debug_assert!(whole, "only the writer splits leaves");
-        let at = slots.partition_point(|other| other.is_before(slot));
-        slots.insert(at, slot);
+        slots.insert(slots.partition_point(|other| other.is_before(slot)), slot);
         let (left, right) = slots.split_at(slots.len() / 2);
         let from = right[0];
         // SAFETY: the entries are in this tree's arena.
@@ -214,7 +219,7 @@ impl<'a> Writer<'a> {
         let right = unsafe { self.state.new_leaf(right) };
         let right = Child { from: Some(from), at: right.as_ptr().cast() };
         self.add_child(path, Some(left.as_ptr().cast()), right);
-        self.state.free.push(place.leaf);
+        self.state.free.push(at);
         self.state.finger = None;
     }
 

@@ -125,6 +125,11 @@ impl Leaf {
         Lengths { sorted: (lengths >> 32) as usize, all: lengths as u32 as usize }
     }
 
+    #[inline]
+    pub(super) fn is_full(&self) -> bool {
+        self.lengths().all == LEAF
+    }
+
     /// The entry at `index`. `None` only where the leaf is not what the reader took it for.
     #[inline]
     pub(super) fn slot<'a>(&'a self, index: usize) -> Option<Slot<'a>> {
