@@ -2,18 +2,20 @@
 //!
 //! On disk it is a block like any other. It is read once, checked whole, and kept as four arrays,
 //! which take about the same memory as the block did. The first eight bytes in which separators
-//! differ are kept apart as integers, so that a search touches a few cache lines of one array and
-//! compares keys only among separators that these bytes cannot tell apart.
+//! differ are kept apart as integers ([`Prefixes`]), so that a search touches a few cache lines of
+//! one array, and compares keys only among separators that these bytes cannot tell apart.
 //!
 //! Invariants, checked by [`Index::parse`]: the data blocks fill the file from its start to
 //! `data_end`; there is none only where a table holds nothing but range tombstones. From there on
 //! nothing here can fail.
 
 use std::cmp::Ordering;
+use std::hint::black_box;
 
 use crate::base::key::{compare, split};
 use crate::sstable::block::{Block, Entry, Restart};
 use crate::sstable::format::{BlockHandle, Malformed};
+use crate::sstable::prefixes::{GROUP, Prefixes};
 use crate::sstable::separator::common_prefix;
 
 /// Separators and places of the data blocks, in their order.
@@ -27,7 +29,7 @@ pub(super) struct Index {
     /// Bytes that the user keys of all separators have in common at their front.
     common: usize,
     /// Of each separator's user key, the eight bytes behind the common ones.
-    prefixes: Box<[u64]>,
+    prefixes: Prefixes,
 }
 
 impl Index {
@@ -65,7 +67,7 @@ impl Index {
             key_ends: key_ends.into_boxed_slice(),
             offsets: offsets.into_boxed_slice(),
             common: 0,
-            prefixes: Box::default(),
+            prefixes: Prefixes::default(),
         };
         index.collect_prefixes()?;
         Ok(index)
@@ -89,7 +91,7 @@ impl Index {
         if !ordered {
             return Err(Malformed("the index is out of order"));
         }
-        self.prefixes = prefixes;
+        self.prefixes = Prefixes::new(prefixes);
         Ok(())
     }
 
@@ -123,7 +125,12 @@ impl Index {
             _ => return if user_key < front { 0 } else { self.blocks() },
         };
         let prefix = prefix_of(rest);
-        let low = self.prefixes.partition_point(|&p| p < prefix);
+        // The blocks' places are fetched meanwhile.
+        let low = self.prefixes.before(prefix, |place| {
+            for offset in [self.offsets.get(place), self.offsets.get(place + GROUP / 2)] {
+                black_box(offset.copied());
+            }
+        });
         let is_before = |position: usize| {
             let (separator, separator_trailer) = split(self.key(position));
             match separator[self.common..].cmp(rest) {
@@ -133,10 +140,10 @@ impl Index {
             }
         };
         // Most often the prefix tells all separators apart and one comparison settles it.
-        if self.prefixes.get(low) != Some(&prefix) || !is_before(low) {
+        if self.prefixes.all().get(low) != Some(&prefix) || !is_before(low) {
             return low;
         }
-        let equal = self.prefixes[low..].partition_point(|&p| p == prefix);
+        let equal = self.prefixes.all()[low..].partition_point(|&p| p == prefix);
         let (mut low, mut high) = (low + 1, low + equal);
         while low < high {
             let middle = low + (high - low) / 2;
@@ -154,7 +161,7 @@ impl Index {
         self.keys.len()
             + size_of_val(&*self.key_ends)
             + size_of_val(&*self.offsets)
-            + size_of_val(&*self.prefixes)
+            + self.prefixes.memory_bytes()
     }
 }
 

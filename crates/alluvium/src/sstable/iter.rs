@@ -176,11 +176,15 @@ impl TableIterator {
         let (lent, fill_cache) = match self.purpose {
             ReadPurpose::Compaction => (true, false),
             ReadPurpose::User { fill_cache } => {
-                if let Some(block) = table.cached_block(handle)? {
+                let has = self.ahead.has(handle);
+                if has && !self.keeps {
+                    // Nearer than the cache is, which shall not have it.
+                    table.counters.cache_misses.add(1);
+                } else if let Some(block) = table.cached_block(handle)? {
                     self.lent = false;
                     return Ok(block);
                 }
-                if !self.ahead.has(handle) {
+                if !has {
                     // A long scan takes little room in the cache from others.
                     let (number, offset) = (table.file.number, handle.offset);
                     self.keeps = fill_cache

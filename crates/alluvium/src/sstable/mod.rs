@@ -38,6 +38,7 @@ pub mod fuzzing;
 mod index;
 mod iter;
 mod key_buffer;
+mod prefixes;
 mod properties;
 mod range_block;
 mod read_ahead;
