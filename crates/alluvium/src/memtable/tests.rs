@@ -294,6 +294,58 @@ fn large_keys_and_values_are_kept_whole() {
     assert!(memtable.memory_bytes() < (3 << 20) + (100 << 10));
 }
 
+/// Puts each key in turn, with the sequence numbers 1, 2, 3 and so on.
+fn put_in_turn(keys: impl IntoIterator<Item = String>) -> Memtable {
+    let memtable = Memtable::new();
+    for (seq, key) in (1..).zip(keys) {
+        put(&mut memtable.writer(), seq, key.as_bytes(), &seq.to_le_bytes());
+    }
+    memtable
+}
+
+#[test]
+fn every_version_of_a_key_is_found_when_leaves_were_used_again() {
+    for count in 1..400u64 {
+        let memtable = put_in_turn((0..count).map(|_| "k".to_owned()));
+        for seq in 1..=count {
+            let found = memtable.get(&lookup(b"k", seq)).map(|(trailer, _)| trailer);
+            assert_eq!(found, Some(pack_trailer(SeqNo::new(seq), ValueKind::Put)), "{count}");
+        }
+    }
+}
+
+#[test]
+fn what_a_leaf_held_in_an_earlier_use_is_not_found_in_it() {
+    let parts = [900..932, 500..501, 100..101, 501..531, 500..501, 101..132];
+    let numbers: Vec<u32> = parts.into_iter().flatten().collect();
+    for count in 1..=numbers.len() {
+        let memtable = put_in_turn(numbers[..count].iter().map(|n| format!("prefix00{n}")));
+        for (index, number) in numbers[..count].iter().enumerate() {
+            let newest = numbers[..count].iter().rposition(|other| other == number).unwrap();
+            let key = format!("prefix00{number}");
+            for (seq, of) in [(u64::MAX >> 8, newest + 1), (index as u64 + 1, index + 1)] {
+                let (trailer, _) = memtable.get(&lookup(key.as_bytes(), seq)).unwrap();
+                assert_eq!(key::trailer_seq(trailer).get(), of as u64, "{key} of {count}");
+            }
+        }
+    }
+}
+
+#[test]
+fn keys_that_descend_behind_a_leaf_in_order_share_leaves() {
+    let overwritten = (1..=64).chain(std::iter::repeat_n(64, 4_000));
+    let descending = (1..=64).chain((100..4_100).rev());
+    let from_both_ends = (1..=64).chain((0..2_000).flat_map(|n| [100 + n, 9_999 - n]));
+    let orders: [Box<dyn Iterator<Item = u32>>; 3] =
+        [Box::new(overwritten), Box::new(descending), Box::new(from_both_ends)];
+    for (order, numbers) in orders.into_iter().enumerate() {
+        let memtable = put_in_turn(numbers.map(|n| format!("prefix00{n:04}")));
+        // Chunks of both kinds double: twice what 35 bytes of entry and a half-full leaf take.
+        let bytes = memtable.memory_bytes();
+        assert!(bytes <= 700 << 10, "order {order}: {bytes} bytes");
+    }
+}
+
 #[test]
 fn the_memory_of_leaves_that_were_split_is_used_again() {
     let count = if cfg!(miri) { 2_000 } else { 400_000u64 };

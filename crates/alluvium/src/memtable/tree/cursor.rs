@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::entry::Entry;
-use super::inner::Separator;
+use super::inner::{KeptSeparator, Separator};
 use super::leaf::{LEAF, Slot, Target};
 use super::{Place, Route, Tree};
 
@@ -29,8 +29,8 @@ pub(in super::super) struct Cursor {
     page: Vec<Slot<'static>>,
     at: usize,
     /// The range of the leaf, as in `Place`.
-    from: Option<Separator<'static>>,
-    to: Option<Separator<'static>>,
+    from: Option<KeptSeparator>,
+    to: Option<KeptSeparator>,
     tree: Arc<Tree>,
 }
 
@@ -114,9 +114,15 @@ impl Cursor {
         }
     }
 
+    /// The entry of a separator of the tree's.
+    fn slot(&self, kept: Option<KeptSeparator>) -> Option<Slot<'static>> {
+        // SAFETY: nodes and entries live as long as the tree, which `self` holds; see `page`.
+        kept.and_then(|kept| unsafe { kept.separator() }.slot())
+    }
+
     /// To the first entry behind the leaf.
     fn load_next(&mut self) {
-        match self.to.and_then(Separator::slot) {
+        match self.slot(self.to) {
             // The leaf behind begins with it: separators stay.
             Some(to) => self.load(Route::To(to.target()), Stand::First),
             None => self.page.clear(),
@@ -125,7 +131,7 @@ impl Cursor {
 
     /// To the last entry before the leaf.
     fn load_previous(&mut self) {
-        match self.from.and_then(Separator::slot) {
+        match self.slot(self.from) {
             Some(from) => self.load(Route::Before(from.target()), Stand::Last),
             None => self.page.clear(),
         }
@@ -134,7 +140,7 @@ impl Cursor {
     /// Asks the processor for the leaf behind this one.
     #[cold]
     fn prefetch_next(&self) {
-        if let Some(to) = self.to.and_then(Separator::slot) {
+        if let Some(to) = self.slot(self.to) {
             self.tree.place(Route::To(to.target())).leaf.prefetch_all();
         }
     }
@@ -158,9 +164,7 @@ impl Cursor {
         // SAFETY: entries live as long as the tree, which `self` holds; what `self` gives away of
         // them is borrowed from it.
         let keep = |slot: Slot<'_>| unsafe { slot.detached() };
-        // SAFETY: as above, of inner nodes.
-        let keep_separator = |separator: Separator<'_>| unsafe { separator.detached() };
-        (self.from, self.to) = (place.from.map(keep_separator), place.to.map(keep_separator));
+        (self.from, self.to) = (place.from.map(Separator::keep), place.to.map(Separator::keep));
         self.page = page.into_iter().map(keep).collect();
     }
 }

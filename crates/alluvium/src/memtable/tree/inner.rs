@@ -9,6 +9,7 @@
 use std::cmp::Ordering as Order;
 use std::ptr::{self, NonNull};
 
+use super::At;
 use super::entry::Entry;
 use super::leaf::{Leaf, Slot, Target};
 use crate::base::planted;
@@ -70,13 +71,27 @@ impl<'a> Separator<'a> {
         }
     }
 
-    /// # Safety
-    /// It is not used once the arena of its node is gone.
+    /// The separator, for keeping.
     #[inline]
-    pub(super) unsafe fn detached(self) -> Separator<'static> {
+    pub(super) fn keep(self) -> KeptSeparator {
+        KeptSeparator { node: At(NonNull::from(self.node)), index: self.index }
+    }
+}
+
+/// A separator by the address of its node, which [`KeptSeparator::separator`] makes usable.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct KeptSeparator {
+    node: At<Inner>,
+    index: usize,
+}
+
+impl KeptSeparator {
+    /// # Safety
+    /// The arena that holds the node lives for `'a`.
+    #[inline]
+    pub(super) unsafe fn separator<'a>(self) -> Separator<'a> {
         // SAFETY: the caller's promise.
-        let node = unsafe { NonNull::from(self.node).as_ref() };
-        Separator { node, index: self.index }
+        Separator { node: unsafe { self.node.node() }, index: self.index }
     }
 }
 

@@ -7,13 +7,14 @@
 //! leaves of up to [`GROUP`] entries, asks for all of them, and then adds the entries, in their
 //! order.
 
+use std::ptr::NonNull;
 use std::sync::Arc;
 
 use smallvec::SmallVec;
 
 use super::super::arena::{Arena, ChunkPool};
 use super::entry::Entry;
-use super::inner::{Child, FAN, Inner, Separator};
+use super::inner::{Child, FAN, Inner, KeptSeparator, Separator};
 use super::leaf::{LEAF, Leaf, Slot, Target};
 use super::{At, Place, Route, Tree};
 use crate::base::sync::MutexGuard;
@@ -38,8 +39,8 @@ struct Pending {
 #[derive(Debug, Clone, Copy)]
 struct LeafPlace {
     leaf: At<Leaf>,
-    from: Option<Separator<'static>>,
-    to: Option<Separator<'static>>,
+    from: Option<KeptSeparator>,
+    to: Option<KeptSeparator>,
 }
 
 /// What the mutex of a tree guards.
@@ -108,6 +109,7 @@ pub(in super::super) struct Writer<'a> {
 impl Drop for Writer<'_> {
     fn drop(&mut self) {
         self.add_pending();
+        self.tree.memory_bytes.store(self.state.memory_bytes(), Ordering::Relaxed);
     }
 }
 
@@ -126,7 +128,6 @@ impl<'a> Writer<'a> {
         let state = &mut *self.state;
         // SAFETY: the arena goes with the tree, and nothing else keeps the entry.
         let entry = unsafe { Entry::create(&mut state.entries, user_key, trailer, value) };
-        tree.memory_bytes.store(state.memory_bytes(), Ordering::Relaxed);
         let entries = tree.entries.load(Ordering::Relaxed) + 1;
         tree.entries.store(entries, Ordering::Relaxed);
 
@@ -134,7 +135,8 @@ impl<'a> Writer<'a> {
         let slot = Slot { prefix, entry };
         if state.pending.is_empty()
             && let Some(finger) = &state.finger
-            && finger.holds(slot)
+            // SAFETY: the finger is of this tree.
+            && unsafe { finger.holds(slot) }
         {
             let leaf = finger.leaf;
             return self.add(slot, leaf);
@@ -199,7 +201,8 @@ impl<'a> Writer<'a> {
         self.state.splits += 1;
         let lengths = leaf.lengths();
         let last = leaf.slot(LEAF - 1);
-        if lengths.sorted == LEAF && last.is_some_and(|last| last.is_before(slot)) {
+        let is_behind = lengths.sorted == LEAF && last.is_some_and(|last| last.is_before(slot));
+        if is_behind && self.may_begin_leaf(slot) {
             // Keys ascend: the leaf stays as it is.
             // SAFETY: the entry is in this tree's arena.
             let right = unsafe { self.state.new_leaf(&[slot]) };
@@ -221,6 +224,17 @@ impl<'a> Writer<'a> {
         self.add_child(path, Some(left.as_ptr().cast()), right);
         self.state.free.push(at);
         self.state.finger = None;
+    }
+
+    /// Whether an entry that comes behind all of a full leaf may have a leaf to itself: not before
+    /// one that is not half full. Else keys that descend there, such as the versions of one that is
+    /// overwritten again and again, would get a leaf each.
+    fn may_begin_leaf(&self, slot: Slot<'_>) -> bool {
+        let to = self.tree.place(Route::To(slot.target())).to.and_then(Separator::slot);
+        to.is_none_or(|to| {
+            let behind = self.tree.place(Route::To(to.target()));
+            behind.leaf.lengths().all >= LEAF / 2
+        })
     }
 
     fn path_to(&self, target: &Target<'_>) -> Path<'a> {
@@ -304,19 +318,22 @@ impl<'a> Writer<'a> {
 
 impl LeafPlace {
     fn keep(place: Place<'_>) -> LeafPlace {
-        // SAFETY: what the writer's state keeps goes with the tree, as the entries do.
-        let keep = |separator: Separator<'_>| unsafe { separator.detached() };
         LeafPlace {
-            leaf: At(std::ptr::NonNull::from(place.leaf)),
-            from: place.from.map(keep),
-            to: place.to.map(keep),
+            leaf: At(NonNull::from(place.leaf)),
+            from: place.from.map(Separator::keep),
+            to: place.to.map(Separator::keep),
         }
     }
 
     /// Whether the entry belongs into the leaf.
+    ///
+    /// # Safety
+    /// The tree of the leaf is alive.
     #[inline]
-    fn holds(&self, slot: Slot<'_>) -> bool {
-        self.from.is_none_or(|from| from.order(slot).is_lt())
-            && self.to.is_none_or(|to| to.order(slot).is_gt())
+    unsafe fn holds(&self, slot: Slot<'_>) -> bool {
+        // SAFETY: separators go with the tree.
+        let order = |kept: KeptSeparator| unsafe { kept.separator() }.order(slot);
+        self.from.is_none_or(|from| order(from).is_lt())
+            && self.to.is_none_or(|to| order(to).is_gt())
     }
 }

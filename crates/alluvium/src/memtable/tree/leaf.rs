@@ -234,7 +234,11 @@ impl Leaf {
                     Some(_) | None => end = middle,
                 }
             }
-            consider(first);
+            // Behind the ordered entries stands what came later, or what the memory held in an
+            // earlier use.
+            if first < sorted {
+                consider(first);
+            }
         }
         for index in sorted..all {
             if self.prefix(index) == target.prefix {
