@@ -249,7 +249,7 @@ impl Db {
         write::write(self.core(), batch.into_buffer(), options.durability)
     }
 
-    /// The value of `key`, without a copy where it comes from a table.
+    /// The value of `key`, without a copy where its block is in the block cache.
     ///
     /// # Errors
     /// [`Error::Io`] and [`Error::Corruption`] where the value, or whether there is one, cannot be

@@ -26,7 +26,7 @@ use crate::sstable::format::Malformed;
 /// How the blocks of a table are compressed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum Codec {
-    /// Not at all: the least work, and values are read without a copy.
+    /// Not at all: the least work.
     #[default]
     None,
     /// LZ4: halves typical text at about a gigabyte a second a core.
