@@ -244,10 +244,10 @@ impl Scheduler {
         pick: impl FnOnce(&Busy) -> Option<Compaction>,
     ) -> Option<Claim<'_>> {
         let mut state = self.state.lock();
+        let plan = pick(&state.busy)?;
         if self.is_paused() {
             return None;
         }
-        let plan = pick(&state.busy)?;
         // A claim that is made is given back when it goes: none may be made here that was not
         // taken.
         if !state.take(family, &plan) {
@@ -536,6 +536,13 @@ pub(crate) fn view<'a>(
 fn urgency(family: &Family) -> (bool, f64) {
     let scores = picker(family).scores(&family.peek().version);
     (scores[0] >= 1.0, scores.into_iter().fold(0.0, f64::max))
+}
+
+/// [`jobs::purge`] on the thread that asks, which counts as work meanwhile.
+pub(crate) fn purge_now(core: &Core) {
+    core.scheduler.state.lock().purges += 1;
+    jobs::purge(core);
+    core.scheduler.state.lock().purges -= 1;
 }
 
 /// Runs one job and keeps its outcome. Says whether to go on at once.

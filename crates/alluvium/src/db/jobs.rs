@@ -324,7 +324,6 @@ fn run_compaction(core: &Arc<Core>, family: &Arc<Family>, plan: &Compaction) -> 
     core.note_pressure();
     count_compaction(core, family, plan, &output);
     count_blocks(core, &output);
-    purge(core);
     Ok(output)
 }
 
@@ -517,6 +516,8 @@ pub(crate) fn compact_now(core: &Arc<Core>, family: &Arc<Family>, span: &KeySpan
     let mut tried =
         Tried { written_after: core.new_number(), newest: core.visible(), seen: HashSet::new() };
     loop {
+        // A plan holds on to the tables that it takes away: those of the last one go now.
+        background::purge_now(core);
         core.check_open()?;
         core.health.check()?;
         family.check()?;
@@ -529,8 +530,9 @@ pub(crate) fn compact_now(core: &Arc<Core>, family: &Arc<Family>, span: &KeySpan
             let pick =
                 |busy| picker.pick_manual(&view(busy), span).filter(|plan| !tried.covers(plan));
             let plan = pick(busy);
-            // Where a running job is in the way, by its inputs or by what it writes, it ends.
-            waits = !busy.is_empty() && pick(&Busy::new()).is_some();
+            // Where a running job is in the way, by its inputs or by what it writes, it ends; or
+            // all is paused.
+            waits = plan.is_some() || (!busy.is_empty() && pick(&Busy::new()).is_some());
             plan
         });
         match claimed {

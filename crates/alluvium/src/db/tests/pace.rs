@@ -277,3 +277,36 @@ fn keys_that_nearly_ascend_are_hardly_written_again() {
     assert!(written < flushed / 2, "{written} bytes for {flushed}");
     assert_eq!(db.scan(..).count(), 20_000);
 }
+
+#[test]
+fn a_compaction_while_paused_is_refused_where_there_is_something_to_do() {
+    for threads in [0, 2] {
+        let env = MemEnv::new();
+        let db = open(&env, Options { background_threads: threads, ..shared_when_asked() });
+        fill(&db, 0..50, 0);
+        db.flush().unwrap();
+        fill(&db, 0..50, 1);
+        db.flush().unwrap();
+        db.wait_idle().unwrap();
+        let pause = db.pause_background();
+        // Nothing is in memory: no flush refuses it first.
+        let refused = db.compact();
+        assert!(matches!(refused, Err(Error::InvalidArgument { .. })), "{refused:?}");
+        drop(pause);
+        db.compact().unwrap();
+        db.wait_idle().unwrap();
+        let pause = db.pause_background();
+        db.compact().unwrap();
+        drop(pause);
+        assert_eq!(db.stats().counter("compactions_manual"), 1, "and nothing is left to do");
+    }
+}
+
+#[test]
+fn a_compaction_without_workers_leaves_no_file_behind() {
+    let env = MemEnv::new();
+    let db = open(&env, Options { background_threads: 0, ..shared_when_asked() });
+    prepared(&db);
+    db.compact().unwrap();
+    assert_eq!(table_files(&env), tables(&db));
+}
