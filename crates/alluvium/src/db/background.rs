@@ -540,9 +540,20 @@ fn urgency(family: &Family) -> (bool, f64) {
 
 /// [`jobs::purge`] on the thread that asks, which counts as work meanwhile.
 pub(crate) fn purge_now(core: &Core) {
-    core.scheduler.state.lock().purges += 1;
+    let purging = Purging(&core.scheduler);
+    purging.0.state.lock().purges += 1;
     jobs::purge(core);
-    core.scheduler.state.lock().purges -= 1;
+}
+
+/// Counts as a purge until it goes, and tells whoever waits for all work to end: while work is
+/// paused no other job may come that would.
+struct Purging<'a>(&'a Scheduler);
+
+impl Drop for Purging<'_> {
+    fn drop(&mut self) {
+        self.0.state.lock().purges -= 1;
+        self.0.progress.notify_all();
+    }
 }
 
 /// Runs one job and keeps its outcome. Says whether to go on at once.

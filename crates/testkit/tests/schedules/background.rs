@@ -1,9 +1,11 @@
 //! Flushes and compactions under writers, snapshots and cursors.
 
+use alluvium::Error;
 use alluvium::env::{CrashPolicy, MemEnv};
 
 use crate::stage::{
-    Entry, batch, check_after_crash, everything, explore, go, open, options, settle, value,
+    Entry, assert_whole, batch, check_after_crash, everything, explore, go, open, options, settle,
+    value,
 };
 
 const KEYS: &[&str] = &["k0", "k1", "k2"];
@@ -117,5 +119,28 @@ fn cursors_over_tables_that_go() {
         }
         settle(&db, &env);
         db.close().unwrap();
+    });
+}
+
+#[test]
+fn a_pause_beside_manual_compactions() {
+    explore("a pause beside manual compactions", || {
+        let env = MemEnv::new();
+        let db = open(&env, options(1));
+        for value in ["1", "2", "3"] {
+            db.write(batch(&["a", "b"], value)).unwrap();
+            db.flush().unwrap();
+        }
+        let compactor = {
+            let db = db.clone();
+            go(move || match db.compact() {
+                Ok(()) | Err(Error::InvalidArgument { .. }) => {}
+                Err(error) => panic!("{error}"),
+            })
+        };
+        // It waits for what runs to end, the removal of files that the compaction does itself, too.
+        drop(db.pause_background());
+        compactor.join().unwrap();
+        assert_whole(&db, &["a", "b"]);
     });
 }
