@@ -139,7 +139,8 @@ impl Memtable {
         first.iter().zip(last).take_while(|(a, b)| a == b).map(|(a, _)| *a).collect()
     }
 
-    /// Bytes of memory taken: whole chunks for entries, used or not, and range tombstones.
+    /// Bytes of memory filled, with entries and range tombstones. Chunks that were begun take up to
+    /// twice that of a small memtable, and 2 MiB each of a large one.
     #[must_use]
     pub fn memory_bytes(&self) -> usize {
         self.tree.memory_bytes() + self.range_bytes.load(Ordering::Relaxed)

@@ -81,7 +81,7 @@ impl WriterState {
     }
 
     pub(super) fn memory_bytes(&self) -> usize {
-        self.entries.allocated_bytes() + self.nodes.allocated_bytes()
+        self.entries.filled_bytes() + self.nodes.filled_bytes()
     }
 
     /// A leaf of these entries, which are in order.
