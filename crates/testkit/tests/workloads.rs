@@ -13,14 +13,14 @@ const KEYS: u64 = 20_000;
 const ROUNDS: u64 = 3;
 const DAY: Duration = Duration::from_secs(86_400);
 
-/// The preset with every size an eight-thousandth of its own: the shape stays, and a small store
+/// The preset with every size a sixteen-thousandth of its own: the shape stays, and a small store
 /// has as many levels as a large one.
 fn small(workload: Workload) -> ColumnFamilyOptions {
     let full = workload.options();
     ColumnFamilyOptions {
-        memtable_bytes: full.memtable_bytes >> 13,
-        table_bytes: full.table_bytes >> 13,
-        level1_bytes: full.level1_bytes >> 13,
+        memtable_bytes: full.memtable_bytes >> 14,
+        table_bytes: full.table_bytes >> 14,
+        level1_bytes: full.level1_bytes >> 14,
         block_bytes: full.block_bytes >> 2,
         ..full
     }
