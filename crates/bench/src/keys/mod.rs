@@ -109,20 +109,27 @@ fn mix(mut bits: u64) -> u64 {
 /// A permutation of `0..count`, computed and not stored.
 ///
 /// A bijection of the next power of two (odd multiplications and xor-shifts are invertible), walked
-/// until it lands inside: fewer than two rounds on average.
+/// until it lands inside: fewer than two times on average. Each of its rounds takes in a salt of its
+/// own: with one salt before all of them, two permutations would be one with its positions in
+/// blocks exchanged, and what one sends first the other might send last.
 #[derive(Debug, Clone, Copy)]
 pub struct Permutation {
     count: u64,
     bits: u32,
     mask: u64,
-    salt: u64,
+    salts: [u64; ROUNDS],
 }
+
+/// Rounds of a [`Permutation`].
+const ROUNDS: usize = 4;
 
 impl Permutation {
     /// The permutation of `0..count` that belongs to `seed`.
     pub fn new(count: u64, seed: u64) -> Permutation {
         let bits = count.next_power_of_two().trailing_zeros().max(2);
-        Permutation { count, bits, mask: (1 << bits) - 1, salt: mix(seed ^ 0x5bd1_e995) }
+        let mut rng = Rng::new(seed ^ 0x5bd1_e995);
+        let salts = std::array::from_fn(|_| rng.next());
+        Permutation { count, bits, mask: (1 << bits) - 1, salts }
     }
 
     /// Where `position` is sent.
@@ -139,13 +146,11 @@ impl Permutation {
 
     #[inline]
     fn scramble(&self, number: u64) -> u64 {
-        let half = self.bits / 2;
-        let mut mixed = (number ^ self.salt) & self.mask;
-        mixed = mixed.wrapping_mul(0x9e37_79b9_7f4a_7c15) & self.mask;
-        mixed ^= mixed >> half;
-        mixed = mixed.wrapping_mul(0xbf58_476d_1ce4_e5b9) & self.mask;
-        mixed ^= mixed >> half.max(1);
-        mixed.wrapping_mul(0x94d0_49bb_1331_11eb) & self.mask
+        let half = (self.bits / 2).max(1);
+        self.salts.iter().fold(number, |mixed, salt| {
+            let mixed = (mixed ^ salt).wrapping_mul(0xbf58_476d_1ce4_e5b9) & self.mask;
+            mixed ^ (mixed >> half)
+        })
     }
 }
 

@@ -31,6 +31,21 @@ fn a_permutation_is_not_nearly_sorted() {
 }
 
 #[test]
+fn permutations_of_different_seeds_have_nothing_to_do_with_each_other() {
+    let count = 200_000;
+    for other in 2..12 {
+        let (one, other) = (Permutation::new(count, 1), Permutation::new(count, other));
+        for (from, to) in [(0, count / 2), (count / 10 * 8, count)] {
+            let first: std::collections::HashSet<u64> =
+                (0..count / 2).map(|position| one.at(position)).collect();
+            let shared = (from..to).filter(|&position| first.contains(&other.at(position))).count();
+            let share = shared as f64 / (to - from) as f64;
+            assert!((0.47..0.53).contains(&share), "{share} of {from}..{to} are among the first");
+        }
+    }
+}
+
+#[test]
 fn a_missing_key_lies_between_two_that_exist() {
     assert!(key_of(41) < missing_key_of(41) && missing_key_of(41) < key_of(42));
     assert!(key_of(255) < key_of(256) && key_of(65_535) < key_of(65_536));
