@@ -197,6 +197,11 @@ impl Compaction {
         self.inputs.iter().flat_map(|input| input.tables.iter().map(|table| (input.level, table)))
     }
 
+    /// The numbers of every input table.
+    pub(crate) fn numbers(&self) -> Vec<FileNumber> {
+        self.tables().map(|table| table.number).collect()
+    }
+
     /// Bytes of all inputs.
     pub(crate) fn input_bytes(&self) -> u64 {
         self.tables().fold(0, |sum, table| sum.saturating_add(table.bytes))

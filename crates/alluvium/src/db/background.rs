@@ -117,11 +117,11 @@ impl State {
         true
     }
 
-    /// Gives back what [`State::take`] took.
-    fn give_back(&mut self, plan: &Compaction) {
-        for table in plan.tables() {
-            self.busy.remove(&table.number);
-            self.footprints.remove(&table.number);
+    /// Gives back what [`State::take`] took for a plan of these tables.
+    fn give_back(&mut self, tables: &[FileNumber]) {
+        for table in tables {
+            self.busy.remove(table);
+            self.footprints.remove(table);
         }
         self.compactions -= 1;
         self.finished += 1;
@@ -256,9 +256,10 @@ impl Scheduler {
         Some(Claim { scheduler: self, plan })
     }
 
-    /// Gives the tables of a plan free.
-    pub(crate) fn release(&self, plan: &Compaction) {
-        self.state.lock().give_back(plan);
+    /// Gives the tables of a plan free. The plan has gone by then: whoever waits for all work to end
+    /// is to find the files that it held on to among those that are to be removed.
+    pub(crate) fn release(&self, tables: &[FileNumber]) {
+        self.state.lock().give_back(tables);
         self.progress.notify_all();
         self.work.notify_all();
     }
@@ -273,7 +274,10 @@ pub(crate) struct Claim<'a> {
 
 impl Drop for Claim<'_> {
     fn drop(&mut self) {
-        self.scheduler.release(&self.plan);
+        let tables = self.plan.numbers();
+        self.plan.inputs.clear();
+        self.plan.grandparents.clear();
+        self.scheduler.release(&tables);
     }
 }
 
@@ -588,14 +592,20 @@ fn run_guarded(core: &Arc<Core>, job: Job) -> bool {
             if succeeded || !planted::is("failed-flush-never-retried") {
                 core.scheduler.state.lock().flushing.remove(&family.id);
             }
-            keep_outcome(core, result, None);
+            keep_outcome(core, result, &[]);
         }
         Job::Compact(family, plan) => {
             note_failure(core, "compaction", &family, &result);
-            core.scheduler.release(&plan);
-            keep_outcome(core, result, Some(&plan));
+            let tables = plan.numbers();
+            drop(plan);
+            core.scheduler.release(&tables);
+            keep_outcome(core, result, &tables);
         }
-        Job::Help(_) => core.scheduler.state.lock().compactions -= 1,
+        Job::Help(merge) => {
+            // With its plan, where it is the last to hold it.
+            drop(merge);
+            core.scheduler.state.lock().compactions -= 1;
+        }
         Job::Purge => core.scheduler.state.lock().purges -= 1,
         Job::Segment => {}
     }
@@ -616,7 +626,8 @@ fn note_failure(core: &Core, job: &str, family: &Family, result: &Result<()>) {
     }
 }
 
-fn keep_outcome(core: &Core, result: Result<()>, plan: Option<&Compaction>) {
+/// Keeps how a job ended, whose inputs were `tables`.
+fn keep_outcome(core: &Core, result: Result<()>, tables: &[FileNumber]) {
     let mut state = core.scheduler.state.lock();
     match result {
         Ok(()) => {
@@ -627,9 +638,9 @@ fn keep_outcome(core: &Core, result: Result<()>, plan: Option<&Compaction>) {
         Err(Error::Closed) => {}
         Err(_) if planted::is("background-error-swallowed") => {}
         Err(error) => {
-            if let (true, Some(plan)) = (error.is_corruption(), plan) {
+            if error.is_corruption() && !tables.is_empty() {
                 // Trying again would find the same; everything else goes on.
-                state.set_aside.extend(plan.tables().map(|table| table.number));
+                state.set_aside.extend(tables);
                 state.damage = Some(error);
                 return;
             }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
-use alluvium::env::{CrashPolicy, Env, FileId, MemEnv};
+use alluvium::env::{CrashPolicy, FileId, MemEnv};
 use alluvium::{
     ColumnFamily, Db, Durability, Error, Options, WriteBatch, WriteOptions, verify_env,
 };
@@ -159,21 +159,16 @@ pub fn check_after_crash(env: &MemEnv, policy: CrashPolicy, kept: &[Entry], grou
     assert!(report.damages.is_empty(), "{:?}", report.damages);
 }
 
-/// Waits until the tables on disk are those that the store has, and no others.
+/// Waits for background work to end, which leaves the tables on disk that the store has, and no
+/// others: nobody reads.
 pub fn settle(db: &Db, env: &MemEnv) {
-    loop {
-        db.wait_idle().expect("background work ends");
-        let stats = db.stats();
-        let levels = stats.families.iter().flat_map(|family| &family.levels);
-        let live: usize = levels.map(|level| level.tables).sum();
-        let is_table = |file: &&FileId| matches!(file, FileId::Table(_));
-        let files = env.files().iter().filter(is_table).count();
-        assert!(files >= live, "{live} tables, but only {files} files");
-        if files == live {
-            return;
-        }
-        env.sleep(std::time::Duration::from_millis(1));
-    }
+    db.wait_idle().expect("background work ends");
+    let stats = db.stats();
+    let levels = stats.families.iter().flat_map(|family| &family.levels);
+    let live: usize = levels.map(|level| level.tables).sum();
+    let is_table = |file: &&FileId| matches!(file, FileId::Table(_));
+    let files = env.files().iter().filter(is_table).count();
+    assert_eq!(files, live, "files of tables, and tables of the store");
 }
 
 /// The answer of a call that a store may refuse because it was closed.

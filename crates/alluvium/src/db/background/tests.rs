@@ -47,7 +47,7 @@ fn nothing_is_written_below_a_table_while_it_rises() {
             let mut state = State::default();
             assert!(state.take(family, first));
             assert_eq!(state.take(family, second), beside, "{first:?} beside {second:?}");
-            state.give_back(first);
+            state.give_back(&first.numbers());
             assert!(beside || state.take(family, second), "once the first has ended");
         }
         let mut state = State::default();
