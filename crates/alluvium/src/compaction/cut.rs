@@ -1,7 +1,7 @@
 //! Cutting one large plan by key range, so that several workers can carry it out. Pure.
 //!
-//! What lies between two keys is known only by the tables' first and last keys: a table's bytes
-//! count as spread evenly over the pieces of the key space that it reaches over. Where the inputs
+//! What lies between two keys is known only by where one table of a run follows another: a table's
+//! bytes count as spread evenly over the pieces of the key space that it reaches over. Where the inputs
 //! are many small tables that is close; where each of them covers everything there is nothing to
 //! cut by, and the plan stays whole.
 //!
@@ -31,20 +31,22 @@ pub(crate) fn cut(plan: &Compaction, parts_max: usize, part_bytes_min: u64) -> V
     lows.zip(highs).map(|(low, high)| Part { low, high }).collect()
 }
 
-/// The user keys at which parts begin, but the first.
+/// The user keys at which parts begin, but the first. They are taken from where one table of an
+/// input follows another: between the ends of two inputs, which may lie side by side, there need be
+/// nothing.
 fn cuts(plan: &Compaction, parts: u64) -> Vec<Vec<u8>> {
-    // Piece `n` goes from boundary `n` to boundary `n + 1`.
-    let boundaries: Vec<&[u8]> = plan
-        .tables()
-        .flat_map(|table| [table.smallest_user_key(), table.largest_user_key()])
+    let followers = plan.inputs.iter().flat_map(|input| input.tables.iter().skip(1));
+    let boundaries: Vec<&[u8]> = followers
+        .map(|table| table.smallest_user_key())
         .collect::<BTreeSet<_>>()
         .into_iter()
         .collect();
-    let mut pieces = vec![0.0; boundaries.len()];
+    // Piece `n` ends before boundary `n`, and the last one nowhere.
+    let mut pieces = vec![0.0; boundaries.len() + 1];
     for table in plan.tables() {
-        let first = boundaries.partition_point(|key| *key < table.smallest_user_key());
-        let last = boundaries.partition_point(|key| *key < table.largest_user_key());
-        let spread = &mut pieces[first..last.max(first + 1)];
+        let first = boundaries.partition_point(|key| *key <= table.smallest_user_key());
+        let last = boundaries.partition_point(|key| *key <= table.largest_user_key());
+        let spread = &mut pieces[first..=last];
         let share = table.bytes as f64 / spread.len() as f64;
         spread.iter_mut().for_each(|piece| *piece += share);
     }
@@ -53,15 +55,15 @@ fn cuts(plan: &Compaction, parts: u64) -> Vec<Vec<u8>> {
     let mut cuts = Vec::new();
     let mut bytes = 0.0;
     let mut last_cut = 0.0;
-    for (boundary, piece) in boundaries.iter().zip(&pieces) {
-        // Before this piece, where that is nearer to the wanted size than behind it.
-        let due = bytes + piece / 2.0 >= wanted * (cuts.len() + 1) as f64;
+    for (piece, (boundary, next)) in pieces.iter().zip(boundaries.iter().zip(&pieces[1..])) {
+        bytes += piece;
+        // Here, where that is nearer to the wanted size than behind the next piece.
+        let due = bytes + next / 2.0 >= wanted * (cuts.len() + 1) as f64;
         let worth = (bytes - last_cut).min(total - bytes) >= wanted / 2.0;
         if due && worth && cuts.len() as u64 + 1 < parts {
             cuts.push(boundary.to_vec());
             last_cut = bytes;
         }
-        bytes += piece;
     }
     cuts
 }
@@ -144,5 +146,8 @@ mod tests {
         let one_range = plan((0..4).map(|number| vec![table(number, 5, 900, 4_000)]).collect());
         assert_eq!(cut(&one_range, 8, 100), whole);
         assert_eq!(cut(&plan(vec![vec![table(1, 5, 5, 4_000)]]), 8, 100), whole);
+        // What lies between the ends of runs that all cover everything is next to nothing.
+        let ends = (0..4).map(|at| vec![table(u64::from(at), 5 + at, 900 - at, 4_000)]).collect();
+        assert_eq!(cut(&plan(ends), 8, 100), whole);
     }
 }

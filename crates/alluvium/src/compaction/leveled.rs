@@ -36,6 +36,8 @@
 //! Tables that overlap nothing in the next level, and not too much in the one below that, move by
 //! an edit alone, unless the place where they would go asks for another codec.
 
+mod reclaiming;
+
 use std::cmp::{Ordering, Reverse};
 use std::collections::{BinaryHeap, HashSet};
 use std::sync::Arc;
@@ -44,12 +46,14 @@ use crate::base::file::FileNumber;
 use crate::base::limits::LEVELS;
 use crate::base::planted;
 use crate::compaction::clusters::{Cluster, clusters};
-use crate::compaction::reclaim::{self, Gain, Upper};
+use crate::compaction::reclaim;
 use crate::compaction::{
     Action, Busy, Compaction, CompactionPicker, Debt, Input, KeySpan, LevelShape, Reason,
-    TablePlace, View, level0_inputs, order, spare_covering, user_key_range,
+    TablePlace, View, level0_inputs, order, user_key_range,
 };
-use crate::version::{Digest, Level, Run, Sums, TableMeta, Version};
+use crate::version::{Run, Sums, TableMeta, Version};
+
+pub(super) use self::reclaiming::pick_expired;
 
 /// The deepest level.
 pub(super) const BOTTOM: usize = LEVELS - 1;
@@ -357,118 +361,6 @@ impl LeveledPicker {
             self.plan(view, &targets, Reason::Drain, level, vec![one_table(level, table)])
         })
     }
-
-    /// What gives space back though no level is over its size.
-    fn pick_reclaim(&self, view: &View<'_>, targets: &Targets) -> Option<Compaction> {
-        let version = view.version;
-        let mut best: Option<(f64, Compaction)> = None;
-        let mut offer = |gain: Gain, plan: &dyn Fn() -> Option<Compaction>| {
-            let better = best.as_ref().is_none_or(|(ratio, _)| gain.ratio() > *ratio);
-            if gain.pays()
-                && better
-                && let Some(plan) = plan()
-            {
-                best = Some((gain.ratio(), plan));
-            }
-        };
-        let level0 = version.level(0);
-        let runs = level0.runs();
-        if reclaim::any_may_free(view, level0.digest()) && runs.iter().all(|r| view.is_run_free(r))
-        {
-            let ends = || runs.iter().flat_map(|run| ends(run));
-            let lower = lower_sums(version, targets.base, ends());
-            let mut hidden = below_sums(version, 0, ends());
-            if runs.len() > 1 {
-                hidden = hidden.and(level0.sums());
-            }
-            let upper = runs.iter().map(|run| Upper::run(view, run));
-            let upper = upper.fold(Upper::default(), Upper::and);
-            let gain = reclaim::gain(&upper, lower, hidden);
-            offer(gain, &|| self.level0_down(view, targets, Reason::Tombstones));
-        }
-        for level in 1..BOTTOM {
-            let may = |digest: &Digest| reclaim::any_may_free(view, digest);
-            let frees = |table: &&Arc<TableMeta>| may_free(view, table) && view.is_free(table);
-            for table in version.level(level).tables_that(may).filter(frees) {
-                let (low, end) = (table.smallest_user_key(), table.end());
-                let met = |deeper| version.level(deeper).overlapping_sums(low, end);
-                let lower = met(level + 1);
-                let hidden = (level + 2..LEVELS).map(met).fold(lower, Sums::and);
-                let gain = reclaim::gain(&Upper::table(view, table), lower, hidden);
-                let input = || vec![one_table(level, table)];
-                offer(gain, &|| self.plan(view, targets, Reason::Tombstones, level, input()));
-            }
-        }
-        best.map(|(_, plan)| plan).or_else(|| self.rewrite_at_the_bottom(view, targets))
-    }
-
-    /// A table of the deepest level whose garbage nothing keeps any more, rewritten where it is.
-    fn rewrite_at_the_bottom(&self, view: &View<'_>, targets: &Targets) -> Option<Compaction> {
-        let deepest = view.version.deepest_level().filter(|&level| level > 0)?;
-        let may = |digest: &Digest| reclaim::any_may_pay_at_the_bottom(view, digest);
-        let tables = view.version.level(deepest).tables_that(may);
-        let pays = |table: &&Arc<TableMeta>| {
-            reclaim::pays_at_the_bottom(view, table) && view.is_free(table)
-        };
-        let table = tables.filter(pays).max_by_key(|table| table.tombstones)?;
-        Some(self.in_place(view.version, targets, deepest, table, Reason::Tombstones))
-    }
-
-    fn in_place(
-        &self,
-        version: &Version,
-        targets: &Targets,
-        level: usize,
-        table: &Arc<TableMeta>,
-        reason: Reason,
-    ) -> Compaction {
-        Compaction {
-            reason,
-            action: Action::Merge,
-            inputs: vec![one_table(level, table)],
-            place: self.place(version, level, targets.base),
-            table_bytes: self.shape.table_bytes,
-            grandparents: Vec::new(),
-            windows: None,
-        }
-    }
-}
-
-/// Tables all of whose entries have expired, and which hide nothing that has not.
-pub(super) fn pick_expired(view: &View<'_>) -> Option<Compaction> {
-    let may_be = |digest: &Digest| reclaim::any_is_all_expired(view, digest);
-    let mut gone: Vec<(usize, &Arc<TableMeta>)> = tables_that(view.version, may_be)
-        .filter(|(_, table)| reclaim::is_all_expired(table, view.now_ms) && view.is_free(table))
-        .collect();
-    spare_covering(view.version, &mut gone);
-    let inputs = gone.into_iter().map(|(level, table)| one_table(level, table));
-    drop_plan(inputs.collect(), Reason::Expired).or_else(|| pick_spent(view))
-}
-
-/// Tables of range tombstones alone that have nothing left to hide, and need not stay for a
-/// snapshot or their grace.
-fn pick_spent<'a>(view: &View<'a>) -> Option<Compaction> {
-    let with_ranges =
-        |level: &'a Level| level.runs().iter().flat_map(|run| run.tables_with_ranges());
-    let levels = view.version.levels().enumerate();
-    let placed = levels.flat_map(|(level, of)| with_ranges(of).map(move |table| (level, table)));
-    let spent = placed.filter(|(level, table)| {
-        table.entries == 0
-            && view.is_free(table)
-            && table.largest_seq <= view.ages.droppable
-            && !reclaim::lies_over_older(view.version, *level, table)
-    });
-    let inputs: Vec<Input> = spent.map(|(level, table)| one_table(level, table)).collect();
-    drop_plan(inputs, Reason::Tombstones)
-}
-
-/// The tables of every level whose digest `may` have something due, with their levels.
-fn tables_that<'a>(
-    version: &'a Version,
-    may: impl Fn(&Digest) -> bool + Copy + 'a,
-) -> impl Iterator<Item = (usize, &'a Arc<TableMeta>)> {
-    let levels = version.levels().enumerate();
-    levels.flat_map(move |(level, of)| of.tables_that(may).map(move |table| (level, table)))
 }
 
 /// A plan that drops `inputs`, where there are any.
@@ -496,13 +388,6 @@ fn free_bytes(version: &Version, level: usize, busy: &Busy) -> u64 {
 pub(super) fn free_runs<'a>(view: &View<'a>) -> Vec<&'a Arc<Run>> {
     let runs = view.version.level(0).runs().iter();
     runs.filter(|run| view.is_run_free(run)).collect()
-}
-
-/// Whether a rewrite of `table` could free anything at all.
-pub(super) fn may_free(view: &View<'_>, table: &TableMeta) -> bool {
-    table.tombstones > 0
-        || table.range_tombstones > 0
-        || reclaim::expired_bytes(table, view.now_ms) > 0
 }
 
 /// The tables of `level` that overlap any of `upper`.

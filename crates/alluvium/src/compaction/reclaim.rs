@@ -140,6 +140,11 @@ pub(crate) fn sums_of<'a>(tables: impl IntoIterator<Item = &'a Arc<TableMeta>>) 
     tables.into_iter().fold(Sums::default(), |sums, table| sums.and(Sums::of(table)))
 }
 
+/// Whether a rewrite of `table` could free anything at all.
+pub(crate) fn may_free(view: &View<'_>, table: &TableMeta) -> bool {
+    table.tombstones > 0 || table.range_tombstones > 0 || expired_bytes(table, view.now_ms) > 0
+}
+
 /// Whether merging any table of this digest could free anything at all.
 pub(crate) fn any_may_free(view: &View<'_>, digest: &Digest) -> bool {
     digest.has_tombstones || (view.now_ms > 0 && digest.first_expiry_ms <= view.now_ms)

@@ -199,6 +199,43 @@ fn tombstones_that_pay_are_merged_though_nothing_is_full() {
 }
 
 #[test]
+fn tombstones_over_many_tables_go_down_in_steps() {
+    let newest = |tables: &[(usize, Arc<TableMeta>)]| {
+        let version = version(tables);
+        let (ages, busy) = (Ages { quiet: true, ..Ages::default() }, Busy::new());
+        LeveledPicker::new(SHAPE).pick(&View { ages, ..view(&version, &busy) }).unwrap()
+    };
+    let bottom = |number: u64, from: &str, to: &str| (6, table(number, from, to, 90, 0));
+    // 40 bytes over 160: each of the steps is to meet about one table below.
+    let level0 = [
+        (0, table(9, "a", "z", 20, 3)),
+        (0, table(8, "a", "z", 20, 0)),
+        bottom(1, "a", "l"),
+        bottom(2, "m", "z"),
+    ];
+    let plan = newest(&level0);
+    assert_eq!((plan.reason, plan.action), (Reason::Tombstones, Action::Merge));
+    assert_eq!((plan.place.level, plan.place.bottom, plan.table_bytes), (5, false, 18));
+    assert_eq!((taken(&plan, 0), taken(&plan, 6)), (vec![8, 9], vec![]));
+    assert_eq!(numbers(&plan.grandparents), [1, 2]);
+    // One alone is written anew too: as it is it would go down with all that it meets.
+    let alone = newest(&[level0[0].clone(), level0[2].clone(), level0[3].clone()]);
+    assert_eq!((alone.place.level, alone.action), (5, Action::Merge));
+
+    let steps = [
+        (5, table(11, "b", "k", 18, 200)),
+        (5, table(12, "n", "y", 18, 300)),
+        bottom(1, "a", "l"),
+        bottom(2, "m", "z"),
+    ];
+    let step = newest(&steps);
+    assert_eq!((step.place.level, taken(&step, 5), taken(&step, 6)), (6, vec![12], vec![2]));
+
+    let small = newest(&[level0[0].clone(), (6, table(1, "a", "z", 90, 0))]);
+    assert_eq!((small.place.level, taken(&small, 6)), (6, vec![1]), "one step is enough");
+}
+
+#[test]
 fn level0_is_emptied_while_nothing_is_written() {
     let pick = |below: u64, quiet: bool| {
         let version = version(&[(0, table(2, "c", "m", 50, 0)), (6, table(1, "a", "z", below, 0))]);

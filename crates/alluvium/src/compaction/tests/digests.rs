@@ -98,7 +98,7 @@ proptest! {
             prop_assert_eq!(reclaim::Upper::run(&view, run), long);
         }
         let rules: [(&str, Exact, Digested); 4] = [
-            ("may free", leveled::may_free, reclaim::any_may_free),
+            ("may free", reclaim::may_free, reclaim::any_may_free),
             (
                 "all expired",
                 |view, table| reclaim::is_all_expired(table, view.now_ms),
