@@ -15,6 +15,7 @@ use crate::base::key::{self, SeqNo, ValueKind};
 use crate::cache::BlockCache;
 use crate::env::{Env, MemEnv};
 use crate::metrics::Counters;
+use crate::ranges::gaps::KnownGaps;
 use crate::sstable::{ReadPurpose, Table, TableIterator, TableOptions, TableWriter};
 
 /// A sorted list of encoded internal keys and values, that fails when it moves `fails_at` times.
@@ -331,4 +332,23 @@ fn reg_f10_an_error_stays_until_the_next_seek() {
     assert!(error.is_some_and(|error| error.is_corruption()));
     assert!(!iterator.valid());
     assert!(iterator.next().is_err() && iterator.prev().is_err());
+}
+
+#[test]
+fn a_scan_over_many_short_gaps_leaves_few() {
+    let writes: Vec<Write> = (0u32..60_000)
+        .map(|number| (0, number.to_be_bytes().to_vec(), number.is_multiple_of(6).then_some(1)))
+        .collect();
+    let known = Arc::new(KnownGaps::default());
+    let list = sources(&writes).swap_remove(0);
+    let (lower, upper) = (Bound::Unbounded, Bound::Unbounded);
+    let mut all = VisibleIterator::new(list, SeqNo::new(60_000), 1, lower, upper)
+        .leaving_gaps(Arc::clone(&known));
+    all.seek_to_first().unwrap();
+    let mut rows = 0;
+    while all.valid() {
+        rows += 1;
+        all.next().unwrap();
+    }
+    assert_eq!((rows, known.left()), (10_000, 8), "stretches of five, then ever longer ones");
 }

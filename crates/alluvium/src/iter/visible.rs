@@ -52,6 +52,9 @@ const SKIPS_BEFORE_SEEK: u32 = 8;
 /// gap is worth its while. Few where tests run, so that they meet gaps often.
 const STEPS_BEFORE_GAP: u32 = if cfg!(any(debug_assertions, alluvium_planted)) { 4 } else { 32 };
 
+/// Once a cursor has left so many gaps the next has to be twice as long: only few are kept.
+const GAPS_OF_ONE_SIZE: u32 = 8;
+
 /// Keys in a gap, written since, of which a scan finds so many let the gap go.
 const ROWS_IN_A_GAP: u32 = 64;
 
@@ -88,6 +91,9 @@ pub(crate) struct VisibleIterator<I> {
     /// Where the stretch begins in which there was nothing yet, and how far it goes at least.
     gap_start: Vec<u8>,
     gap_end: Vec<u8>,
+    /// Steps in vain behind which the next is left, and how many have been left.
+    steps_before_gap: u32,
+    gaps_left: u32,
     /// Keys that are there though something older covers them.
     covered_rows: u32,
     target: Vec<u8>,
@@ -124,6 +130,8 @@ impl<I: InternalIterator> VisibleIterator<I> {
             gaps: None,
             gap_start: Vec::new(),
             gap_end: Vec::new(),
+            steps_before_gap: STEPS_BEFORE_GAP,
+            gaps_left: 0,
             covered_rows: 0,
             target: Vec::new(),
             tombstones: 0,
@@ -404,7 +412,7 @@ impl<I: InternalIterator> VisibleIterator<I> {
     fn find_forward(&mut self, skipping: bool) -> Result<()> {
         let mut steps = (0, false);
         let found = self.walk_forward(skipping, &mut steps);
-        if steps.0 >= STEPS_BEFORE_GAP && found.is_ok() {
+        if found.is_ok() && steps.0 >= self.steps_before_gap {
             self.leave_gap();
         }
         found
@@ -517,8 +525,11 @@ impl<I: InternalIterator> VisibleIterator<I> {
     /// Leaves a gap from `gap_start` up to where a walk forwards came to rest.
     #[cold]
     #[inline(never)]
-    fn leave_gap(&self) {
+    fn leave_gap(&mut self) {
         let Some(gaps) = &self.gaps else { return };
+        self.gaps_left += 1;
+        let longer = u32::from(self.gaps_left.is_multiple_of(GAPS_OF_ONE_SIZE));
+        self.steps_before_gap = self.steps_before_gap.saturating_mul(1 + longer);
         let end = match (self.position, &self.upper) {
             (Position::OnSource, _) => key::user_key(self.source.key()),
             // The sources need not hold what lies behind the bound.

@@ -142,6 +142,12 @@ impl KnownGaps {
         }
     }
 
+    /// How many have been left.
+    #[cfg(test)]
+    pub(crate) fn left(&self) -> u64 {
+        self.current.load().left
+    }
+
     /// Forgets all of them.
     pub(crate) fn forget(&self) {
         let _guard = self.change.lock();
