@@ -45,6 +45,8 @@ const LOOKS_A_FILE: usize = 1 << 16;
 const SHARD_BLOCKS: usize = 1 << 13;
 /// Fewer shards than this are as many as the cache chooses itself.
 const SHARDS_OWN: usize = 256;
+/// Most places to remember misses in: those of a cache of 16 GiB, in 8 MiB.
+const MISSED_MAX: usize = 1 << 22;
 /// The block size from which the number of blocks, and so of shards, is guessed.
 const TYPICAL_BLOCK_BYTES: usize = 4096;
 
@@ -98,6 +100,7 @@ impl BlockCache {
             _ => None,
         };
         let places = if blocks.is_some() { capacity_bytes / TYPICAL_BLOCK_BYTES } else { 0 };
+        let places = places.min(MISSED_MAX);
         let cache = BlockCache {
             blocks,
             full: AtomicBool::new(false),
@@ -141,7 +144,9 @@ impl BlockCache {
     fn note_fill(&self) {
         let full = self.blocks.as_ref().is_none_or(|blocks| {
             let capacity = blocks.capacity();
-            blocks.weight() >= capacity - capacity / FULL_BUT_FOR
+            // In each shard there may be no room for another block, and nearly room for one.
+            let ends = (blocks.num_shards() * TYPICAL_BLOCK_BYTES) as u64;
+            blocks.weight().saturating_add(ends) >= capacity - capacity / FULL_BUT_FOR
         });
         self.full.store(full, Ordering::Relaxed);
     }

@@ -31,16 +31,9 @@ pub(crate) fn cut(plan: &Compaction, parts_max: usize, part_bytes_min: u64) -> V
     lows.zip(highs).map(|(low, high)| Part { low, high }).collect()
 }
 
-/// The user keys at which parts begin, but the first. They are taken from where one table of an
-/// input follows another: between the ends of two inputs, which may lie side by side, there need be
-/// nothing.
+/// The user keys at which parts begin, but the first.
 fn cuts(plan: &Compaction, parts: u64) -> Vec<Vec<u8>> {
-    let followers = plan.inputs.iter().flat_map(|input| input.tables.iter().skip(1));
-    let boundaries: Vec<&[u8]> = followers
-        .map(|table| table.smallest_user_key())
-        .collect::<BTreeSet<_>>()
-        .into_iter()
-        .collect();
+    let boundaries = boundaries(plan);
     // Piece `n` ends before boundary `n`, and the last one nowhere.
     let mut pieces = vec![0.0; boundaries.len() + 1];
     for table in plan.tables() {
@@ -66,6 +59,34 @@ fn cuts(plan: &Compaction, parts: u64) -> Vec<Vec<u8>> {
         }
     }
     cuts
+}
+
+/// Where one table of an input follows another, but for those boundaries that no whole table lies
+/// before: where inputs end or are divided side by side, there need be nothing between.
+fn boundaries(plan: &Compaction) -> Vec<&[u8]> {
+    let mut tables: Vec<(&[u8], &[u8])> =
+        plan.tables().map(|table| (table.smallest_user_key(), table.largest_user_key())).collect();
+    tables.sort_unstable();
+    // For each table the first end of all that begin with it or behind it.
+    let mut first_end: Option<&[u8]> = None;
+    let mut ended: Vec<&[u8]> = Vec::with_capacity(tables.len());
+    for &(_, largest) in tables.iter().rev() {
+        let end = first_end.map_or(largest, |end| end.min(largest));
+        first_end = Some(end);
+        ended.push(end);
+    }
+    ended.reverse();
+    let followers = plan.inputs.iter().flat_map(|input| input.tables.iter().skip(1));
+    let followers: BTreeSet<&[u8]> = followers.map(|table| table.smallest_user_key()).collect();
+    let mut kept: Vec<&[u8]> = Vec::new();
+    for boundary in followers {
+        let behind =
+            kept.last().map_or(0, |last| tables.partition_point(|(smallest, _)| smallest < last));
+        if ended.get(behind).is_some_and(|end| *end < boundary) {
+            kept.push(boundary);
+        }
+    }
+    kept
 }
 
 #[cfg(test)]
@@ -135,6 +156,20 @@ mod tests {
                 assert!((0.5 * wanted..1.6 * wanted).contains(&share), "{share} of {parts_max}");
             }
         }
+    }
+
+    #[test]
+    fn runs_that_are_divided_side_by_side_are_cut_once_at_each_place() {
+        let run = |at: u32| {
+            let table_of = |part: u32| {
+                let low = if part == 0 { 0 } else { part * 400 + at };
+                table(u64::from(at * 4 + part), low, (part + 1) * 400 + at - 1, 100)
+            };
+            (0..4).map(table_of).collect::<Vec<_>>()
+        };
+        let parts = cut(&plan((1..5).map(run).collect()), 8, 100);
+        let lows: Vec<_> = parts.iter().filter_map(|part| part.low.clone()).collect();
+        assert_eq!(lows, [b"000401".to_vec(), b"000801".to_vec(), b"001201".to_vec()]);
     }
 
     #[test]

@@ -206,7 +206,7 @@ fn tombstones_over_many_tables_go_down_in_steps() {
         LeveledPicker::new(SHAPE).pick(&View { ages, ..view(&version, &busy) }).unwrap()
     };
     let bottom = |number: u64, from: &str, to: &str| (6, table(number, from, to, 90, 0));
-    // 40 bytes over 160: each of the steps is to meet about one table below.
+    // 40 bytes over 180: each of the steps is to meet one table below, which 20 lie over.
     let level0 = [
         (0, table(9, "a", "z", 20, 3)),
         (0, table(8, "a", "z", 20, 0)),
@@ -215,7 +215,7 @@ fn tombstones_over_many_tables_go_down_in_steps() {
     ];
     let plan = newest(&level0);
     assert_eq!((plan.reason, plan.action), (Reason::Tombstones, Action::Merge));
-    assert_eq!((plan.place.level, plan.place.bottom, plan.table_bytes), (5, false, 18));
+    assert_eq!((plan.place.level, plan.place.bottom, plan.table_bytes), (5, false, 33));
     assert_eq!((taken(&plan, 0), taken(&plan, 6)), (vec![8, 9], vec![]));
     assert_eq!(numbers(&plan.grandparents), [1, 2]);
     // One alone is written anew too: as it is it would go down with all that it meets.
@@ -230,6 +230,21 @@ fn tombstones_over_many_tables_go_down_in_steps() {
     ];
     let step = newest(&steps);
     assert_eq!((step.place.level, taken(&step, 5), taken(&step, 6)), (6, vec![12], vec![2]));
+
+    // So are outputs cut: at the end of the first below, and not before.
+    let mut split = Split::new(plan.table_bytes, plan.grandparents.clone());
+    let cuts = |(key, bytes): (&str, u64)| split.before(key.as_bytes(), bytes);
+    assert_eq!(
+        [("b", 1), ("k", 18), ("m", 18), ("n", 1), ("y", 18)].map(cuts),
+        [false, false, true, false, false]
+    );
+
+    // While the level above the base is drained, what comes next waits for that.
+    let step = (5, table(11, "b", "k", 18, 2));
+    let draining = [(0, table(13, "a", "z", 100, 3)), step, level0[2].clone()];
+    let busy: Busy = [1].map(FileNumber).into_iter().collect();
+    let version = version(&draining);
+    assert!(LeveledPicker::new(SHAPE).pick(&view(&version, &busy)).is_none());
 
     let small = newest(&[level0[0].clone(), (6, table(1, "a", "z", 90, 0))]);
     assert_eq!((small.place.level, taken(&small, 6)), (6, vec![1]), "one step is enough");

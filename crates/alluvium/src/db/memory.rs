@@ -24,18 +24,19 @@ use crate::compaction::outputs::OPEN_MAX;
 use crate::compaction::{Compaction, TablePlace};
 use crate::db::core::Core;
 use crate::options::ColumnFamilyOptions;
+use crate::sstable::APPEND_BYTES;
 
 /// What a program with a store in it takes before anything is stored.
 const PROGRAM_BYTES: usize = 8 << 20;
 /// One input or output stream of a compaction: a chunk that is read ahead or written at once, the
 /// block in hand, and one that is being decompressed.
-const STREAM_BYTES: usize = 576 << 10;
+const STREAM_BYTES: usize = APPEND_BYTES + (64 << 10);
 /// A key in the making of a filter: its hash, in a list that doubles.
 const FILTER_KEY_BYTES: usize = 12;
 /// An entry in the making of an index.
 const INDEX_ENTRY_BYTES: usize = 48;
 /// A table that is written beside others: what it appends at once, and the block in hand.
-const WRITER_BYTES: usize = 320 << 10;
+const WRITER_BYTES: usize = APPEND_BYTES + (64 << 10);
 /// What the training of a dictionary takes beside its samples; one is trained at a time.
 const TRAINING_BYTES: usize = 10 << 20;
 /// Blocks are seldom compressed to less than one part in so many.

@@ -229,8 +229,8 @@ impl Cursor {
         self.iterator.value()
     }
 
-    /// The value as a handle that outlives the position, without a copy where it comes from a
-    /// table.
+    /// The value as a handle that outlives the position, without a copy where it lies in a block
+    /// that the block cache keeps.
     ///
     /// # Panics
     /// When the cursor is not [`Cursor::valid`].

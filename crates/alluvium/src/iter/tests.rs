@@ -336,13 +336,13 @@ fn reg_f10_an_error_stays_until_the_next_seek() {
 
 #[test]
 fn a_scan_over_many_short_gaps_leaves_few() {
-    let writes: Vec<Write> = (0u32..60_000)
-        .map(|number| (0, number.to_be_bytes().to_vec(), number.is_multiple_of(6).then_some(1)))
+    let writes: Vec<Write> = (0u32..82_000)
+        .map(|number| (0, number.to_be_bytes().to_vec(), number.is_multiple_of(41).then_some(1)))
         .collect();
     let known = Arc::new(KnownGaps::default());
     let list = sources(&writes).swap_remove(0);
     let (lower, upper) = (Bound::Unbounded, Bound::Unbounded);
-    let mut all = VisibleIterator::new(list, SeqNo::new(60_000), 1, lower, upper)
+    let mut all = VisibleIterator::new(list, SeqNo::new(82_000), 1, lower, upper)
         .leaving_gaps(Arc::clone(&known));
     all.seek_to_first().unwrap();
     let mut rows = 0;
@@ -350,5 +350,7 @@ fn a_scan_over_many_short_gaps_leaves_few() {
         rows += 1;
         all.next().unwrap();
     }
-    assert_eq!((rows, known.left()), (10_000, 8), "stretches of five, then ever longer ones");
+    assert_eq!(rows, 2_000);
+    // Eight for each size up to the forty that all stretches have.
+    assert!((8..=32).contains(&known.left()), "{} gaps", known.left());
 }

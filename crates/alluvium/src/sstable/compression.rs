@@ -352,7 +352,7 @@ fn decompress_zstd(input: &[u8], length: usize, with: Option<&Dictionary>) -> Op
         return None;
     }
     let mut out = Vec::with_capacity(length);
-    CONTEXT.with_borrow_mut(|context| {
+    let mut decompress = |context: &mut Option<DCtx<'static>>| {
         if context.is_none() {
             *context = DCtx::try_create();
         }
@@ -364,7 +364,10 @@ fn decompress_zstd(input: &[u8], length: usize, with: Option<&Dictionary>) -> Op
             }
         };
         done.ok()
-    })?;
+    };
+    // What a thread that ends does last may be a lookup: its own is gone by then.
+    let kept = CONTEXT.try_with(|context| decompress(&mut context.borrow_mut()));
+    kept.unwrap_or_else(|_| decompress(&mut None))?;
     (out.len() == length).then_some(out)
 }
 

@@ -62,7 +62,7 @@ pub(crate) use properties::Properties;
 pub(crate) use reader::{Lookups, Table};
 pub(crate) use salvage::{Findings, Gap, Salvage};
 pub(crate) use table_cache::{OpenTable, TableCache, TableHandle};
-pub(crate) use writer::{TableSummary, TableWriter};
+pub(crate) use writer::{APPEND_BYTES, TableSummary, TableWriter};
 
 /// How a table is written.
 #[derive(Debug, Clone)]

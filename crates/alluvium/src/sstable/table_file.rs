@@ -154,6 +154,7 @@ impl TableFile {
         self.check_end(handle)?;
         let bytes = handle.stored_bytes();
         if memory.len() < bytes {
+            memory.reserve_exact(bytes - memory.len());
             memory.resize(bytes, 0);
         }
         let stored = &mut memory[..bytes];

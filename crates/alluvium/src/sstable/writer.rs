@@ -46,7 +46,7 @@ use crate::sstable::range_block;
 use crate::sstable::separator::{common_prefix, separator};
 
 /// What is appended at once, and what its place is a multiple of. The end of a file is shorter.
-const APPEND_BYTES: usize = 512 << 10;
+pub(crate) const APPEND_BYTES: usize = 512 << 10;
 /// The system is asked to write the file to disk in pieces of so many bytes, while more are made.
 const WRITE_BACK_BYTES: u64 = 1 << 20;
 const BLOCK_BYTES_TARGET_MAX: usize = 16 << 20;

@@ -13,6 +13,9 @@ use crate::compaction::reclaim::{self, Gain, Upper};
 use crate::compaction::{Action, Compaction, Input, Reason, TablePlace, View, spare_covering};
 use crate::version::{Digest, Level, Sums, TableMeta, Version};
 
+/// The size of a step's table by what level 0 has over one table of the base.
+const STEP_SLACK: f64 = 1.5;
+
 impl LeveledPicker {
     /// What gives space back though no level is over its size.
     pub(super) fn pick_reclaim(&self, view: &View<'_>, targets: &Targets) -> Option<Compaction> {
@@ -39,8 +42,18 @@ impl LeveledPicker {
             }
             let upper = runs.iter().map(|run| Upper::run(view, run));
             let upper = upper.fold(Upper::default(), Upper::and);
-            let gain = reclaim::gain(&upper, lower, hidden);
-            offer(gain, &|| self.reclaim_level0(view, targets, lower.bytes));
+            let mut gain = reclaim::gain(&upper, lower, hidden);
+            // What a base that is to be drained meets below counts as freed, and not as read.
+            if !drains(targets) || gain.overdue {
+                let in_steps = gain.pays() && self.goes_in_steps(version, targets, lower.bytes);
+                if in_steps {
+                    gain.cost_bytes = gain.cost_bytes.saturating_add(level0.bytes());
+                }
+                offer(gain, &|| match in_steps {
+                    true => self.level0_to_steps(view, targets, lower.bytes),
+                    false => self.level0_down(view, targets, Reason::Tombstones),
+                });
+            }
         }
         for level in 1..BOTTOM {
             let may = |digest: &Digest| reclaim::any_may_free(view, digest);
@@ -59,23 +72,32 @@ impl LeveledPicker {
         best.map(|(_, plan)| plan).or_else(|| self.rewrite_at_the_bottom(view, targets))
     }
 
-    /// Level 0 on its way to what its tombstones hide, which is `below` bytes of the base.
-    ///
-    /// Where that is several tables, one merge of all would need room for all that stays. So level
-    /// 0 goes to the empty level above the base first, in tables that each meet about one below:
-    /// it is written once more, and then goes down a step at a time, each giving back its space.
-    fn reclaim_level0(&self, view: &View<'_>, targets: &Targets, below: u64) -> Option<Compaction> {
-        let level0 = view.version.level(0);
+    /// Whether level 0 goes in steps to what its tombstones hide, which is `below` bytes of the
+    /// base: where one merge of all would need room for much that stays.
+    fn goes_in_steps(&self, version: &Version, targets: &Targets, below: u64) -> bool {
+        let level0 = version.level(0);
         let together = level0.bytes().saturating_add(below);
-        let in_steps = targets.base > 1
+        targets.base > 1
+            && !drains(targets)
             && together / 2 >= self.shape.table_bytes
-            && lower_of(view.version, targets.base, level0.tables()).len() > 1;
-        if !in_steps {
-            return self.level0_down(view, targets, Reason::Tombstones);
-        }
+            && lower_of(version, targets.base, level0.tables()).len() > 1
+    }
+
+    /// Brings level 0 to the empty level above the base, in tables that each end with one of the
+    /// base: it is written once more, and then goes down a step at a time, each giving back its
+    /// space.
+    fn level0_to_steps(
+        &self,
+        view: &View<'_>,
+        targets: &Targets,
+        below: u64,
+    ) -> Option<Compaction> {
         let above = Targets { base: targets.base - 1, ..*targets };
         let plan = self.level0_down(view, &above, Reason::Tombstones)?;
-        let share = level0.bytes() as f64 / together.max(1) as f64;
+        // A table ends with one below once it has half its size: here, three quarters of what lies
+        // over one below, as some of that goes.
+        let over = view.version.level(0).bytes() as f64 / below.max(1) as f64;
+        let share = (over * STEP_SLACK).min(1.0);
         let table_bytes = ((self.shape.table_bytes as f64 * share) as u64).max(1);
         // With the codec of what lies deeper: there is no room to be had for speed.
         let place = TablePlace { depth: plan.place.depth + 1, ..plan.place };
@@ -112,6 +134,11 @@ impl LeveledPicker {
             windows: None,
         }
     }
+}
+
+/// Whether the base is a level that is to be empty.
+fn drains(targets: &Targets) -> bool {
+    targets.bytes[targets.base] == 0
 }
 
 /// Tables all of whose entries have expired, and which hide nothing that has not.
