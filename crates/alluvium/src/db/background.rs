@@ -589,15 +589,18 @@ fn run_guarded(core: &Arc<Core>, job: Job) -> bool {
     match job {
         Job::Flush(family) => {
             note_failure(core, "flush", &family, &result);
+            let id = family.id;
+            drop(family);
             if succeeded || !planted::is("failed-flush-never-retried") {
-                core.scheduler.state.lock().flushing.remove(&family.id);
+                core.scheduler.state.lock().flushing.remove(&id);
             }
             keep_outcome(core, result, &[]);
         }
         Job::Compact(family, plan) => {
             note_failure(core, "compaction", &family, &result);
             let tables = plan.numbers();
-            drop(plan);
+            // The family too: where it has been dropped it has tables as long as somebody has it.
+            drop((plan, family));
             core.scheduler.release(&tables);
             keep_outcome(core, result, &tables);
         }
