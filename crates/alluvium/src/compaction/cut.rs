@@ -1,9 +1,9 @@
 //! Cutting one large plan by key range, so that several workers can carry it out. Pure.
 //!
 //! What lies between two keys is known only by where one table of a run follows another: a table's
-//! bytes count as spread evenly over the pieces of the key space that it reaches over. Where the inputs
-//! are many small tables that is close; where each of them covers everything there is nothing to
-//! cut by, and the plan stays whole.
+//! bytes count as spread evenly over the pieces of the key space that it reaches over. Where the
+//! inputs are many small tables that is close; where each of them covers everything there is
+//! nothing to cut by, and the plan stays whole.
 //!
 //! # Invariants
 //!

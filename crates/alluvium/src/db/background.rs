@@ -256,8 +256,8 @@ impl Scheduler {
         Some(Claim { scheduler: self, plan })
     }
 
-    /// Gives the tables of a plan free. The plan has gone by then: whoever waits for all work to end
-    /// is to find the files that it held on to among those that are to be removed.
+    /// Gives the tables of a plan free. The plan has gone by then: whoever waits for all work to
+    /// end is to find the files that it held on to among those that are to be removed.
     pub(crate) fn release(&self, tables: &[FileNumber]) {
         self.state.lock().give_back(tables);
         self.progress.notify_all();

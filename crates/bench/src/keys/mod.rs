@@ -109,8 +109,8 @@ fn mix(mut bits: u64) -> u64 {
 /// A permutation of `0..count`, computed and not stored.
 ///
 /// A bijection of the next power of two (odd multiplications and xor-shifts are invertible), walked
-/// until it lands inside: fewer than two times on average. Each of its rounds takes in a salt of its
-/// own: with one salt before all of them, two permutations would be one with its positions in
+/// until it lands inside: fewer than two times on average. Each of its rounds takes in a salt of
+/// its own: with one salt before all of them, two permutations would be one with its positions in
 /// blocks exchanged, and what one sends first the other might send last.
 #[derive(Debug, Clone, Copy)]
 pub struct Permutation {
