@@ -236,7 +236,15 @@ fn verify_segment(
     };
     loop {
         let (offset, detail) = match reader.next()? {
-            ReadFrame::End { .. } | ReadFrame::Closed { .. } => return Ok(header),
+            ReadFrame::End { offset } | ReadFrame::Closed { offset } => {
+                // A crash may have cut it short.
+                let Some(bytes) = counts.filter(|&bytes| offset < bytes.min(reader.length()))
+                else {
+                    return Ok(header);
+                };
+                let detail = format!("{bytes} bytes of it count, from here on they are zero");
+                return Err(Error::corruption(name, offset, detail));
+            }
             ReadFrame::Frame { offset, kind, payload } => {
                 if counts.is_some_and(|bytes| offset >= bytes) {
                     return Ok(header);

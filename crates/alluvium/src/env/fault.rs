@@ -290,6 +290,10 @@ impl WritableFile for FaultWritable {
     fn write_back(&self, bytes: Range<u64>) {
         self.inner.write_back(bytes);
     }
+
+    fn set_length(&self, length: u64) -> io::Result<()> {
+        self.inner.set_length(length)
+    }
 }
 
 #[derive(Debug)]

@@ -51,6 +51,16 @@ pub trait WritableFile: Send + Sync + Debug {
     /// system may begin to write them, so that the sync has less to wait for. A hint, which
     /// promises nothing and hides no error of a later sync; does nothing by default.
     fn write_back(&self, _bytes: Range<u64>) {}
+    /// Makes the file so many bytes long, not fewer than were appended: what is new in it is zero,
+    /// and the next append goes behind the last one all the same. Syncs of appends into what is
+    /// there already need not tell the disk of a new length, which is half of their work. A hint;
+    /// does nothing by default.
+    ///
+    /// # Errors
+    /// The length is what it was.
+    fn set_length(&self, _length: u64) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// A file being read. Safe to share between threads.

@@ -62,7 +62,7 @@ pub(crate) fn lies_within(inner: &Path, outer: &Path) -> bool {
 
 impl Env for PosixEnv {
     fn create(&self, file: FileId) -> io::Result<Arc<dyn WritableFile>> {
-        let file = OpenOptions::new().append(true).create_new(true).open(self.path(file))?;
+        let file = OpenOptions::new().write(true).create_new(true).open(self.path(file))?;
         Ok(Arc::new(PosixWritable(file)))
     }
 
@@ -217,6 +217,11 @@ impl WritableFile for PosixWritable {
 
     fn write_back(&self, bytes: Range<u64>) {
         write_back(self.0.as_fd(), bytes);
+    }
+
+    // Appends go to where the last one ended, and not to the end of the file.
+    fn set_length(&self, length: u64) -> io::Result<()> {
+        self.0.set_len(length)
     }
 }
 

@@ -5,6 +5,9 @@
 //! caller's to say, and [`LogReader::scan_for_valid_after`] is what it needs for that: a write that
 //! a crash tore has no valid frame behind it, while damage in the middle has.
 //!
+//! Zero bytes up to the end of the file are no part of the log: a segment is made longer ahead of
+//! what is appended to it, and that may be as far as it got.
+//!
 //! A place that does not check, and a read that fails, is read a second time before it counts: for
 //! the newest log the difference between a torn write and a bit that flipped on its way from the
 //! disk is the loss of what was synced.
@@ -219,6 +222,8 @@ impl LogReader {
         }
         let (kind, bytes) = match checked {
             Checked::Valid { kind, bytes } => (kind, bytes),
+            // Made longer ahead of what would have come.
+            Checked::Bad(_) if self.is_blank_from(offset)? => return Ok(ReadFrame::End { offset }),
             Checked::Bad(why) => return Ok(ReadFrame::Bad { offset, detail: why.to_string() }),
         };
         self.position = offset + bytes as u64;
@@ -228,6 +233,21 @@ impl LogReader {
         }
         let payload = &self.window.at(offset, bytes)?[FRAME_HEADER_BYTES..];
         Ok(ReadFrame::Frame { offset, kind, payload })
+    }
+
+    /// Whether this is a segment, and all the rest of it is zero.
+    fn is_blank_from(&mut self, mut from: u64) -> Result<bool> {
+        if self.header.kind != LogKind::Wal {
+            return Ok(false);
+        }
+        while from < self.window.length {
+            let bytes = self.window.from(from)?;
+            if bytes.iter().any(|byte| *byte != 0) {
+                return Ok(false);
+            }
+            from += bytes.len() as u64;
+        }
+        Ok(true)
     }
 
     /// Finds the first valid frame that begins behind byte `after`; [`Self::next`] is not affected.

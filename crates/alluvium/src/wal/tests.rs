@@ -73,7 +73,7 @@ fn reader(bytes: &[u8]) -> LogReader {
 }
 
 /// How reading a log ended.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Ending {
     End(u64),
     Closed(u64),

@@ -21,10 +21,13 @@ use crate::base::file::FileNumber;
 use crate::base::limits::FRAME_PAYLOAD_BYTES_MAX;
 use crate::base::planted;
 use crate::env::WritableFile;
-use crate::wal::frame::{self, FrameKind, LogHeader};
+use crate::wal::frame::{self, FrameKind, LOG_HEADER_BYTES, LogHeader, LogKind};
 
 /// A buffer that one large batch has grown beyond this is given back after its flush.
 const BUFFER_BYTES_KEPT: usize = 4 << 20;
+
+/// A segment that is synced is made longer ahead of what is appended, by so much at a time.
+const AHEAD_BYTES: u64 = 1 << 20;
 
 /// Appends frames to one log file.
 #[derive(Debug)]
@@ -35,6 +38,9 @@ pub struct LogWriter {
     buffer: Vec<u8>,
     flushed: u64,
     synced: u64,
+    /// How long the file was made ahead of what is appended: 0 while it was not, and without end
+    /// where it is not to be.
+    length: u64,
     error: Option<Error>,
 }
 
@@ -45,7 +51,8 @@ impl LogWriter {
     pub fn create(file: Arc<dyn WritableFile>, name: String, header: LogHeader) -> LogWriter {
         let buffer = header.encode().to_vec();
         let number = header.number;
-        LogWriter { file, name, number, buffer, flushed: 0, synced: 0, error: None }
+        let length = if header.kind == LogKind::Wal { 0 } else { u64::MAX };
+        LogWriter { file, name, number, buffer, flushed: 0, synced: 0, length, error: None }
     }
 
     /// Puts a frame into the buffer. Nothing is promised until [`Self::flush`], which also reports
@@ -91,6 +98,7 @@ impl LogWriter {
     /// Flushes, and makes everything appended so far survive a power cut.
     pub fn sync(&mut self) -> Result<()> {
         self.flush()?;
+        self.lengthen();
         let mut synced = self.file.sync();
         if planted::is("failed-sync-tried-again") && synced.is_err() {
             synced = self.file.sync();
@@ -102,11 +110,30 @@ impl LogWriter {
         Ok(())
     }
 
+    /// Makes the file longer where it is about to be synced, and will be again: a log that has
+    /// frames.
+    fn lengthen(&mut self) {
+        if self.flushed > self.length.max(LOG_HEADER_BYTES as u64) {
+            let length = self.flushed + AHEAD_BYTES;
+            let made = self.file.set_length(length);
+            // A file that cannot be made longer is synced as it is.
+            self.length = if made.is_ok() { length } else { u64::MAX };
+        }
+    }
+
     /// Writes the end frame, synced. An end frame says that all before it had been synced, so that
     /// comes first where it is not known. Nothing may be appended afterwards.
     pub fn close(&mut self) -> Result<()> {
         self.check()?;
-        if self.synced < self.bytes() {
+        self.flush()?;
+        let is_longer = self.length < u64::MAX && self.length > self.flushed;
+        self.length = u64::MAX;
+        if is_longer {
+            // Nothing is to stand behind the end frame, not even zeros; and that first.
+            let cut = self.file.set_length(self.flushed);
+            cut.map_err(|source| self.fail(Error::io("cut", &self.name, source)))?;
+        }
+        if is_longer || self.synced < self.flushed {
             self.sync()?;
         }
         self.append(FrameKind::End, &[]);

@@ -243,4 +243,8 @@ impl WritableFile for KillWritable {
     fn write_back(&self, bytes: Range<u64>) {
         self.inner.write_back(bytes);
     }
+
+    fn set_length(&self, length: u64) -> io::Result<()> {
+        self.fuse.around(self.kind, "set length", || self.inner.set_length(length))
+    }
 }

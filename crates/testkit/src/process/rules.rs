@@ -79,6 +79,7 @@ fn in_directory(directory: &Path, call: &Call) -> Option<Call> {
     Some(match call {
         Call::Create(path) => Call::Create(name(path)?),
         Call::Append(path, _) => Call::Append(name(path)?, Vec::new()),
+        Call::SetLength(path, length) => Call::SetLength(name(path)?, *length),
         Call::Sync(path) => Call::Sync(name(path)?),
         Call::Rename(from, to) => Call::Rename(name(from)?, name(to)?),
         Call::Unlink(path) => Call::Unlink(name(path)?),
@@ -127,6 +128,9 @@ impl Seen {
                 Some(_) => Ok(()),
                 None => Err("it was there before".to_owned()),
             },
+            Call::SetLength(name, _) if !name.ends_with(".wal") => {
+                Err("only a segment of the log is made longer, or cut".to_owned())
+            }
             Call::Strange(_) => Err("the engine is not known to do this".to_owned()),
             _ => Ok(()),
         }
@@ -247,6 +251,7 @@ mod tests {
                 "create" => format!("7 openat(AT, \"{path}\", O_CREAT|O_EXCL, 0666) = 3<{path}>\n"),
                 "append" => format!("7 write(3<{path}>, \"x\", 1) = 1\n"),
                 "sync" => format!("7 fsync(3<{path}>) = 0\n"),
+                "lengthen" => format!("7 ftruncate(3<{path}>, 4711) = 0\n"),
                 "rename" => "7 rename(\"/d/2.tmp\", \"/d/CURRENT\") = 0\n".to_owned(),
                 "unlink" => format!("7 unlink(\"{path}\") = 0\n"),
                 _ => format!("7 writev(1<pipe:[1]>, [{{iov_base=\"ack {rest}\\n\"}}], 1) = 8\n"),
@@ -296,6 +301,14 @@ mod tests {
         assert!(is_good(&steps).unwrap_err().contains("no manifest was synced"));
         let steps = [&GOOD[..24], &["unlink 1.manifest"]].concat();
         assert!(is_good(&steps).unwrap_err().contains("in force"));
+    }
+
+    #[test]
+    fn only_segments_of_the_log_change_their_length() {
+        let longer = [&GOOD[..14], &["lengthen 3.wal"], &GOOD[14..]].concat();
+        assert_eq!(is_good(&longer), Ok(GOOD.len() as u64 + 1));
+        let steps = [GOOD, &["lengthen 5.sst"]].concat();
+        assert!(is_good(&steps).unwrap_err().contains("only a segment"));
     }
 
     #[test]

@@ -45,6 +45,8 @@ pub enum Call {
     Create(String),
     /// Bytes were put at the end of a file.
     Append(String, Vec<u8>),
+    /// A file was made so many bytes long.
+    SetLength(String, u64),
     /// A file or directory was synced.
     Sync(String),
     /// A file was renamed.
@@ -196,6 +198,10 @@ fn parse_call(text: &str) -> Result<Option<Call>, String> {
             let bytes = unquote(&format!("\"{}\"", quoted.ok_or("no text")?.0))?;
             Call::Said(String::from_utf8_lossy(&bytes).trim_end().to_owned())
         }
+        "ftruncate" => {
+            let length = argument(1).parse().map_err(|_| "no length")?;
+            Call::SetLength(in_brackets(argument(0)), length)
+        }
         "fsync" | "fdatasync" => Call::Sync(in_brackets(argument(0))),
         "rename" => Call::Rename(path(argument(0))?, path(argument(1))?),
         "renameat" | "renameat2" => Call::Rename(path(argument(1))?, path(argument(3))?),
@@ -333,6 +339,10 @@ fn redo(
         },
         Call::Append(path, bytes) => match id(path).and_then(|file| files.get(&file)) {
             Some(file) => file.append(bytes),
+            None => return Ok(false),
+        },
+        Call::SetLength(path, length) => match id(path).and_then(|file| files.get(&file)) {
+            Some(file) => file.set_length(*length),
             None => return Ok(false),
         },
         Call::Sync(path) => match id(path).and_then(|file| files.get(&file)) {

@@ -57,6 +57,10 @@ impl WritableFile for HookFile<dyn WritableFile> {
         (self.hook)(Operation::Sync, Some(self.file));
         self.inner.sync()
     }
+
+    fn set_length(&self, length: u64) -> io::Result<()> {
+        self.inner.set_length(length)
+    }
 }
 
 impl ReadableFile for HookFile<dyn ReadableFile> {

@@ -133,6 +133,7 @@ impl Replay<'_> {
         let end = limit.unwrap_or(u64::MAX);
         let name = segment.name.clone();
         let mut read = LOG_HEADER_BYTES as u64;
+        let mut length = segment.reader.length();
         let (mut hole, mut why) = loop {
             match segment.reader.next() {
                 Ok(ReadFrame::Frame { offset, .. } | ReadFrame::Bad { offset, .. })
@@ -146,16 +147,17 @@ impl Replay<'_> {
                 }
                 Ok(ReadFrame::Closed { offset }) => {
                     self.must_end = false;
+                    length = offset;
                     break (offset, "the segment ends before it should".to_owned());
                 }
                 Ok(ReadFrame::End { offset }) => {
+                    length = offset;
                     break (offset, "the segment ends before it should".to_owned());
                 }
                 Ok(ReadFrame::Bad { offset, detail }) => break (offset, detail),
                 Err(error) => break (read, error.to_string()),
             }
         };
-        let length = segment.reader.length();
         hole = hole.max(LOG_HEADER_BYTES as u64);
         let mut from = hole.saturating_sub(1).min(length);
         loop {

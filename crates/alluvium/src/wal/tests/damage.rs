@@ -123,16 +123,6 @@ fn reg_w24_no_claimed_length_is_believed() {
 }
 
 #[test]
-fn a_tail_of_zeros_is_torn() {
-    let mut bytes = log_bytes(&payloads(), false);
-    let end = bytes.len() as u64;
-    bytes.resize(bytes.len() + 5000, 0);
-    let mut reader = reader(&bytes);
-    assert_eq!(read_all(&mut reader).unwrap(), (expect_frames(4), Ending::Bad(end)));
-    assert_eq!(survivors(&mut reader, end).unwrap(), []);
-}
-
-#[test]
 fn a_file_full_of_false_heads_is_given_up_in_bounded_work() {
     let mut bytes = log_bytes(&[], false);
     let length = 2usize << 20;

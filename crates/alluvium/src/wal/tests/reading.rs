@@ -24,6 +24,28 @@ fn the_end_is_the_same_however_often_it_is_asked_for() {
     }
 }
 
+#[test]
+fn zero_bytes_to_the_end_of_an_open_log_are_no_part_of_it() {
+    for payloads in [vec![], vec![b"x".to_vec(); 3], vec![vec![0; 40]]] {
+        let bytes = log_bytes(&payloads, false);
+        let end = bytes.len() as u64;
+        let (frames, _) = read_all(&mut reader(&bytes)).unwrap();
+        for blank in [1, 19, 20, 4096, 3 << 20] {
+            let mut longer = [&bytes[..], &vec![0; blank]].concat();
+            let mut reader_of_longer = reader(&longer);
+            assert_eq!(
+                read_all(&mut reader_of_longer).unwrap(),
+                (frames.clone(), Ending::End(end))
+            );
+            assert_eq!(read_all(&mut reader_of_longer).unwrap(), (vec![], Ending::End(end)));
+            assert_eq!(survivors(&mut reader_of_longer, end).unwrap(), []);
+            *longer.last_mut().unwrap() = 1;
+            let (same, ending) = read_all(&mut reader(&longer)).unwrap();
+            assert_eq!((same, ending), (frames.clone(), Ending::Bad(end)));
+        }
+    }
+}
+
 /// reg_w24: a damaged length becomes a giant allocation.
 #[test]
 fn the_window_is_small_and_grows_for_the_frame_at_hand_only() {

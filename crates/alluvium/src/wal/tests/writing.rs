@@ -5,7 +5,7 @@ use expect_test::expect_file;
 use super::*;
 use crate::base::error::Error;
 use crate::base::limits::FRAME_PAYLOAD_BYTES_MAX;
-use crate::env::{CrashPolicy, Fault, FaultEnv, FaultRule, FileKind, Operation, When};
+use crate::env::{CrashPolicy, Fault, FaultEnv, FaultRule, FileKind, Operation, PosixEnv, When};
 
 #[test]
 fn the_bytes_of_a_segment_are_pinned() {
@@ -32,6 +32,47 @@ fn nothing_is_in_the_file_before_the_flush_and_a_flush_is_one_append() {
     assert_eq!(env.count(Operation::Append), 1, "an empty buffer is not appended");
     writer.sync().unwrap();
     assert_eq!(writer.synced_bytes(), writer.bytes());
+}
+
+#[test]
+fn a_log_that_is_synced_is_made_longer_ahead_and_closed_at_its_length() {
+    let dir = tempfile::tempdir().unwrap();
+    let env = PosixEnv::new(dir.path());
+    let length = || std::fs::metadata(dir.path().join(WAL.name())).unwrap().len();
+    let contents = || {
+        let opened = LogReader::open(env.open(WAL).unwrap(), WAL.name(), NUMBER, LogKind::Wal);
+        match opened.unwrap() {
+            LogOpen::Whole(mut reader) => read_all(&mut reader).unwrap(),
+            LogOpen::TornHeader { detail, .. } => panic!("{detail}"),
+        }
+    };
+    let mut writer = LogWriter::create(env.create(WAL).unwrap(), WAL.name(), header());
+    writer.sync().unwrap();
+    assert_eq!(length(), 48, "nothing is known of what will come");
+    let payloads: Vec<Vec<u8>> = (0..40u8).map(|byte| vec![byte; 60_000]).collect();
+    let ends = &offsets(&payloads)[1..];
+    let mut seen = std::collections::BTreeSet::new();
+    for (written, payload) in payloads.iter().enumerate() {
+        writer.append(FrameKind::Batch, payload);
+        writer.sync().unwrap();
+        assert!(length() >= ends[written]);
+        seen.insert(length());
+        let (frames, ending) = contents();
+        assert_eq!((frames.len(), ending), (written + 1, Ending::End(ends[written])));
+    }
+    assert_eq!(seen.len(), 3, "two megabytes and a bit: {seen:?}");
+    // What is flushed and not synced goes on where the last frame ended, over the end of the file.
+    for payload in &payloads {
+        writer.append(FrameKind::Batch, payload);
+        writer.flush().unwrap();
+    }
+    assert_eq!(length(), writer.bytes());
+    writer.close().unwrap();
+    assert_eq!(length(), writer.bytes());
+    let (frames, ending) = contents();
+    assert_eq!((frames.len(), ending), (80, Ending::Closed(writer.bytes())));
+    let again = frames.iter().map(|(_, payload)| payload);
+    assert!(again.eq(payloads.iter().chain(&payloads)));
 }
 
 /// facebook/rocksdb#12448, #6316 (w12, m06): a log goes on after an error, and what it says then
