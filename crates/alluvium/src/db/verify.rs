@@ -137,6 +137,7 @@ fn verify_log(env: &dyn Env, versions: &VersionSet, report: &mut VerifyReport) -
         let name = env.display(FileId::Wal(needed));
         report.damages.push(Error::corruption(name, 0, "the segment of the log is missing"));
     }
+    let closed = versions.is_closed_on_disk();
     let mut next: Option<Next> = None;
     // From the newest back: each segment's header says how much of the one before it counts.
     for &number in numbers.iter().rev() {
@@ -151,7 +152,7 @@ fn verify_log(env: &dyn Env, versions: &VersionSet, report: &mut VerifyReport) -
         }
         let file = env.open(id).map_err(|error| Error::io("open", name.as_str(), error))?;
         let outcome = LogReader::open(file, name.clone(), number, LogKind::Wal)
-            .and_then(|open| verify_segment(open, &name, number, next.as_ref(), report));
+            .and_then(|open| verify_segment(open, &name, number, (next.as_ref(), closed), report));
         match outcome {
             Ok(header) => next = header.or(next),
             Err(error @ (Error::Corruption { .. } | Error::UnsupportedFormat { .. })) => {
@@ -217,7 +218,7 @@ fn verify_segment(
     open: LogOpen,
     name: &str,
     number: FileNumber,
-    next: Option<&Next>,
+    (next, closed): (Option<&Next>, bool),
     report: &mut VerifyReport,
 ) -> Result<Option<Next>> {
     let (mut reader, header) = match open {
@@ -237,13 +238,15 @@ fn verify_segment(
     loop {
         let (offset, detail) = match reader.next()? {
             ReadFrame::End { offset } | ReadFrame::Closed { offset } => {
-                // A crash may have cut it short.
-                let Some(bytes) = counts.filter(|&bytes| offset < bytes.min(reader.length()))
-                else {
-                    return Ok(header);
-                };
-                let detail = format!("{bytes} bytes of it count, from here on they are zero");
-                return Err(Error::corruption(name, offset, detail));
+                // A crash may have cut it short, or have left what was to come zero.
+                if let Some(bytes) = counts.filter(|&bytes| offset < bytes.min(reader.length())) {
+                    let detail = format!("{bytes} bytes of it count, from here on they are zero");
+                    if closed {
+                        return Err(Error::corruption(name, offset, detail));
+                    }
+                    report.notes.push(format!("{name}: torn at byte {offset}: {detail}"));
+                }
+                return Ok(header);
             }
             ReadFrame::Frame { offset, kind, payload } => {
                 if counts.is_some_and(|bytes| offset >= bytes) {

@@ -95,8 +95,16 @@ fn read_frames(reader: &mut LogReader, bytes: &[u8]) -> Result<Option<u64>> {
                 check_frame(bytes, offset, kind, payload);
                 end = offset + (FRAME_HEADER_BYTES + payload.len()) as u64;
             }
-            ReadFrame::End { offset } | ReadFrame::Closed { offset } => {
+            ReadFrame::Closed { offset } => {
                 assert_eq!(offset, bytes.len() as u64, "the end is not at the end");
+                return Ok(None);
+            }
+            ReadFrame::End { offset } => {
+                assert_eq!(offset, end, "the end is not behind the last frame");
+                let blank = bytes[end as usize..].iter().all(|byte| *byte == 0);
+                assert!(blank, "something is behind the end");
+                let again = matches!(reader.next()?, ReadFrame::End { offset: o } if o == end);
+                assert!(again, "the end is another when asked for again");
                 return Ok(None);
             }
             ReadFrame::Bad { offset, .. } => {

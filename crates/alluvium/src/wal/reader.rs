@@ -67,9 +67,9 @@ pub enum ReadFrame<'a> {
         /// Its payload.
         payload: &'a [u8],
     },
-    /// The end of the file, exactly behind the last frame.
+    /// Behind the last frame there is nothing more, or in a segment nothing but zero bytes.
     End {
-        /// The file's length.
+        /// Where the last frame ends.
         offset: u64,
     },
     /// The end of the file behind an end frame: the log was closed in good order.

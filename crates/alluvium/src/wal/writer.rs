@@ -41,6 +41,8 @@ pub struct LogWriter {
     /// How long the file was made ahead of what is appended: 0 while it was not, and without end
     /// where it is not to be.
     length: u64,
+    /// Whether it was tried, which may have happened though it failed.
+    tried: bool,
     error: Option<Error>,
 }
 
@@ -52,7 +54,17 @@ impl LogWriter {
         let buffer = header.encode().to_vec();
         let number = header.number;
         let length = if header.kind == LogKind::Wal { 0 } else { u64::MAX };
-        LogWriter { file, name, number, buffer, flushed: 0, synced: 0, length, error: None }
+        LogWriter {
+            file,
+            name,
+            number,
+            buffer,
+            flushed: 0,
+            synced: 0,
+            length,
+            tried: false,
+            error: None,
+        }
     }
 
     /// Puts a frame into the buffer. Nothing is promised until [`Self::flush`], which also reports
@@ -116,6 +128,7 @@ impl LogWriter {
         if self.flushed > self.length.max(LOG_HEADER_BYTES as u64) {
             let length = self.flushed + AHEAD_BYTES;
             let made = self.file.set_length(length);
+            self.tried = true;
             // A file that cannot be made longer is synced as it is.
             self.length = if made.is_ok() { length } else { u64::MAX };
         }
@@ -128,12 +141,16 @@ impl LogWriter {
         self.flush()?;
         let is_longer = self.length < u64::MAX && self.length > self.flushed;
         self.length = u64::MAX;
-        if is_longer {
+        if self.tried {
             // Nothing is to stand behind the end frame, not even zeros; and that first.
-            let cut = self.file.set_length(self.flushed);
-            cut.map_err(|source| self.fail(Error::io("cut", &self.name, source)))?;
+            match self.file.set_length(self.flushed) {
+                Err(source) if is_longer => {
+                    return Err(self.fail(Error::io("cut", &self.name, source)));
+                }
+                _ => {}
+            }
         }
-        if is_longer || self.synced < self.flushed {
+        if self.tried || self.synced < self.flushed {
             self.sync()?;
         }
         self.append(FrameKind::End, &[]);

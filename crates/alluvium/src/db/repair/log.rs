@@ -147,11 +147,11 @@ impl Replay<'_> {
                 }
                 Ok(ReadFrame::Closed { offset }) => {
                     self.must_end = false;
-                    length = offset;
                     break (offset, "the segment ends before it should".to_owned());
                 }
                 Ok(ReadFrame::End { offset }) => {
-                    length = offset;
+                    // Made longer ahead of what would have come.
+                    length = if is_last { offset } else { length };
                     break (offset, "the segment ends before it should".to_owned());
                 }
                 Ok(ReadFrame::Bad { offset, detail }) => break (offset, detail),
