@@ -63,7 +63,10 @@ impl Job {
 /// all but that is the same every time.
 pub fn simulate(settings: &Settings) -> Result<(Figures, PickTimes)> {
     let load = settings.load();
-    let store = Store::new(settings, &load)?;
+    let mut store = Store::new(settings, &load)?;
+    if settings.read {
+        store.tree_mut().expect_reads();
+    }
     let mut engine = Engine {
         settings,
         user_per_write: load.mean(|bytes| bytes.user),
@@ -150,8 +153,9 @@ impl Engine<'_> {
         Ok(())
     }
 
-    /// Flushes the memtable and does all background work that is due.
+    /// Flushes the memtable and does all background work that is due where somebody waits for it.
     fn settle(&mut self) -> Result<()> {
+        self.store.tree_mut().expect_reads();
         if self.active >= 1.0 {
             self.waiting.push(std::mem::take(&mut self.active));
         }

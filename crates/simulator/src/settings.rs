@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use alluvium::simulation::level0_due;
 use alluvium::{ColumnFamilyOptions, EventTime, Fifo, Strategy, TimeWindows};
 use clap::{Parser, ValueEnum};
 
@@ -37,6 +38,10 @@ pub struct Command {
     /// Begin with an empty store and measure all, instead of a full one in its steady state
     #[arg(long)]
     pub from_empty: bool,
+
+    /// Compact as where somebody reads meanwhile: else level 0 of a leveled store gathers
+    #[arg(long)]
+    pub read: bool,
 
     /// One memtable [default: 64 MiB, or as much as keeps a store at 8,192 tables]
     #[arg(long, value_parser = bytes, value_name = "BYTES")]
@@ -204,6 +209,8 @@ pub struct Settings {
     pub turnover: f64,
     /// Whether the store begins with all that is live, in its deepest place.
     pub full: bool,
+    /// Compact as where somebody reads.
+    pub read: bool,
     pub options: ColumnFamilyOptions,
     pub entry: Entry,
     pub tier_ratio: u32,
@@ -250,6 +257,7 @@ impl Command {
             warm_up: if self.from_empty { 0.0 } else { warm_up },
             turnover: self.turnover.unwrap_or(if self.from_empty { 2.0 } else { turnover }),
             full: !self.from_empty,
+            read: self.read,
             options,
             entry,
             tier_ratio: self.tier_ratio,
@@ -269,6 +277,12 @@ impl Settings {
             Policy::Leveled => self.options.level_ratio,
             _ => self.tier_ratio,
         }
+    }
+
+    /// How many times what is due where somebody reads gathers in level 0.
+    pub fn gathered(&self) -> f64 {
+        let due = |read| level0_due(&self.options, read) as f64;
+        due(self.read) / due(true)
     }
 
     /// The load, at its beginning.

@@ -14,6 +14,10 @@
 //! target, divided by the same of the level below where that is over its own: no use in moving data
 //! into a level that cannot hold it. The highest score of 1.0 and more is served first.
 //!
+//! While hardly anybody reads, level 0 *gathers* (`Level0::Gathering`): its trigger and
+//! `level1_bytes` are some times what they are else, so that what lies below is rewritten less
+//! often for the same bytes.
+//!
 //! # Which tables
 //!
 //! From level 0, the oldest runs that are free, up to a bound: newer ones may stay, older ones not.
@@ -127,7 +131,8 @@ impl LeveledPicker {
         let mut full = [0.0; LEVELS];
         let level0 = version.level(0);
         let by_runs = level0.runs().len() as f64 / self.shape.level0_runs.max(1) as f64;
-        full[0] = by_runs.max(level0.bytes() as f64 / self.shape.level1_bytes.max(1) as f64);
+        let below = (1..LEVELS).map(|level| version.level(level).bytes()).sum();
+        full[0] = by_runs.max(level0.bytes() as f64 / self.shape.level0_bytes(below) as f64);
         for (level, full) in full.iter_mut().enumerate().skip(1) {
             let target = targets.bytes[level];
             // The deepest is never too full: nor is it counted, for it has nearly all tables.

@@ -49,8 +49,12 @@ pub(crate) struct LevelShape {
     pub(crate) flush_bytes: u64,
     /// Runs of level 0 that make it worth compacting.
     pub(crate) level0_runs: usize,
-    /// Target size of the first level behind level 0.
+    /// Target size of the first level behind level 0, and bytes of level 0 that make it worth
+    /// compacting.
     pub(crate) level1_bytes: u64,
+    /// How many times what they are else the two above are, because level 0 gathers; 1 where it
+    /// does not.
+    pub(crate) gathered: f64,
     /// Each deeper level's target is this many times the one above.
     pub(crate) level_ratio: u32,
     /// Target size of one output table.
@@ -59,7 +63,32 @@ pub(crate) struct LevelShape {
     pub(crate) codecs: [u8; LEVELS + 1],
 }
 
+/// How soon the level 0 of a leveled family is merged down.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Level0 {
+    /// Soon: each of its runs costs every lookup and every scan.
+    Lean,
+    /// Late, because hardly anybody reads: what lies below is rewritten less often for the same
+    /// bytes.
+    Gathering,
+}
+
 impl LevelShape {
+    /// The same shape, with a level 0 that gathers `runs` runs, no fewer than it has, and bytes in
+    /// proportion.
+    pub(crate) fn gathering(self, runs: usize) -> LevelShape {
+        let gathered = runs as f64 / self.level0_runs.max(1) as f64;
+        let level1_bytes = (self.level1_bytes as f64 * gathered) as u64;
+        LevelShape { level0_runs: runs, level1_bytes, gathered, ..self }
+    }
+
+    /// Bytes of level 0 that make it worth compacting over so many. What gathers is never more than
+    /// lies below: what a small store overwrites is not on disk many times.
+    pub(crate) fn level0_bytes(&self, below: u64) -> u64 {
+        let lean = (self.level1_bytes as f64 / self.gathered) as u64;
+        below.max(lean).min(self.level1_bytes).max(1)
+    }
+
     /// The tag of the codec for `place`.
     pub(crate) fn codec(&self, place: TablePlace) -> u8 {
         if place.bottom { self.codecs[LEVELS] } else { self.codecs[place.depth.min(LEVELS - 1)] }

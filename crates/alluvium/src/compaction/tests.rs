@@ -19,6 +19,7 @@ const SHAPE: LevelShape = LevelShape {
     flush_bytes: 100,
     level0_runs: 4,
     level1_bytes: 1_000,
+    gathered: 1.0,
     level_ratio: 10,
     table_bytes: 100,
     codecs: [0; LEVELS + 1],
@@ -82,6 +83,27 @@ fn nothing_is_due_below_every_trigger() {
         (6, table(3, "a", "m", 900, 0)),
     ];
     assert!(pick(&calm, &[]).is_none());
+}
+
+#[test]
+fn level0_that_gathers_is_merged_later_and_never_holds_more_than_lies_below() {
+    let shape = SHAPE.gathering(12);
+    assert_eq!((shape.level0_runs, shape.level1_bytes), (12, 3_000));
+    let picks = |runs: u64, bytes: u64, below: u64| {
+        let mut tables: Vec<_> = (1..=runs).map(|n| (0, table(n, "a", "z", bytes, 0))).collect();
+        tables.push((6, table(99, "a", "z", below, 0)));
+        let version = version(&tables);
+        LeveledPicker::new(shape).pick(&view(&version, &Busy::new()))
+    };
+    assert!(picks(11, 10, 9_000).is_none());
+    assert!(picks(12, 10, 9_000).is_some());
+    // By bytes: 1,000 where less lies below, 3,000 where more does, and as many between.
+    assert!(picks(2, 499, 500).is_none());
+    assert!(picks(2, 500, 500).is_some());
+    assert!(picks(2, 999, 2_000).is_none());
+    assert!(picks(2, 1_000, 2_000).is_some());
+    assert!(picks(2, 1_499, 9_000).is_none());
+    assert!(picks(2, 1_500, 9_000).is_some());
 }
 
 #[test]

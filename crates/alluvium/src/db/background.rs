@@ -455,6 +455,8 @@ fn next_job(core: &Core, state: &mut State) -> Option<Job> {
         return Some(Job::Help(merge));
     }
     let families = core.families.all();
+    let reads = core.counters.reads();
+    families.values().for_each(|family| family.reading().look(reads));
     let blocked: Busy = state.busy.union(&state.set_aside).copied().collect();
     let mut due: Vec<((bool, f64), &Arc<Family>)> =
         families.values().map(|family| (urgency(family), family)).collect();
@@ -513,7 +515,7 @@ pub(crate) fn is_idle(core: &Core) -> bool {
 
 /// The picker of a family.
 pub(crate) fn picker(family: &Family) -> Picker {
-    family.options.picker(&family.strategy())
+    family.options.picker(&family.strategy(), family.level0())
 }
 
 /// What a picker sees of `version`, one of `family`, now. What a job would keep for its grace

@@ -226,7 +226,7 @@ impl Core {
     pub(crate) fn note_pressure(&self) {
         let pressed = self.families.all().values().any(|family| {
             let Debt { runs, bytes } = family.debt();
-            runs >= family.options.level0_tables_compact
+            runs >= family.level0_due()
                 || bytes > family.options.compaction_debt_bytes / 8
                 || !family.peek().immutables.is_empty()
         });
@@ -297,7 +297,7 @@ impl Core {
         Load {
             runs: runs as f64 + memtables,
             runs_merged: done.runs,
-            runs_compact: options.level0_tables_compact,
+            runs_compact: family.level0_due(),
             runs_slowdown: options.level0_tables_slowdown,
             runs_stop: options.level0_tables_stop,
             debt_bytes: bytes.saturating_sub(done.bytes),

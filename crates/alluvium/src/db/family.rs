@@ -19,7 +19,8 @@ use crate::base::sync::tally::{AtomicU64 as TallyU64, AtomicUsize};
 use crate::base::sync::{ArcSwap, Guard, Mutex};
 use crate::batch::ColumnFamilyId;
 use crate::compaction::strategy::Strategy;
-use crate::compaction::{CompactionPicker, Debt};
+use crate::compaction::{CompactionPicker, Debt, Level0};
+use crate::db::reading::Reading;
 use crate::db::super_version::{FlushReason, Immutable, SuperVersion};
 use crate::memtable::ChunkPool;
 use crate::metrics::LevelTraffic;
@@ -47,6 +48,7 @@ pub(crate) struct Family {
     /// Runs of level 0 and bytes of compaction debt in the current version: a look without it.
     runs: AtomicUsize,
     debt_bytes: TallyU64,
+    reading: Reading,
     /// What background work moved, by level.
     pub(crate) traffic: [LevelTraffic; LEVELS],
 }
@@ -60,7 +62,7 @@ impl Family {
         active_log: FileNumber,
         pool: Arc<ChunkPool>,
     ) -> Family {
-        let debt = options.picker(&options.strategy).debt(&version);
+        let debt = options.picker(&options.strategy, Level0::Lean).debt(&version);
         Family {
             id,
             name,
@@ -68,6 +70,7 @@ impl Family {
             options,
             runs: AtomicUsize::new(debt.runs),
             debt_bytes: TallyU64::new(debt.bytes),
+            reading: Reading::default(),
             current: ArcSwap::from_pointee(SuperVersion::new(version, &pool)),
             pool,
             install: Mutex::new(()),
@@ -124,8 +127,23 @@ impl Family {
         }
     }
 
+    /// How soon its level 0 is merged down.
+    pub(crate) fn level0(&self) -> Level0 {
+        self.reading.level0()
+    }
+
+    /// The runs of level 0 that are due to be merged.
+    pub(crate) fn level0_due(&self) -> usize {
+        self.options.level0_due(&self.strategy(), self.level0())
+    }
+
+    /// How much the store reads beside what is written.
+    pub(crate) fn reading(&self) -> &Reading {
+        &self.reading
+    }
+
     fn note_debt(&self, version: &Version) {
-        let debt = self.options.picker(&self.strategy()).debt(version);
+        let debt = self.options.picker(&self.strategy(), self.level0()).debt(version);
         self.runs.store(debt.runs, Ordering::Relaxed);
         self.debt_bytes.store(debt.bytes, Ordering::Relaxed);
     }

@@ -160,6 +160,8 @@ fn install_flush(
     applied?;
     core.note_time_marks(&versions);
     let version = Arc::clone(&versions.families()[&family.id].version);
+    let entries = immutables.iter().map(|immutable| immutable.memtable.entries()).sum();
+    family.reading().note_flush(core.counters.reads(), entries);
     family.install(version, immutables);
     Ok(())
 }
@@ -608,6 +610,11 @@ pub(crate) fn drop_tables_now(
 
 /// Waits until no job is due or running.
 pub(crate) fn wait_idle(core: &Arc<Core>) -> Result<()> {
+    // Whoever waits wants what comes next to find everything merged.
+    for family in core.families.all().values() {
+        family.reading().expect_reads();
+    }
+    core.scheduler.notify_work();
     loop {
         core.check_open()?;
         core.health.check()?;

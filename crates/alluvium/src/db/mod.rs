@@ -8,7 +8,7 @@
 //! | `open`, `recovery` | finding or making a store, replaying its log |
 //! | `write`, `commit`, `wal_set`, `stall` | the write path, group commit, log segments, waiting |
 //! | `read`, `scan`, `snapshot`, `snapshot_list` | lookups, cursors and scans, snapshots |
-//! | `super_version`, `family` | what a reader takes, the state of a column family |
+//! | `super_version`, `family`, `reading` | what a reader takes, the state of a column family, how much it is read |
 //! | `background`, `jobs`, `subjobs` | workers, what they run next, how it is installed |
 //! | `pacing`, `progress`, `limiter`, `pause` | how fast writers and background work may go |
 //! | `memory` | one limit for all memory |
@@ -37,6 +37,7 @@ mod pause;
 mod progress;
 mod reach;
 mod read;
+mod reading;
 mod recovery;
 mod repair;
 mod scan;

@@ -5,6 +5,7 @@ mod gaps;
 mod memory;
 mod pace;
 mod ranges;
+mod reading;
 mod segments;
 
 use std::sync::Arc;

@@ -11,7 +11,7 @@ use std::time::Duration;
 use crate::base::limits::LEVELS;
 use crate::batch::ColumnFamilyId;
 use crate::compaction::strategy::{Picker, Strategy};
-use crate::compaction::{LevelShape, TablePlace};
+use crate::compaction::{Level0, LevelShape, TablePlace};
 use crate::filter::{FilterPolicy, FilterShape, PrefixExtractor};
 use crate::metrics::Listeners;
 use crate::sstable::{Codec, TableOptions, ZstdOptions};
@@ -124,7 +124,9 @@ pub struct ColumnFamilyOptions {
     /// A tombstone that has waited this long is merged with what it hides, whether that pays or
     /// not. Smaller: deleted data leaves the disk sooner, for more rewriting. Default: one day.
     pub tombstone_age: Duration,
-    /// Runs of level 0 that start a compaction. Larger: less rewriting, slower reads. Default: 4.
+    /// Runs of level 0 that start a compaction. Larger: less rewriting, slower reads. A leveled
+    /// family lets up to three times as many gather while the store is hardly read: less than once
+    /// for sixteen entries that are flushed. Default: 4.
     pub level0_tables_compact: usize,
     /// Runs of level 0 waiting to be merged that may stand there while a compaction works on them.
     /// Writers are slowed by how many there are: half way from `level0_tables_compact` to here they
@@ -221,8 +223,23 @@ impl ColumnFamilyOptions {
     }
 
     /// The picker of a family with these options that follows `strategy`.
-    pub(crate) fn picker(&self, strategy: &Strategy) -> Picker {
-        strategy.picker(self.level_shape())
+    pub(crate) fn picker(&self, strategy: &Strategy, level0: Level0) -> Picker {
+        let shape = self.level_shape();
+        strategy.picker(match level0 {
+            Level0::Lean => shape,
+            Level0::Gathering => shape.gathering(self.level0_due(strategy, level0)),
+        })
+    }
+
+    /// The runs of level 0 that are due to be merged.
+    pub(crate) fn level0_due(&self, strategy: &Strategy, level0: Level0) -> usize {
+        let lean = self.level0_tables_compact;
+        if level0 == Level0::Lean || *strategy != Strategy::Leveled {
+            return lean;
+        }
+        // While as many are merged as many come: writers are not to be slowed by that.
+        let calm = usize::midpoint(lean, self.level0_tables_slowdown);
+        lean.saturating_mul(GATHERED).min(calm).max(lean)
     }
 
     /// The shape that compaction keeps.
@@ -236,11 +253,15 @@ impl ColumnFamilyOptions {
                 self.codec(place).tag()
             }),
             level1_bytes: self.level1_bytes,
+            gathered: 1.0,
             level_ratio: self.level_ratio,
             table_bytes: self.table_bytes,
         }
     }
 }
+
+/// So many times the runs that are due else gather in level 0 while hardly anybody reads.
+const GATHERED: usize = 3;
 
 /// How much flushes and compactions may read and write a second, all together.
 ///

@@ -19,11 +19,18 @@ use crate::base::key::{self, SeqNo, ValueKind};
 use crate::compaction::job::OlderRuns;
 use crate::compaction::split::Split;
 use crate::compaction::strategy::Picker;
-use crate::compaction::{self, Ages, Busy, Compaction, CompactionPicker, View, order};
+use crate::compaction::{self, Ages, Busy, Compaction, CompactionPicker, Level0, View, order};
 use crate::db::pacing::{self, Load, Pacer};
 use crate::db::stall::{Pressure, Stall, fence};
 use crate::options::ColumnFamilyOptions;
 use crate::version::{EventTimes, Expiry, Level, TableFacts, TableMeta, Version};
+
+/// The runs of level 0 that are due to be merged in a family of these options, which somebody reads
+/// or not.
+#[must_use]
+pub fn level0_due(options: &ColumnFamilyOptions, read: bool) -> usize {
+    options.level0_due(&options.strategy, if read { Level0::Lean } else { Level0::Gathering })
+}
 
 /// What is known of a table that has no bytes.
 #[derive(Debug, Clone, Default)]
@@ -221,6 +228,7 @@ pub enum Pause {
 #[derive(Debug)]
 pub struct Tree {
     options: ColumnFamilyOptions,
+    level0: Level0,
     picker: Picker,
     version: Arc<Version>,
     busy: Busy,
@@ -229,7 +237,7 @@ pub struct Tree {
 }
 
 impl Tree {
-    /// An empty one that is compacted as `options` say.
+    /// An empty one that is compacted as `options` say, and as one that nobody reads.
     ///
     /// # Errors
     /// `InvalidArgument` for options that the engine refuses.
@@ -237,12 +245,19 @@ impl Tree {
         options.validate()?;
         Ok(Tree {
             options: options.clone(),
-            picker: options.picker(&options.strategy),
+            level0: Level0::Gathering,
+            picker: options.picker(&options.strategy, Level0::Gathering),
             version: Arc::new(Version::empty()),
             busy: Busy::default(),
             pacer: Pacer::default(),
             last_number: 0,
         })
+    }
+
+    /// From here on it is compacted as one that is read.
+    pub fn expect_reads(&mut self) {
+        self.level0 = Level0::Lean;
+        self.picker = self.options.picker(&self.options.strategy, Level0::Lean);
     }
 
     /// A number for a new table.
@@ -382,7 +397,7 @@ impl Tree {
         let strain = pacing::strain(&Load {
             runs: debt.runs as f64 + memtables,
             runs_merged: 0.0,
-            runs_compact: options.level0_tables_compact,
+            runs_compact: options.level0_due(&options.strategy, self.level0),
             runs_slowdown: options.level0_tables_slowdown,
             runs_stop: options.level0_tables_stop,
             debt_bytes: debt.bytes,

@@ -35,7 +35,7 @@ pub(crate) fn compaction(family: &Family, plan: &Compaction) -> String {
         Reason::Level0Runs => format!(
             "level 0 held {}, trigger {}",
             counted(current.version.level(0).runs().len(), "run"),
-            family.options.level0_tables_compact
+            family.level0_due()
         ),
         Reason::LevelSize => {
             let held = current.version.level(level).bytes();
