@@ -8,7 +8,8 @@
 //! | `open`, `recovery` | finding or making a store, replaying its log |
 //! | `write`, `commit`, `wal_set`, `stall` | the write path, group commit, log segments, waiting |
 //! | `read`, `scan`, `snapshot`, `snapshot_list` | lookups, cursors and scans, snapshots |
-//! | `super_version`, `family`, `reading` | what a reader takes, the state of a column family, how much it is read |
+//! | `super_version`, `family` | what a reader takes, the state of a column family |
+//! | `reading` | how much is read beside what is written |
 //! | `background`, `jobs`, `subjobs` | workers, what they run next, how it is installed |
 //! | `pacing`, `progress`, `limiter`, `pause` | how fast writers and background work may go |
 //! | `memory` | one limit for all memory |
