@@ -1,6 +1,8 @@
-//! The process that runs one engine through one workload, and prints one line of JSON.
+//! The process that runs one engine through one workload, and prints one line of JSON; or loads the
+//! store that such runs begin with copies of.
 
 use std::path::PathBuf;
+use std::process::{Command, Stdio};
 
 use serde::{Deserialize, Serialize};
 
@@ -11,10 +13,30 @@ use crate::record::Record;
 use crate::settings::Settings;
 use crate::workloads::{self, Outcome, Run};
 
-/// The first argument of a child; the second is a [`Job`] in JSON. Not shown to users.
+/// The first argument of a child; the second is a [`Task`] in JSON. Not shown to users.
 pub const SUBCOMMAND: &str = "child";
 
 /// What a child is told to do.
+#[derive(Debug, Serialize, Deserialize)]
+pub enum Task {
+    /// Load a store.
+    Load(Load),
+    /// Run a workload, and print its record.
+    Run(Job),
+}
+
+/// A store to load.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Load {
+    /// The engine.
+    pub engine: String,
+    /// An empty directory for the store.
+    pub dir: PathBuf,
+    /// How many keys, and how they are written.
+    pub settings: Settings,
+}
+
+/// A workload to run.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Job {
     /// The run of the parent.
@@ -25,18 +47,41 @@ pub struct Job {
     pub workload: String,
     /// The round, from 1.
     pub round: u32,
-    /// An empty directory for the store.
+    /// The directory of the store: a copy of a loaded one, or empty where the workload begins so.
     pub dir: PathBuf,
     /// The rest.
     pub settings: Settings,
 }
 
-/// Runs the job and prints its record.
-pub fn main(job: &str) -> Result<()> {
-    let job: Job = serde_json::from_str(job)?;
-    let record = run(&job)?;
-    println!("{}", serde_json::to_string(&record)?);
-    Ok(())
+/// Does the task in a process of its own, and returns what that printed.
+pub fn spawn(task: &Task) -> Result<String> {
+    let output = Command::new(std::env::current_exe()?)
+        .arg(SUBCOMMAND)
+        .arg(serde_json::to_string(task)?)
+        .stderr(Stdio::inherit())
+        .output()?;
+    if !output.status.success() {
+        return Err(format!("the child ended with {}", output.status).into());
+    }
+    Ok(String::from_utf8(output.stdout)?)
+}
+
+/// Does the task.
+pub fn main(task: &str) -> Result<()> {
+    match serde_json::from_str(task)? {
+        Task::Load(order) => load(&order),
+        Task::Run(job) => {
+            println!("{}", serde_json::to_string(&run(&job)?)?);
+            Ok(())
+        }
+    }
+}
+
+/// Loads a store, settles and closes it.
+pub fn load(order: &Load) -> Result<()> {
+    let engine = engines::open(&order.engine, &order.dir, &order.settings)?;
+    workloads::load_all(&*engine, &order.settings)?;
+    engine.close()
 }
 
 /// Runs the job.

@@ -3,12 +3,14 @@
 //! The parent (`parent.rs`) decides what runs and never touches an engine; every (engine, workload,
 //! round) runs in a process of its own (`child.rs`), which prints one line of JSON (`record.rs`).
 //! The parent gathers the lines into medians and ratios (`report/`). So no engine inherits another
-//! one's heap, threads, page faults or peak memory, and a crash of one costs one row.
+//! one's heap, threads, page faults or peak memory, and a crash of one costs one row. The stores
+//! that workloads begin with are loaded by processes of their own, and copied (`templates.rs`).
 //!
 //! ```text
 //! parent ── spawns ──► child ── opens ──► engines/*.rs
-//!   │                    └── runs ────► workloads/*.rs ── measured by ──► measure.rs
-//!   └── report/ ◄── record.rs (a line of JSON) ◄──┘
+//!   │                    └── loads or runs ──► workloads/*.rs ── measured by ──► measure.rs
+//!   ├── templates.rs (what was loaded, a copy for each)   │
+//!   └── report/ ◄── record.rs (a line of JSON) ◄──────────┘
 //! ```
 //!
 //! Long runs (`long/`) stand apart: one engine, in the process that was started, second by second.
@@ -31,6 +33,7 @@ mod record;
 mod report;
 mod settings;
 mod space;
+mod templates;
 mod workloads;
 
 use std::process::ExitCode;

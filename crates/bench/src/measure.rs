@@ -209,8 +209,26 @@ pub fn read_ahead(dir: &Path) -> Result<()> {
     })
 }
 
+/// Copies what is in `from` into the directory `to`: directories too, but not `to` itself.
+pub fn copy_directory(from: &Path, to: &Path) -> Result<()> {
+    for entry in fs::read_dir(from)? {
+        let entry = entry?;
+        let (source, target) = (entry.path(), to.join(entry.file_name()));
+        if source == to {
+            continue;
+        }
+        if entry.file_type()?.is_dir() {
+            fs::create_dir(&target)?;
+            copy_directory(&source, &target)?;
+        } else {
+            copy_file(&source, &target)?;
+        }
+    }
+    Ok(())
+}
+
 /// Copies `from` to `to`, which is made, holes as holes.
-pub fn copy_file(from: &Path, to: &Path) -> Result<()> {
+fn copy_file(from: &Path, to: &Path) -> Result<()> {
     let (from, to) = (File::open(from)?, File::create_new(to)?);
     to.set_len(from.metadata()?.len())?;
     read_data(&from, &mut |at, bytes| Ok(to.write_all_at(bytes, at)?))

@@ -1,26 +1,30 @@
 //! The process that was started by hand: it spawns the children, one at a time, and reports.
 //!
-//! Engines are interleaved: for each workload, round 1 of every engine, then round 2 of every
-//! engine. A machine that slows down or is shared for a while slows all engines of that round;
-//! ratios are taken within a round. Who begins changes from round to round, and between two
-//! children the disk comes to rest, so that nobody runs behind the same other one's writes.
+//! Engines are interleaved: a round goes through the workloads, and each of those through the
+//! engines. A machine that slows down or is shared for a while slows all engines of that workload
+//! and round; ratios are taken within both. Who begins changes from round to round, and before each
+//! child the disk comes to rest, so that nobody runs behind the same other one's writes.
+//!
+//! A workload that begins with a loaded store gets a copy of one, which workloads that follow one
+//! another share (`templates.rs`). Each round loads anew: how a store came out is a part of what
+//! differs from round to round.
 
 use std::fs::OpenOptions;
 use std::io::Write;
-use std::path::PathBuf;
-use std::process::{Command, Stdio};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use clap::Parser;
 
 use crate::Result;
 use crate::bars;
-use crate::child::{Job, SUBCOMMAND};
+use crate::child::{self, Job, Load, Task};
 use crate::counts;
 use crate::engines;
 use crate::record::Record;
 use crate::report;
-use crate::settings;
+use crate::settings::{self, Settings};
+use crate::templates::Templates;
 use crate::workloads::{self, Workload};
 
 /// The name that stands for all workloads with a target.
@@ -43,14 +47,14 @@ pub fn main() -> Result<()> {
     }
     let root = command.dir.clone().map_or_else(default_dir, Ok)?;
     std::fs::create_dir_all(&root)?;
-    if let Some(counted) = counts::run(&command, root) {
+    if let Some(counted) = counts::run(&command, root.clone()) {
         return counted;
     }
     let engines = selected_engines(&command)?;
     let plan = plan(&command, &engines)?;
     let (records, failures) = if command.from.is_empty() {
         println!("{}", report::heading(&command));
-        measure(&command, &plan)?
+        measure(&command, &plan, &root)?
     } else {
         (read_json(&command.from)?, 0)
     };
@@ -96,37 +100,100 @@ fn turns(engines: &[String], round: u32) -> impl Iterator<Item = &String> {
     engines.iter().cycle().skip(first).take(engines.len())
 }
 
-/// Lets what a removed store leaves behind reach the disk before anybody is timed.
+/// One run of one engine through one workload.
+struct Turn<'a> {
+    round: u32,
+    workload: &'static Workload,
+    engine: &'a str,
+    /// What the store is loaded with that it begins with a copy of.
+    load: Option<Settings>,
+    /// Whether the engine's next such run, in this round, begins with the same.
+    keep: bool,
+}
+
+/// Everything that the plan comes to, in order.
+fn schedule<'a>(command: &settings::Command, plan: &'a Plan) -> Vec<Turn<'a>> {
+    let mut schedule = Vec::new();
+    for round in 1..=command.rounds.max(1) {
+        for (at, (workload, engines)) in plan.iter().enumerate() {
+            for engine in turns(engines, round) {
+                let load = workload.load(&command.settings);
+                let later = plan[at + 1..].iter().filter(|(_, engines)| engines.contains(engine));
+                let next = later.filter_map(|(later, _)| later.load(&command.settings)).next();
+                let keep = load.is_some() && next == load;
+                schedule.push(Turn { round, workload, engine, load, keep });
+            }
+        }
+    }
+    schedule
+}
+
+/// Lets what was copied, and what a removed store leaves behind, reach the disk before anybody is
+/// timed.
 fn rest() {
     rustix::fs::sync();
     std::thread::sleep(REST);
 }
 
 /// Runs the plan: all records, and how many runs failed.
-fn measure(command: &settings::Command, plan: &Plan) -> Result<(Vec<Record>, u32)> {
+fn measure(command: &settings::Command, plan: &Plan, root: &Path) -> Result<(Vec<Record>, u32)> {
     let mut failures = 0;
     let mut records = Vec::new();
     let seconds = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();
     let run = format!("{seconds}-{}", std::process::id());
-    for (workload, engines) in plan {
-        for round in 1..=command.rounds.max(1) {
-            for engine in turns(engines, round) {
-                rest();
-                match run_child(command, workload, engine, (&run, round)) {
-                    Ok(record) => {
-                        eprintln!("{}", report::progress(&record));
-                        append_json(command, &record)?;
-                        records.push(record);
-                    }
-                    Err(error) => {
-                        failures += 1;
-                        eprintln!("{engine} {} round {round}: {error}", workload.name);
-                    }
-                }
+    let mut templates = Templates::new(root);
+    for turn in schedule(command, plan) {
+        match run_turn(&turn, &run, command, root, &mut templates) {
+            Ok(record) => {
+                eprintln!("{}", report::progress(&record));
+                append_json(command, &record)?;
+                records.push(record);
             }
+            Err(error) => {
+                failures += 1;
+                eprintln!("{} {} round {}: {error}", turn.engine, turn.workload.name, turn.round);
+            }
+        }
+        if turn.load.is_some() && !turn.keep {
+            templates.remove(turn.engine);
         }
     }
     Ok((records, failures))
+}
+
+/// Lets a child run a workload in a directory of its own, and removes that.
+fn run_turn(
+    turn: &Turn<'_>,
+    run: &str,
+    command: &settings::Command,
+    root: &Path,
+    templates: &mut Templates,
+) -> Result<Record> {
+    let dir = tempfile::Builder::new().prefix(&format!("{}-", turn.engine)).tempdir_in(root)?;
+    if let Some(settings) = &turn.load {
+        templates.copy(turn.engine, settings, dir.path(), |order| load(turn, order))?;
+    }
+    rest();
+    let job = Job {
+        run: run.to_owned(),
+        engine: turn.engine.to_owned(),
+        workload: turn.workload.name.to_owned(),
+        round: turn.round,
+        dir: dir.path().to_owned(),
+        settings: command.settings.clone(),
+    };
+    let text = child::spawn(&Task::Run(job))?;
+    let line = text.lines().last().ok_or("the child printed nothing")?;
+    Ok(serde_json::from_str(line)?)
+}
+
+/// Lets a child load a store.
+fn load(turn: &Turn<'_>, order: &Load) -> Result<()> {
+    let started = Instant::now();
+    child::spawn(&Task::Load(order.clone()))?;
+    let seconds = started.elapsed().as_secs_f64();
+    eprintln!("  {:18} round {} {:16} {seconds:.2} s", "(loaded)", turn.round, turn.engine);
+    Ok(())
 }
 
 /// Prints the tables of what was measured.
@@ -185,37 +252,6 @@ pub fn default_dir() -> Result<PathBuf> {
     Ok(executable.parent().ok_or("the executable has no directory")?.join("bench-stores"))
 }
 
-/// Runs one child in a directory of its own, and removes that.
-fn run_child(
-    command: &settings::Command,
-    workload: &Workload,
-    engine: &str,
-    (run, round): (&str, u32),
-) -> Result<Record> {
-    let root = command.dir.clone().map_or_else(default_dir, Ok)?;
-    std::fs::create_dir_all(&root)?;
-    let dir = tempfile::Builder::new().prefix(&format!("{engine}-")).tempdir_in(&root)?;
-    let job = Job {
-        run: run.to_owned(),
-        engine: engine.to_owned(),
-        workload: workload.name.to_owned(),
-        round,
-        dir: dir.path().to_owned(),
-        settings: command.settings.clone(),
-    };
-    let output = Command::new(std::env::current_exe()?)
-        .arg(SUBCOMMAND)
-        .arg(serde_json::to_string(&job)?)
-        .stderr(Stdio::inherit())
-        .output()?;
-    if !output.status.success() {
-        return Err(format!("the child ended with {}", output.status).into());
-    }
-    let text = String::from_utf8(output.stdout)?;
-    let line = text.lines().last().ok_or("the child printed nothing")?;
-    Ok(serde_json::from_str(line)?)
-}
-
 fn append_json(command: &settings::Command, record: &Record) -> Result<()> {
     let Some(path) = &command.json else { return Ok(()) };
     let mut file = OpenOptions::new().create(true).append(true).open(path)?;
@@ -237,6 +273,41 @@ mod tests {
         assert_eq!([of(1), of(2), of(3)], [["a", "b", "c"], ["b", "c", "a"], ["c", "a", "b"]]);
         assert_eq!(of(4), of(1));
         assert_eq!(turns(&[], 1).count(), 0);
+    }
+
+    /// As long as those that follow are loaded alike; who can't do all of them keeps its own count.
+    #[test]
+    fn a_store_is_kept_for_the_workloads_that_begin_with_the_same() {
+        let [fill, random, large, scan, two] =
+            ["fillseq", "readrandom", "read-4k", "scan", "readrandom-2t"]
+                .map(|name| workloads::find(name).unwrap());
+        let (both, one) = (names(&["a", "b"]), names(&["a"]));
+        let plan = [(random, &both), (fill, &both), (two, &one), (large, &both), (scan, &one)];
+        let plan: Plan = plan.into_iter().map(|(load, own)| (load, own.clone())).collect();
+        let command = ["alluvium-bench", "all", "--rounds", "2"];
+        let schedule = schedule(&settings::Command::parse_from(command), &plan);
+        let of = |round: u32| {
+            let own = schedule.iter().filter(|turn| turn.round == round);
+            own.map(|turn| (turn.workload.name, turn.engine, turn.load.is_some(), turn.keep))
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(
+            of(1),
+            [
+                ("readrandom", "a", true, true),
+                ("readrandom", "b", true, false),
+                ("fillseq", "a", false, false),
+                ("fillseq", "b", false, false),
+                ("readrandom-2t", "a", true, false),
+                ("read-4k", "a", true, false),
+                ("read-4k", "b", true, false),
+                ("scan", "a", true, false),
+            ]
+        );
+        let mut turned = of(1);
+        [0, 2, 5].into_iter().for_each(|at| turned.swap(at, at + 1));
+        assert_eq!(of(2), turned);
+        assert!(schedule[..schedule.len() / 2].iter().all(|turn| turn.round == 1));
     }
 
     /// Whether engines were named or not.

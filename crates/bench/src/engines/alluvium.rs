@@ -19,7 +19,7 @@ use crate::settings::{CodecName, DurabilityName, Settings};
 
 struct Alluvium(Db);
 
-/// Opens a new store in `dir`.
+/// Opens the store in `dir`.
 pub fn open(dir: &Path, settings: &Settings) -> Result<Box<dyn Engine>> {
     let codec = match settings.codec {
         CodecName::None => Codec::None,

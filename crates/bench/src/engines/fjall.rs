@@ -20,6 +20,8 @@
 //!   level 0, blocks of 4 KiB, filters of 0.01 % false positives on level 0 and 10 bits a key
 //!   below, no hash index in blocks (its option for one is hidden from the documentation). The
 //!   README gives no tuning advice besides the cache size.
+//! - **A store that is there.** A keyspace keeps the options that it was made with: those of the
+//!   load, which are the same in all that is set here. The cache is the database's, and new.
 //! - **Settling.** `rotate_memtable_and_wait`, then until no flush is outstanding, no compaction
 //!   runs and none was completed for a while, which is not counted: each flush queues as many
 //!   compaction requests as there are workers, and a request that finds nothing to do counts as
@@ -53,7 +55,7 @@ struct Fjall {
     durability: DurabilityName,
 }
 
-/// Opens a new store in `dir`, with blob files if `blobs` says so.
+/// Opens the store in `dir`, with blob files if `blobs` says so.
 pub fn open(dir: &Path, settings: &Settings, blobs: bool) -> Result<Box<dyn Engine>> {
     let manual = settings.durability == DurabilityName::Buffered;
     let codec = match settings.codec {

@@ -74,8 +74,9 @@ fn environment(dir: &Path, flags: EnvFlags) -> Result<Env<WithoutTls>> {
     // map writable: no code of the bench has a pointer into it but the slices that `heed` lends for
     // reading.
     unsafe { options.flags(flags) };
-    // SAFETY: the file lies in a directory that was made for this process and that no other one
-    // knows, so nothing changes it beneath the map. It is on a local disk, the lock file is not
+    // SAFETY: the file lies in a directory that was made for this process. The one other process
+    // that knows it, the parent, writes to it before this one starts and reads it after this one
+    // has ended: nothing changes it beneath the map. It is on a local disk, the lock file is not
     // touched, and no lock is switched off.
     Ok(unsafe { options.open(dir) }?)
 }

@@ -30,7 +30,7 @@ struct Redb {
     durability: Durability,
 }
 
-/// Opens a new store in `dir`.
+/// Opens the store in `dir`.
 pub fn open(dir: &Path, settings: &Settings) -> Result<Box<dyn Engine>> {
     let cache = settings.cache_bytes() + settings.memtable_bytes();
     let database =

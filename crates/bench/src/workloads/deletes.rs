@@ -5,11 +5,10 @@ use crate::Result;
 use crate::engines::Batch;
 use crate::keys::{Key, Permutation, key_of};
 
-/// Loads and warms; deletes 90 % of the keys in random order, one at a time; scans at once, with
+/// Warms; deletes 90 % of the keys in random order, one at a time; scans at once, with
 /// the tombstones of the deletes still about, and again when background work is idle.
 pub fn deletes(run: &Run<'_>) -> Result<Outcome> {
-    run.load()?;
-    run.warm()?;
+    run.warm_loaded()?;
     let own_before = run.engine.written_bytes();
     let keys = run.settings.keys;
     let deleted = keys / 10 * 9;

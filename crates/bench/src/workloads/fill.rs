@@ -48,8 +48,7 @@ pub fn fill(run: &Run<'_>, order: Order, batch_length: usize) -> Result<Outcome>
 
 /// Writes to as many uniformly random keys as there are, each drawn anew, one at a time.
 pub fn overwrite(run: &Run<'_>) -> Result<Outcome> {
-    run.load()?;
-    run.warm()?;
+    run.warm_loaded()?;
     let own_before = run.engine.written_bytes();
     let clients = run.settings.threads;
     let build = |client: u32| Ok(Overwriter::new(run, u64::from(client)));

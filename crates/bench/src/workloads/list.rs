@@ -4,6 +4,7 @@
 //! where they are part of it. What a name fixes, it fixes for every engine; the rest comes from the
 //! command line. Workloads of large values have fewer keys, so that every one of them writes some
 //! four times the bytes of the small ones; synced ones have fewer, because a sync takes its time.
+//! Workloads that begin with the same store stand behind one another, so that it is loaded once.
 
 use super::fill::{self, Order};
 use super::read::{self, Distribution};
@@ -17,17 +18,28 @@ pub struct Workload {
     pub name: &'static str,
     /// What it does, in half a sentence.
     pub about: &'static str,
+    begins_loaded: bool,
     adapt: fn(&mut Settings),
     run: fn(&Run<'_>) -> Result<Outcome>,
 }
 
 impl Workload {
+    /// One that begins with an empty store.
     const fn new(
         name: &'static str,
         about: &'static str,
         run: fn(&Run<'_>) -> Result<Outcome>,
     ) -> Workload {
-        Workload { name, about, adapt: |_| {}, run }
+        Workload { name, about, begins_loaded: false, adapt: |_| {}, run }
+    }
+
+    /// One that begins with a store that has every key.
+    const fn loaded(
+        name: &'static str,
+        about: &'static str,
+        run: fn(&Run<'_>) -> Result<Outcome>,
+    ) -> Workload {
+        Workload { begins_loaded: true, ..Workload::new(name, about, run) }
     }
 
     const fn with(self, adapt: fn(&mut Settings)) -> Workload {
@@ -39,6 +51,14 @@ impl Workload {
         let mut settings = asked.clone();
         (self.adapt)(&mut settings);
         settings
+    }
+
+    /// The settings of the store that a run begins with a copy of; `None` where it begins empty.
+    /// What the stored bytes do not depend on is as asked for: workloads that differ in that alone
+    /// begin with the same store.
+    pub fn load(&self, asked: &Settings) -> Option<Settings> {
+        let own = self.settings(asked);
+        self.begins_loaded.then_some(Settings { threads: asked.threads, ..own })
     }
 
     /// Runs it, with [`Workload::settings`].
@@ -110,75 +130,80 @@ pub const ALL: &[Workload] = &[
         fill::fill(run, Order::Random, 1)
     })
     .with(|settings| synced(settings, 8, 100)),
-    Workload::new(
+    Workload::loaded(
         "overwrite",
         "loaded; as many writes to random keys, one at a time",
         fill::overwrite,
     ),
-    Workload::new("readrandom", "loaded; lookups of uniformly random keys", |run| {
+    Workload::loaded("readrandom", "loaded; lookups of uniformly random keys", |run| {
         read::read(run, Distribution::Uniform)
     }),
-    Workload::new("readrandom-2t", "the same by two threads", |run| {
+    Workload::loaded("readrandom-2t", "the same by two threads", |run| {
         read::read(run, Distribution::Uniform)
     })
     .with(two_threads),
-    Workload::new(
+    Workload::loaded(
         "readrandom-zipf",
         "loaded; lookups of keys drawn by Zipf's law, exponent 0.99, scattered",
         |run| read::read(run, Distribution::Zipf),
     ),
-    Workload::new("readrandom-zipf-2t", "the same by two threads", |run| {
+    Workload::loaded("readrandom-zipf-2t", "the same by two threads", |run| {
         read::read(run, Distribution::Zipf)
     })
     .with(two_threads),
-    Workload::new(
+    Workload::loaded(
         "readmissing",
         "loaded; lookups of keys that lie between those that exist",
         |run| read::read(run, Distribution::Missing),
     ),
-    Workload::new(
+    Workload::loaded(
         "seekrandom-10",
         "loaded; a new iterator at a random key, 10 entries read",
         |run| seek::seek(run, 10),
     ),
-    Workload::new(
+    Workload::loaded(
         "seekrandom-100",
         "loaded; a new iterator at a random key, 100 entries read",
         |run| seek::seek(run, 100),
     ),
-    Workload::new("scan", "loaded; every entry in order, again and again", scan::scan),
-    Workload::new(
+    Workload::loaded("scan", "loaded; every entry in order, again and again", scan::scan),
+    Workload::loaded(
         "readwhilewriting",
         "loaded; random lookups while one thread writes to random keys as fast as it can",
         mixed::read_while_writing,
     ),
-    Workload::new("ycsb-a", "loaded; half lookups, half updates, by Zipf's law", |run| {
+    Workload::loaded("ycsb-a", "loaded; half lookups, half updates, by Zipf's law", |run| {
         ycsb::ycsb(run, &ycsb::A)
     }),
-    Workload::new("ycsb-b", "loaded; 95 % lookups, 5 % updates, by Zipf's law", |run| {
+    Workload::loaded("ycsb-b", "loaded; 95 % lookups, 5 % updates, by Zipf's law", |run| {
         ycsb::ycsb(run, &ycsb::B)
     }),
-    Workload::new("ycsb-c", "loaded; lookups by Zipf's law", |run| ycsb::ycsb(run, &ycsb::C)),
-    Workload::new("ycsb-d", "loaded; 95 % lookups of the latest keys, 5 % inserts", |run| {
+    Workload::loaded("ycsb-c", "loaded; lookups by Zipf's law", |run| ycsb::ycsb(run, &ycsb::C)),
+    Workload::loaded("ycsb-d", "loaded; 95 % lookups of the latest keys, 5 % inserts", |run| {
         ycsb::ycsb(run, &ycsb::D)
     }),
-    Workload::new("ycsb-e", "loaded; 95 % scans of up to 100 entries, 5 % inserts", |run| {
+    Workload::loaded("ycsb-e", "loaded; 95 % scans of up to 100 entries, 5 % inserts", |run| {
         ycsb::ycsb(run, &ycsb::E)
     }),
-    Workload::new("ycsb-f", "loaded; half lookups, half reads with an update behind", |run| {
+    Workload::loaded("ycsb-f", "loaded; half lookups, half reads with an update behind", |run| {
         ycsb::ycsb(run, &ycsb::F)
     }),
+    Workload::loaded(
+        "deletes",
+        "loaded; 90 % of the keys deleted in random order, one at a time",
+        deletes::deletes,
+    ),
     Workload::new("fill-4k", "a tenth of the keys with values of 4 KiB, random order", |run| {
         fill::fill(run, Order::Random, 1)
     })
     .with(values_4k),
-    Workload::new(
+    Workload::loaded(
         "overwrite-4k",
         "loaded with those; as many writes to random keys",
         fill::overwrite,
     )
     .with(values_4k),
-    Workload::new("read-4k", "loaded with those; lookups of random keys", |run| {
+    Workload::loaded("read-4k", "loaded with those; lookups of random keys", |run| {
         read::read(run, Distribution::Uniform)
     })
     .with(values_4k),
@@ -186,21 +211,16 @@ pub const ALL: &[Workload] = &[
         fill::fill(run, Order::Random, 1)
     })
     .with(values_64k),
-    Workload::new(
+    Workload::loaded(
         "overwrite-64k",
         "loaded with those; as many writes to random keys",
         fill::overwrite,
     )
     .with(values_64k),
-    Workload::new("read-64k", "loaded with those; lookups of random keys", |run| {
+    Workload::loaded("read-64k", "loaded with those; lookups of random keys", |run| {
         read::read(run, Distribution::Uniform)
     })
     .with(values_64k),
-    Workload::new(
-        "deletes",
-        "loaded; 90 % of the keys deleted in random order, one at a time",
-        deletes::deletes,
-    ),
     Workload::new(
         "ingest",
         "a click stream: nearly ordered events of 120 bytes in batches of 1000",

@@ -15,12 +15,11 @@ enum Side<'a> {
     Reads((Draws, Box<dyn Reader + 'a>)),
 }
 
-/// Loads and warms; then, for a fixed time, the readers look up uniformly random keys and one
+/// Warms; then, for a fixed time, the readers look up uniformly random keys and one
 /// writer overwrites uniformly random keys, all as fast as they can. The operations are the
 /// lookups; the writer's rate stands beside.
 pub fn read_while_writing(run: &Run<'_>) -> Result<Outcome> {
-    run.load()?;
-    run.warm()?;
+    run.warm_loaded()?;
     let readers = run.settings.threads.max(1);
     let reads = |first: u64| {
         move |client: u32| -> Result<(Draws, Box<dyn Reader + '_>)> {

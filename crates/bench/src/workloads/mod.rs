@@ -1,11 +1,13 @@
 //! The workloads, and what they share: loading, warming, timing, settling.
 //!
-//! Every read workload goes through the same phases: load (all keys in random order, batches of
-//! 1000), settle (memtables written out, background work idle), warm (every file read ahead, memory
-//! touched, then untimed operations of the same kind), and only then the timed phase. A write
-//! workload touches memory, is timed, and is then settled, so that the bytes and the processor time
-//! of work put off are on its account. Clients make their values and open their readers before the
-//! clock starts, and as many of them warm up as are timed.
+//! Every read workload goes through the same phases. A process of its own loads the store: all keys
+//! in random order, batches of 1000, then settled (memtables written out, background work idle) and
+//! closed. The workload gets a copy of that (`templates.rs`), opens it, settles what opening may
+//! have begun, warms (every file read ahead, memory touched, then untimed operations of the same
+//! kind), and only then comes the timed phase. A write workload touches memory, is timed, and is
+//! then settled, so that the bytes and the processor time of work put off are on its account.
+//! Clients make their values and open their readers before the clock starts, and as many of them
+//! warm up as are timed.
 //!
 //! Each workload checks every answer: a rate over wrong answers is worth nothing.
 
@@ -39,7 +41,7 @@ pub use recovery::refused;
 pub struct Run<'a> {
     /// What the engine is called.
     pub name: &'a str,
-    /// The engine, open and empty.
+    /// The engine, open: with every key, where the workload begins loaded, or empty.
     pub engine: &'a dyn Engine,
     /// Where its files are.
     pub dir: &'a Path,
@@ -94,10 +96,10 @@ impl Run<'_> {
         self.settings.keys * self.settings.entry_bytes()
     }
 
-    /// Writes every key in random order, untimed, and settles.
-    fn load(&self) -> Result<()> {
-        load(self.engine, self.settings, self.settings.keys, LOAD_BATCH)?;
-        self.engine.settle()
+    /// Lets what opening a loaded store has begun come to its end, and warms.
+    fn warm_loaded(&self) -> Result<()> {
+        self.engine.settle()?;
+        self.warm()
     }
 
     /// Touches memory and reads the files ahead.
@@ -222,6 +224,12 @@ impl Outcome {
         self.extra.insert(name.to_owned(), figure);
         self
     }
+}
+
+/// Writes every key in random order, and settles.
+pub fn load_all(engine: &dyn Engine, settings: &Settings) -> Result<()> {
+    load(engine, settings, settings.keys, LOAD_BATCH)?;
+    engine.settle()
 }
 
 /// Writes the first `count` keys of the random order, in batches of `batch_length`, and returns the

@@ -58,10 +58,9 @@ impl Draws {
     }
 }
 
-/// Loads, warms and reads.
+/// Warms and reads.
 pub fn read(run: &Run<'_>, distribution: Distribution) -> Result<Outcome> {
-    run.load()?;
-    run.warm()?;
+    run.warm_loaded()?;
     let reads = run.settings.reads.unwrap_or(run.settings.keys);
     let clients = run.settings.threads;
     let pass = |total: u64, seed: u64| {

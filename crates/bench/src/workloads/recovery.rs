@@ -6,13 +6,12 @@
 //! second process, and no engine here writes to its files at rest.)
 
 use std::fs;
-use std::path::Path;
 
 use super::{Outcome, Run, load};
 use crate::Result;
 use crate::engines;
 use crate::keys::key_of;
-use crate::measure::{Latencies, Usage, copy_file, reset_peak_memory};
+use crate::measure::{Latencies, Usage, copy_directory, reset_peak_memory};
 use crate::settings::Settings;
 
 /// Five eighths of the bytes that a memtable may have: some engines count what they need beside
@@ -41,7 +40,7 @@ pub fn recovery(run: &Run<'_>) -> Result<Outcome> {
 
     let killed = run.dir.join("killed");
     fs::create_dir(&killed)?;
-    copy(run.dir, &killed)?;
+    copy_directory(run.dir, &killed)?;
     run.warm()?;
 
     let mut latencies = Latencies::start()?;
@@ -63,22 +62,4 @@ pub fn recovery(run: &Run<'_>) -> Result<Outcome> {
     // Two stores stand there.
     outcome.live_bytes = 2 * entries * run.settings.entry_bytes();
     Ok(outcome)
-}
-
-/// Copies what is in `from`, directories included, except `to` itself.
-fn copy(from: &Path, to: &Path) -> Result<()> {
-    for entry in fs::read_dir(from)? {
-        let entry = entry?;
-        let (source, target) = (entry.path(), to.join(entry.file_name()));
-        if source == to {
-            continue;
-        }
-        if entry.file_type()?.is_dir() {
-            fs::create_dir(&target)?;
-            copy(&source, &target)?;
-        } else {
-            copy_file(&source, &target)?;
-        }
-    }
-    Ok(())
 }

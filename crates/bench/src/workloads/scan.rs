@@ -8,11 +8,10 @@ use crate::Result;
 /// Timed scans, after one that is not.
 const SCANS: u64 = 3;
 
-/// Loads, warms, scans once (`first rows/s`), and then again and again: the timed phase. An
+/// Warms, scans once (`first rows/s`), and then again and again: the timed phase. An
 /// operation is a row; a latency is that of a whole scan.
 pub fn scan(run: &Run<'_>) -> Result<Outcome> {
-    run.load()?;
-    run.warm()?;
+    run.warm_loaded()?;
     let first = check_count(run, run.settings.keys)?;
     let timed = run.time_alike(
         1,

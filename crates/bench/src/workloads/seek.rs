@@ -4,10 +4,9 @@ use super::{Outcome, Run, share};
 use crate::Result;
 use crate::keys::{Rng, key_of};
 
-/// Loads, warms, and reads `entries` entries from random keys, each time through a new iterator.
+/// Warms, and reads `entries` entries from random keys, each time through a new iterator.
 pub fn seek(run: &Run<'_>, entries: u64) -> Result<Outcome> {
-    run.load()?;
-    run.warm()?;
+    run.warm_loaded()?;
     let keys = run.settings.keys;
     // Near five seconds for engines of this kind.
     let seeks = run.settings.reads.unwrap_or(keys / (entries / 5).max(1));

@@ -1,24 +1,52 @@
 //! Every workload on every engine of the build, small: the workloads check their own answers.
 
+use tempfile::TempDir;
+
 use super::*;
 use crate::child::{self, Job};
 use crate::engines;
+use crate::record::Record;
 use crate::settings::{CodecName, DurabilityName};
+use crate::templates::Templates;
 
 const KEYS: u64 = 3000;
 
-fn run(engine: &str, workload: &str, settings: Settings) -> crate::record::Record {
+/// A directory on a disk, where `/tmp` may be memory.
+fn directory() -> TempDir {
     let executable = std::env::current_exe().unwrap();
-    let dir = tempfile::tempdir_in(executable.parent().unwrap()).unwrap();
-    let job = Job {
+    tempfile::tempdir_in(executable.parent().unwrap()).unwrap()
+}
+
+/// Runs a workload as the parent does, but in this process.
+fn run(engine: &str, workload: &str, settings: Settings) -> Record {
+    let dir = directory();
+    run_beside(&mut Templates::new(dir.path()), dir.path(), engine, workload, settings)
+}
+
+fn run_beside(
+    templates: &mut Templates,
+    root: &Path,
+    engine: &str,
+    workload: &str,
+    settings: Settings,
+) -> Record {
+    let dir = tempfile::tempdir_in(root).unwrap();
+    if let Some(load) = find(workload).unwrap().load(&settings) {
+        templates.copy(engine, &load, dir.path(), child::load).unwrap();
+    }
+    let job = job(engine, workload, settings, dir.path());
+    child::run(&job).unwrap_or_else(|error| panic!("{engine} {workload}: {error}"))
+}
+
+fn job(engine: &str, workload: &str, settings: Settings, dir: &Path) -> Job {
+    Job {
         run: "test".to_owned(),
         engine: engine.to_owned(),
         workload: workload.to_owned(),
         round: 1,
-        dir: dir.path().to_owned(),
+        dir: dir.to_owned(),
         settings,
-    };
-    child::run(&job).unwrap_or_else(|error| panic!("{engine} {workload}: {error}"))
+    }
 }
 
 #[test]
@@ -95,6 +123,38 @@ fn variants_of_engines_run_too() {
     }
 }
 
+/// An insert into the template would be one row too many in the scan, and be found there again.
+#[test]
+fn a_workload_that_writes_changes_its_copy_alone() {
+    let variants = engines::VARIANTS.iter().map(|&(_, engine)| engine);
+    for engine in engines::NAMES.iter().copied().chain(variants) {
+        for durability in [DurabilityName::Buffered, DurabilityName::Os, DurabilityName::Disk] {
+            let settings = Settings { durability, value_bytes: 1 << 10, ..Settings::small(500) };
+            let dir = directory();
+            let mut templates = Templates::new(dir.path());
+            for workload in ["ycsb-d", "deletes", "overwrite", "scan"] {
+                run_beside(&mut templates, dir.path(), engine, workload, settings.clone());
+            }
+        }
+    }
+}
+
+#[test]
+fn workloads_begin_with_the_same_store_unless_their_names_say_otherwise() {
+    let asked = Settings { threads: 5, ..Settings::small(KEYS) };
+    let load = |name: &str| find(name).unwrap().load(&asked);
+    assert_eq!(load("fillrandom"), None);
+    assert_eq!(load("recovery"), None);
+    assert_eq!(load("readrandom"), Some(asked.clone()));
+    assert_eq!(load("readrandom-2t"), load("deletes"));
+    assert_eq!(load("read-4k"), load("overwrite-4k"));
+    assert_eq!(load("read-4k").unwrap().value_bytes, 4096);
+    // Those that begin with the same stand behind one another, so that it is loaded once.
+    let mut loads: Vec<_> = ALL.iter().filter_map(|workload| workload.load(&asked)).collect();
+    loads.dedup();
+    assert_eq!(loads.len(), 3);
+}
+
 /// What was only buffered is not there after a kill, and is not measured as if it were.
 #[test]
 fn recovery_finds_what_a_kill_leaves() {
@@ -106,16 +166,8 @@ fn recovery_finds_what_a_kill_leaves() {
             assert_eq!(refused(engine, "recovery", &settings), nothing, "{engine} {durability:?}");
             assert!(!refused(engine, "fillseq", &settings));
             if nothing {
-                let dir = tempfile::tempdir().unwrap();
-                let job = Job {
-                    run: "test".to_owned(),
-                    engine: engine.to_owned(),
-                    workload: "recovery".to_owned(),
-                    round: 1,
-                    dir: dir.path().to_owned(),
-                    settings,
-                };
-                assert!(child::run(&job).is_err());
+                let dir = directory();
+                assert!(child::run(&job(engine, "recovery", settings, dir.path())).is_err());
             } else {
                 let record = run(engine, "recovery", settings);
                 assert_eq!(record.operations, KEYS, "{record:?}");

@@ -133,10 +133,9 @@ impl<'a> Client<'a> {
     }
 }
 
-/// Loads, warms with half as many lookups or scans by the same law, and runs the mix.
+/// Warms with half as many lookups or scans by the same law, and runs the mix.
 pub fn ycsb(run: &Run<'_>, mix: &Mix) -> Result<Outcome> {
-    run.load()?;
-    run.warm()?;
+    run.warm_loaded()?;
     let scans = mix.scans > 0;
     let keys = run.settings.keys;
     // Near five seconds for engines of this kind.
