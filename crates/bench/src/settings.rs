@@ -134,6 +134,11 @@ impl Settings {
         (size_of::<crate::keys::Key>() + self.value_bytes) as u64
     }
 
+    /// The bytes of all entries, when every key is there.
+    pub fn live_bytes(&self) -> u64 {
+        self.keys * self.entry_bytes()
+    }
+
     /// The cache in bytes.
     pub fn cache_bytes(&self) -> u64 {
         self.cache_mib << 20

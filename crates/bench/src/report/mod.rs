@@ -111,11 +111,12 @@ fn described(settings: &Settings) -> String {
         codec => format!(", {codec:?}"),
     };
     format!(
-        " ({} keys, values of {} bytes, durability {:?}, {} thread(s){codec})",
+        " ({} keys, values of {} bytes, durability {:?}, {} thread(s), cache {} MiB{codec})",
         count(settings.keys),
         settings.value_bytes,
         settings.durability,
         settings.threads.max(1),
+        settings.cache_mib,
     )
 }
 

@@ -95,7 +95,9 @@ fn alluvium_is_the_first_line_and_the_longest_call_is_that_of_all_rounds() {
     let lines: Vec<&str> = text.lines().filter(|line| line.starts_with('|')).collect();
     assert!(lines[2].contains("alluvium 1"), "{text}");
     assert!(lines[3].contains(" 987 ") && lines[3].contains(" 2.00 "), "{text}");
-    assert!(text.contains("100 keys, values of 100 bytes, durability Os, 1 thread(s)"), "{text}");
+    assert!(
+        text.contains("100 keys, values of 100 bytes, durability Os, 1 thread(s), cache 8 MiB")
+    );
 }
 
 #[test]

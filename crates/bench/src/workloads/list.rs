@@ -58,7 +58,8 @@ impl Workload {
     /// begin with the same store.
     pub fn load(&self, asked: &Settings) -> Option<Settings> {
         let own = self.settings(asked);
-        self.begins_loaded.then_some(Settings { threads: asked.threads, ..own })
+        let Settings { threads, cache_mib, .. } = *asked;
+        self.begins_loaded.then_some(Settings { threads, cache_mib, ..own })
     }
 
     /// Runs it, with [`Workload::settings`].
@@ -89,6 +90,15 @@ fn values_4k(settings: &mut Settings) {
 fn values_64k(settings: &mut Settings) {
     settings.value_bytes = 64 << 10;
     settings.keys = (settings.keys / KEYS_A_64_KIB).max(100);
+}
+
+/// What a store may take in memory, by the bytes of its entries: blocks have ends, and trees whose
+/// keys come in random order have pages that are two thirds full.
+const STORE_BY_ENTRIES: u64 = 2;
+
+fn cached(settings: &mut Settings) {
+    let mib = (STORE_BY_ENTRIES * settings.live_bytes()).div_ceil(1 << 20);
+    settings.cache_mib = settings.cache_mib.max(mib);
 }
 
 fn many_keys(settings: &mut Settings) {
@@ -143,6 +153,12 @@ pub const ALL: &[Workload] = &[
     })
     .with(two_threads),
     Workload::loaded(
+        "readrandom-cached",
+        "loaded; lookups of uniformly random keys, all of them in the block cache",
+        |run| read::read_cached(run, Distribution::Uniform),
+    )
+    .with(cached),
+    Workload::loaded(
         "readrandom-zipf",
         "loaded; lookups of keys drawn by Zipf's law, exponent 0.99, scattered",
         |run| read::read(run, Distribution::Zipf),
@@ -151,6 +167,12 @@ pub const ALL: &[Workload] = &[
         read::read(run, Distribution::Zipf)
     })
     .with(two_threads),
+    Workload::loaded(
+        "readrandom-zipf-cached",
+        "loaded; lookups of keys drawn by Zipf's law, all of them in the block cache",
+        |run| read::read_cached(run, Distribution::Zipf),
+    )
+    .with(cached),
     Workload::loaded(
         "readmissing",
         "loaded; lookups of keys that lie between those that exist",

@@ -93,7 +93,7 @@ impl Run<'_> {
 
     /// Bytes of the entries that are live when every key is there.
     fn live_bytes(&self) -> u64 {
-        self.settings.keys * self.settings.entry_bytes()
+        self.settings.live_bytes()
     }
 
     /// Lets what opening a loaded store has begun come to its end, and warms.

@@ -1,6 +1,6 @@
 //! Point lookups.
 
-use super::{Outcome, Run, share};
+use super::{Outcome, Run, scan, share};
 use crate::Result;
 use crate::engines::Reader;
 use crate::keys::{Popular, Rng, key_of, missing_key_of};
@@ -61,6 +61,18 @@ impl Draws {
 /// Warms and reads.
 pub fn read(run: &Run<'_>, distribution: Distribution) -> Result<Outcome> {
     run.warm_loaded()?;
+    look_up(run, distribution)
+}
+
+/// Warms, walks over everything once, so that it is all in a cache that has room for it, and reads.
+pub fn read_cached(run: &Run<'_>, distribution: Distribution) -> Result<Outcome> {
+    run.warm_loaded()?;
+    scan::check_count(run, run.settings.keys)?;
+    look_up(run, distribution)
+}
+
+/// Looks keys up, half as many untimed ones before.
+fn look_up(run: &Run<'_>, distribution: Distribution) -> Result<Outcome> {
     let reads = run.settings.reads.unwrap_or(run.settings.keys);
     let clients = run.settings.threads;
     let pass = |total: u64, seed: u64| {

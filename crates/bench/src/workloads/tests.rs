@@ -115,6 +115,52 @@ fn a_name_fixes_threads_values_and_durability() {
 }
 
 #[test]
+fn a_name_fixes_a_cache_that_holds_the_store_whatever_was_asked_for() {
+    for name in ["readrandom-cached", "readrandom-zipf-cached"] {
+        let of = |keys: u64, cache_mib: u64| {
+            let asked = Settings { keys, cache_mib, ..Settings::small(1) };
+            let own = find(name).unwrap().settings(&asked);
+            assert_eq!(own, Settings { cache_mib: own.cache_mib, ..asked });
+            own.cache_mib
+        };
+        // 116 bytes an entry.
+        assert_eq!((of(10_000_000, 256), of(1_000_000, 256), of(100, 256)), (2213, 256, 256));
+        assert_eq!((of(100, 0), of(4519, 0), of(4520, 0)), (1, 1, 2));
+    }
+}
+
+/// By what the reading thread asks the kernel for. What LMDB maps is no part of that.
+#[test]
+fn a_cached_store_is_read_from_memory_alone() {
+    let read_bytes = || {
+        let text = std::fs::read_to_string("/proc/thread-self/io").unwrap();
+        text.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap()
+    };
+    for &engine in engines::NAMES {
+        let asked = Settings { cache_mib: 1, ..Settings::small(40_000) };
+        let bytes_read = |workload: &str| {
+            let workload = find(workload).unwrap();
+            let (root, dir) = (directory(), directory());
+            let load = workload.load(&asked).unwrap();
+            Templates::new(root.path()).copy(engine, &load, dir.path(), child::load).unwrap();
+            let settings = &workload.settings(&asked);
+            let opened = engines::open(engine, dir.path(), settings).unwrap();
+            let run = Run { name: engine, engine: &*opened, dir: dir.path(), settings };
+            workload.run(&run).unwrap();
+            let mut draws = read::Draws::new(&run, read::Distribution::Uniform, 7);
+            let mut reader = opened.reader().unwrap();
+            let before = read_bytes();
+            (0..KEYS).for_each(|_| draws.look_up(&mut *reader).unwrap());
+            read_bytes() - before
+        };
+        let (cached, plain) = (bytes_read("readrandom-cached"), bytes_read("readrandom"));
+        assert!(cached < 10 * KEYS, "{engine}: {cached} bytes");
+        // That it would be seen.
+        assert!(engine == "lmdb" || plain > 1000 * KEYS, "{engine}: {plain}");
+    }
+}
+
+#[test]
 fn variants_of_engines_run_too() {
     for &(_, engine) in engines::VARIANTS {
         for workload in ["fill-4k", "overwrite-64k", "read-4k", "recovery"] {
@@ -147,6 +193,7 @@ fn workloads_begin_with_the_same_store_unless_their_names_say_otherwise() {
     assert_eq!(load("recovery"), None);
     assert_eq!(load("readrandom"), Some(asked.clone()));
     assert_eq!(load("readrandom-2t"), load("deletes"));
+    assert_eq!(load("readrandom-cached"), load("readrandom-zipf"));
     assert_eq!(load("read-4k"), load("overwrite-4k"));
     assert_eq!(load("read-4k").unwrap().value_bytes, 4096);
     // Those that begin with the same stand behind one another, so that it is loaded once.
