@@ -80,6 +80,7 @@ fn damage_in_an_input_sets_its_tables_aside_and_everything_else_goes_on() {
     // The second table makes a compaction due, which finds the damage and names the place.
     fill(&store.db, 50..60, 0);
     store.db.flush().unwrap();
+    store.db.wait_idle().unwrap();
     let stats = store.db.stats();
     let error = stats.error.as_ref().unwrap();
     assert!(error.contains(&damaged.name()) && error.contains("damaged at byte"), "{error}");
