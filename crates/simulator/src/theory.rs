@@ -10,7 +10,7 @@
 //! | windows | `2`, to `2 +` the tiers of one window | the tiers of one window | `1` |
 //! | fifo | `2`, to `2 + log_8(N / 32M)` | as many | `1` |
 //!
-//! `L = 1 + log_T(N / 4M)` levels, `1 + log_T(N / 12M)` where level 0 gathers because nobody
+//! `L = 1 + log_T(N / 4M)` levels, `1 + log_T(N / 10M)` where level 0 gathers because nobody
 //! reads; `K = log_T(N / M)` tiers. Leveling and tiering: O'Neil and others 1996, Jagadish and
 //! others 1997; lazy leveling: Dayan and Idreos, "Dostoevsky", SIGMOD 2018. The two ends for
 //! leveled levels are a level that fills up from empty (half of the next is there on average) and

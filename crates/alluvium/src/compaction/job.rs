@@ -227,7 +227,7 @@ impl Merge<'_> {
         loop {
             let mut pass = Pass {
                 retain: self.retain.clone(),
-                split: Split::new(self.plan.table_bytes, self.plan.grandparents.clone()),
+                split: self.plan.split(),
                 older: OlderRuns::beside(self.version, self.plan),
                 is_first,
             };

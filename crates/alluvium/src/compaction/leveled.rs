@@ -58,6 +58,7 @@ use crate::compaction::{
 use crate::version::{Run, Sums, TableMeta, Version};
 
 pub(super) use self::reclaiming::pick_expired;
+use self::reclaiming::room_bytes;
 
 /// The deepest level.
 pub(super) const BOTTOM: usize = LEVELS - 1;
@@ -154,6 +155,8 @@ impl LeveledPicker {
         for level in 1..BOTTOM {
             scores[level] /= full[level + 1].max(1.0);
         }
+        // What gathers is as urgent in the end as where it does not.
+        scores[0] *= if full[0] >= 1.0 { self.shape.gathered } else { 1.0 };
         // An overfull level is still due: only its turn comes later.
         for (score, full) in scores.iter_mut().zip(full) {
             if full >= 1.0 {
@@ -198,7 +201,7 @@ impl LeveledPicker {
         reason: Reason,
     ) -> Option<Compaction> {
         let runs = view.version.level(0).runs();
-        let step = self.shape.level1_bytes.max(1).saturating_mul(LEVEL0_STEP_FACTOR);
+        let step = self.shape.level0_bytes(0).saturating_mul(LEVEL0_STEP_FACTOR);
         let (mut bytes, mut oldest) = (0, runs.len());
         while oldest > 0 && bytes < step {
             oldest -= 1;
@@ -294,13 +297,20 @@ impl LeveledPicker {
 
     fn pick_deeper(&self, view: &View<'_>, targets: &Targets, level: usize) -> Option<Compaction> {
         let version = view.version;
+        // A level that is to be empty is in nobody's way: what goes down in steps lies there.
+        let room = if targets.bytes[level] == 0 { room_bytes(view) } else { u64::MAX };
+        if room == 0 {
+            return None;
+        }
         let free = version.level(level).tables().iter().filter(|table| view.is_free(table));
         let weigh =
             |table| Reverse(Candidate { ratio: overlap_ratio(version, level, table), table });
         // A heap, for the first is nearly always taken.
         let mut candidates: BinaryHeap<Reverse<Candidate<'_>>> = free.map(weigh).collect();
         std::iter::from_fn(|| candidates.pop()).find_map(|Reverse(Candidate { table, .. })| {
-            self.plan(view, targets, Reason::LevelSize, level, vec![one_table(level, table)])
+            let upper = vec![one_table(level, table)];
+            let plan = self.plan(view, targets, Reason::LevelSize, level, upper);
+            plan.filter(|plan| plan.input_bytes() <= room)
         })
     }
 

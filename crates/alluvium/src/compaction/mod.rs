@@ -38,6 +38,7 @@ use crate::base::event_time::EventTime;
 use crate::base::file::FileNumber;
 use crate::base::key::{KeyEnd, KeyEndBuf, SeqNo};
 use crate::base::limits::LEVELS;
+use crate::compaction::split::Split;
 use crate::iter::concat::SortedTables;
 use crate::sstable::TableHandle;
 use crate::version::{EventTimes, Run, TableMeta, Version};
@@ -247,6 +248,16 @@ impl Compaction {
                 last_ms: sum.last_ms.max(times.last_ms),
             })
         })
+    }
+
+    /// Decides where outputs end. What goes down in steps ends with each table below.
+    pub(crate) fn split(&self) -> Split {
+        let split = Split::new(self.table_bytes, self.grandparents.clone());
+        let from_level0 = self.inputs.iter().all(|input| input.level == 0);
+        match self.reason == Reason::Tombstones && from_level0 && self.place.level > 0 {
+            true => split.at_each_grandparent(),
+            false => split,
+        }
     }
 
     /// Itself, where none of its tables is busy.

@@ -12,10 +12,15 @@ use crate::version::TableMeta;
 /// An output that overlaps this many times its own target below it would be dear to compact on.
 const GRANDPARENT_OVERLAP_FACTOR: u64 = 10;
 
+/// Outputs of less than this part of the target are never worth a table.
+const TINY_PART: u64 = 8;
+
 /// Decides, entry by entry, whether the current output should end.
 #[derive(Debug)]
 pub(crate) struct Split {
     table_bytes: u64,
+    /// What an output has at least that ends where a grandparent does.
+    least_bytes: u64,
     grandparents: Vec<Arc<TableMeta>>,
     /// The first grandparent that does not end before the current key.
     at: usize,
@@ -25,13 +30,20 @@ pub(crate) struct Split {
 
 impl Split {
     pub(crate) fn new(table_bytes: u64, grandparents: Vec<Arc<TableMeta>>) -> Split {
-        Split { table_bytes, grandparents, at: 0, overlapped_bytes: 0 }
+        let least_bytes = table_bytes / 2;
+        Split { table_bytes, least_bytes, grandparents, at: 0, overlapped_bytes: 0 }
+    }
+
+    /// The same, with outputs that are cut at the end of each grandparent, but for tiny ones.
+    pub(crate) fn at_each_grandparent(self) -> Split {
+        Split { least_bytes: self.table_bytes / TINY_PART, ..self }
     }
 
     /// Whether to begin a new output before `user_key`, the first version of its key.
     /// `output_bytes` is the size of the current output, 0 where there is none.
     ///
-    /// An output that has reached half its target is also cut where a grandparent ends: the tables
+    /// An output that has reached half its target, or as much as was asked for, is also cut where a
+    /// grandparent ends: the tables
     /// then line up, and moving one down later touches fewer below it.
     pub(crate) fn before(&mut self, user_key: &[u8], output_bytes: u64) -> bool {
         let mut passed_boundary = false;
@@ -47,7 +59,7 @@ impl Split {
         }
         let cut = output_bytes > 0
             && (output_bytes >= self.table_bytes
-                || (passed_boundary && output_bytes >= self.table_bytes / 2)
+                || (passed_boundary && output_bytes >= self.least_bytes)
                 || self.overlapped_bytes > self.table_bytes * GRANDPARENT_OVERLAP_FACTOR);
         if cut {
             self.overlapped_bytes = 0;

@@ -252,12 +252,28 @@ fn tombstones_over_many_tables_go_down_in_steps() {
     ];
     let step = newest(&steps);
     assert_eq!((step.place.level, taken(&step, 5), taken(&step, 6)), (6, vec![12], vec![2]));
+    // One after the other: each takes room before it gives some back. In a store where that is
+    // little, side by side.
+    let beside = |tables: &[(usize, Arc<TableMeta>)]| {
+        let version = version(tables);
+        let busy = [12, 2].map(FileNumber).into_iter().collect();
+        let ages = Ages { quiet: true, ..Ages::default() };
+        LeveledPicker::new(SHAPE).pick(&View { ages, ..view(&version, &busy) })
+    };
+    assert!(beside(&steps).is_none());
+    let large = |tables: &[(usize, Arc<TableMeta>)]| {
+        let more = (0..9u32).map(|n| format!("z{n}"));
+        let more = (20..).zip(more).map(|(number, key)| bottom(number, &key, &key));
+        beside(&tables.iter().cloned().chain(more).collect::<Vec<_>>())
+    };
+    assert_eq!(taken(&large(&steps).unwrap(), 5), [11]);
 
-    // So are outputs cut: at the end of the first below, and not before.
-    let mut split = Split::new(plan.table_bytes, plan.grandparents.clone());
+    // So are outputs cut: at the end of the first below, and not before, however well what lies
+    // over it is compressed.
+    let mut split = plan.split();
     let cuts = |(key, bytes): (&str, u64)| split.before(key.as_bytes(), bytes);
     assert_eq!(
-        [("b", 1), ("k", 18), ("m", 18), ("n", 1), ("y", 18)].map(cuts),
+        [("b", 1), ("k", 5), ("m", 5), ("n", 1), ("y", 18)].map(cuts),
         [false, false, true, false, false]
     );
 

@@ -37,7 +37,7 @@ use crate::base::sync::{Condvar, Mutex};
 use crate::batch::ColumnFamilyId;
 use crate::compaction::footprint::Footprint;
 use crate::compaction::strategy::{Picker, Strategy};
-use crate::compaction::{Ages, Busy, Compaction, CompactionPicker, View};
+use crate::compaction::{Ages, Busy, Compaction, CompactionPicker, Level0, View};
 use crate::db::core::Core;
 use crate::db::events::panic_text;
 use crate::db::family::Family;
@@ -501,13 +501,14 @@ pub(crate) fn flush_meanwhile(core: &Arc<Core>) {
     }
 }
 
-/// Whether nothing runs and nothing is due.
+/// Whether nothing runs and nothing is due, where somebody is about to read.
 pub(crate) fn is_idle(core: &Core) -> bool {
     let state = core.scheduler.state.lock();
     let running = state.is_working();
     let due = core.families.all().values().any(|family| {
         let current = family.peek();
-        let plan = || picker(family).pick(&view(core, family, &current.version, &state.set_aside));
+        let picker = family.options.picker(&family.strategy(), Level0::Lean);
+        let plan = || picker.pick(&view(core, family, &current.version, &state.set_aside));
         !current.immutables.is_empty() || plan().is_some()
     });
     !running && !due && !core.obsolete.has_any()

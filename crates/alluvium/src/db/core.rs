@@ -22,7 +22,7 @@ use crate::base::planted;
 use crate::base::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use crate::base::sync::tally::AtomicU64 as TallyU64;
 use crate::base::sync::{ArcSwap, Mutex};
-use crate::compaction::Debt;
+use crate::compaction::{Debt, Level0};
 use crate::db::background::Scheduler;
 use crate::db::clock::WallClock;
 use crate::db::commit::CommitQueue;
@@ -297,7 +297,9 @@ impl Core {
         Load {
             runs: runs as f64 + memtables,
             runs_merged: done.runs,
-            runs_compact: family.level0_due(),
+            // In either mode: a backlog that was let grow is not held against writers when reads
+            // begin.
+            runs_compact: options.level0_due(&family.strategy(), Level0::Gathering),
             runs_slowdown: options.level0_tables_slowdown,
             runs_stop: options.level0_tables_stop,
             debt_bytes: bytes.saturating_sub(done.bytes),

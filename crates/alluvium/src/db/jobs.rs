@@ -161,7 +161,11 @@ fn install_flush(
     core.note_time_marks(&versions);
     let version = Arc::clone(&versions.families()[&family.id].version);
     let entries = immutables.iter().map(|immutable| immutable.memtable.entries()).sum();
-    family.reading().note_flush(core.counters.reads(), entries);
+    let (reads, due) = (core.counters.reads(), family.options.level0_tables_slowdown / 2);
+    family.reading().note_flush(reads, entries);
+    if !core.memory.takes_merge_of(due) {
+        family.reading().expect_reads();
+    }
     family.install(version, immutables);
     Ok(())
 }
@@ -610,12 +614,12 @@ pub(crate) fn drop_tables_now(
 
 /// Waits until no job is due or running.
 pub(crate) fn wait_idle(core: &Arc<Core>) -> Result<()> {
-    // Whoever waits wants what comes next to find everything merged.
-    for family in core.families.all().values() {
-        family.reading().expect_reads();
-    }
-    core.scheduler.notify_work();
     loop {
+        // Whoever waits wants what comes next to find everything merged. Each time, for a flush
+        // that is waited for may have let level 0 gather again.
+        for family in core.families.all().values() {
+            family.reading().expect_reads();
+        }
         core.check_open()?;
         core.health.check()?;
         if background::is_idle(core) {

@@ -222,6 +222,13 @@ impl Accounts {
         self.budget.is_none_or(|budget| held == 0 || held + bytes <= budget.jobs())
     }
 
+    /// Whether a merge of so many runs of level 0 holds no more than compactions may.
+    pub(crate) fn takes_merge_of(&self, runs: usize) -> bool {
+        // With the level below, and what is written.
+        let bytes = runs.saturating_add(2).saturating_mul(STREAM_BYTES);
+        self.budget.is_none_or(|budget| bytes <= budget.jobs())
+    }
+
     /// Into how many parts a plan may be cut whose first part is charged already.
     pub(crate) fn parts_max(&self, bytes: usize, wanted: usize) -> usize {
         let Some(budget) = self.budget else { return wanted };

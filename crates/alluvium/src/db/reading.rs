@@ -1,10 +1,11 @@
 //! How much a store is read beside what is written: whether level 0 may gather.
 //!
-//! Decided flush by flush: fewer reads than a share of the entries since the flush before, and the
-//! next compactions of level 0 wait for more ([`Level0::Gathering`]). Reads that come meanwhile end
-//! it as soon as they are more than that share of what the flush held; a worker looks whenever it
-//! chooses a job, and once a second while it has none. Only counters are compared, no times: the
-//! same operations always give the same decision.
+//! Decided flush by flush: few reads beside the entries since the flush before, and the next
+//! compactions of level 0 wait for more ([`Level0::Gathering`]). Reads that come meanwhile end it
+//! as soon as they are more than a share of what the flush held; a worker looks whenever it chooses
+//! a job, and once a second while it has none. Without workers that is behind a write, a flush, or
+//! a call that waits for all work. To begin takes twice as few reads as to go on, so that a steady
+//! load between the two changes nothing. Counters are compared and no times.
 //!
 //! Counters are the store's, and each column family has its own decision: where one family is read
 //! much, none gathers. What a stale figure costs is a compaction early or late.
@@ -12,8 +13,11 @@
 use crate::base::sync::tally::{AtomicU64, Ordering};
 use crate::compaction::Level0;
 
-/// So many entries written for each read, or more, and nobody counts as reading.
+/// So many entries written for each read, or more, and level 0 goes on gathering.
 const WRITES_FOR_A_READ: u64 = 16;
+
+/// It begins where there are so many.
+const WRITES_FOR_A_READ_FIRST: u64 = 32;
 
 /// What one column family knows of the store's reads.
 #[derive(Debug, Default)]
@@ -36,8 +40,12 @@ impl Reading {
     /// A flush of `entries` entries ends, and the store has read `reads` times so far.
     pub(crate) fn note_flush(&self, reads: u64, entries: u64) {
         let since = reads.saturating_sub(self.at_flush.swap(reads, Ordering::Relaxed));
+        let allowed = match self.level0() {
+            Level0::Lean => entries / WRITES_FOR_A_READ_FIRST,
+            Level0::Gathering => entries / WRITES_FOR_A_READ,
+        };
         let few = entries / WRITES_FOR_A_READ;
-        let until = if since <= few { reads.saturating_add(few).saturating_add(1) } else { 0 };
+        let until = if since <= allowed { reads.saturating_add(few).saturating_add(1) } else { 0 };
         self.gathers_until.store(until, Ordering::Relaxed);
     }
 
@@ -62,15 +70,19 @@ mod tests {
     fn level0_gathers_while_reads_are_few() {
         let reading = Reading::default();
         assert_eq!(reading.level0(), Level0::Lean, "before the first flush");
-        reading.note_flush(10, 160);
-        assert_eq!(reading.level0(), Level0::Gathering, "a read for 16 writes");
-        reading.look(20);
-        assert_eq!(reading.level0(), Level0::Gathering);
+        reading.note_flush(6, 160);
+        assert_eq!(reading.level0(), Level0::Lean, "six for 160");
+        reading.note_flush(11, 160);
+        assert_eq!(reading.level0(), Level0::Gathering, "a read for 32 writes");
         reading.look(21);
+        assert_eq!(reading.level0(), Level0::Gathering);
+        reading.note_flush(21, 160);
+        assert_eq!(reading.level0(), Level0::Gathering, "ten for 160 go on");
+        reading.look(32);
         assert_eq!(reading.level0(), Level0::Lean, "more than that since");
-        reading.note_flush(21, 160);
+        reading.note_flush(32, 160);
         assert_eq!(reading.level0(), Level0::Lean, "eleven for 160");
-        reading.note_flush(21, 160);
+        reading.note_flush(32, 160);
         assert_eq!(reading.level0(), Level0::Gathering, "none since");
         reading.expect_reads();
         assert_eq!(reading.level0(), Level0::Lean);

@@ -187,10 +187,9 @@ counters! {
 }
 
 impl Counters {
-    /// What has been read out of tables: keys looked for in them, cursors, and entries that cursors
-    /// handed out.
+    /// What has been read: keys that were looked up, cursors, and entries that cursors handed out.
     pub(crate) fn reads(&self) -> u64 {
-        let counts = [&self.table_lookups, &self.cursors, &self.cursor_entries];
+        let counts = [&self.gets, &self.cursors, &self.cursor_entries];
         counts.into_iter().map(Counter::get).fold(0, u64::saturating_add)
     }
 }

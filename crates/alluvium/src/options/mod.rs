@@ -125,13 +125,16 @@ pub struct ColumnFamilyOptions {
     /// not. Smaller: deleted data leaves the disk sooner, for more rewriting. Default: one day.
     pub tombstone_age: Duration,
     /// Runs of level 0 that start a compaction. Larger: less rewriting, slower reads. A leveled
-    /// family lets up to three times as many gather while the store is hardly read: less than once
-    /// for sixteen entries that are flushed. Default: 4.
+    /// family lets more gather, three times as many or half of `level0_tables_slowdown`, whichever
+    /// is less, and bytes in proportion, while the store is hardly read: less than once for
+    /// sixteen entries that are flushed. `Db::wait_idle` before a time of reading brings them down
+    /// at once; without background threads nothing else does until something is written.
+    /// Default: 4 (and 10).
     pub level0_tables_compact: usize,
     /// Runs of level 0 waiting to be merged that may stand there while a compaction works on them.
-    /// Writers are slowed by how many there are: half way from `level0_tables_compact` to here they
-    /// go as fast as compaction. Larger: bursts are taken in for longer, reads look into more runs.
-    /// Default: 20.
+    /// Writers are slowed by how many there are: half way to here from what starts a compaction
+    /// while nobody reads they go as fast as compaction. Larger: bursts are taken in for longer,
+    /// reads look into more runs. Default: 20.
     pub level0_tables_slowdown: usize,
     /// Runs of level 0 waiting to be merged at which writers wait. Default: 36.
     pub level0_tables_stop: usize,
@@ -237,9 +240,8 @@ impl ColumnFamilyOptions {
         if level0 == Level0::Lean || *strategy != Strategy::Leveled {
             return lean;
         }
-        // While as many are merged as many come: writers are not to be slowed by that.
-        let calm = usize::midpoint(lean, self.level0_tables_slowdown);
-        lean.saturating_mul(GATHERED).min(calm).max(lean)
+        // While they are merged about as many come: together, writers are not slowed by them.
+        lean.saturating_mul(GATHERED).min(self.level0_tables_slowdown / 2).max(lean)
     }
 
     /// The shape that compaction keeps.
@@ -260,7 +262,7 @@ impl ColumnFamilyOptions {
     }
 }
 
-/// So many times the runs that are due else gather in level 0 while hardly anybody reads.
+/// So many times the runs that are due else gather in level 0 while hardly anybody reads, at most.
 const GATHERED: usize = 3;
 
 /// How much flushes and compactions may read and write a second, all together.

@@ -166,7 +166,7 @@ impl Plan {
     /// Decides where outputs end.
     #[must_use]
     pub fn cutter(&self) -> Cutter {
-        Cutter(Split::new(self.compaction.table_bytes, self.compaction.grandparents.clone()))
+        Cutter(self.compaction.split())
     }
 
     /// Knows what may lie below the output.
@@ -397,7 +397,7 @@ impl Tree {
         let strain = pacing::strain(&Load {
             runs: debt.runs as f64 + memtables,
             runs_merged: 0.0,
-            runs_compact: options.level0_due(&options.strategy, self.level0),
+            runs_compact: options.level0_due(&options.strategy, Level0::Gathering),
             runs_slowdown: options.level0_tables_slowdown,
             runs_stop: options.level0_tables_stop,
             debt_bytes: debt.bytes,

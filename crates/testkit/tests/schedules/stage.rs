@@ -91,6 +91,8 @@ pub fn options(background_threads: usize) -> Options {
     let mut options = Options { background_threads, ..configs::tiny() };
     options.column_family.memtable_bytes = 1 << 10;
     options.column_family.level0_tables_compact = 2;
+    // So that none gathers there.
+    options.column_family.level0_tables_slowdown = 4;
     options
 }
 

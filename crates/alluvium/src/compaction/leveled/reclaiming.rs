@@ -6,6 +6,7 @@
 
 use std::sync::Arc;
 
+use super::free_bytes;
 use super::{LeveledPicker, Targets, below_sums, drop_plan, ends, lower_of, lower_sums, one_table};
 use crate::base::limits::LEVELS;
 use crate::compaction::leveled::BOTTOM;
@@ -16,15 +17,21 @@ use crate::version::{Digest, Level, Sums, TableMeta, Version};
 /// The size of a step's table by what level 0 has over one table of the base.
 const STEP_SLACK: f64 = 1.5;
 
+/// Beside one another, jobs hold this part of the store at most where one is to give space back, or
+/// drains what steps have left.
+const AT_ONCE: u64 = 4;
+
 impl LeveledPicker {
     /// What gives space back though no level is over its size.
     pub(super) fn pick_reclaim(&self, view: &View<'_>, targets: &Targets) -> Option<Compaction> {
         let version = view.version;
+        let room = room_bytes(view);
         let mut best: Option<(f64, Compaction)> = None;
         let mut offer = |gain: Gain, plan: &dyn Fn() -> Option<Compaction>| {
             let better = best.as_ref().is_none_or(|(ratio, _)| gain.ratio() > *ratio);
             if gain.pays()
                 && better
+                && gain.cost_bytes <= room
                 && let Some(plan) = plan()
             {
                 best = Some((gain.ratio(), plan));
@@ -94,8 +101,8 @@ impl LeveledPicker {
     ) -> Option<Compaction> {
         let above = Targets { base: targets.base - 1, ..*targets };
         let plan = self.level0_down(view, &above, Reason::Tombstones)?;
-        // A table ends with one below once it has half its size: here, three quarters of what lies
-        // over one below, as some of that goes.
+        // A table ends with one below (`Compaction::split`); what lies over one is less than this,
+        // as some of that goes.
         let over = view.version.level(0).bytes() as f64 / below.max(1) as f64;
         let share = (over * STEP_SLACK).min(1.0);
         let table_bytes = ((self.shape.table_bytes as f64 * share) as u64).max(1);
@@ -134,6 +141,17 @@ impl LeveledPicker {
             windows: None,
         }
     }
+}
+
+/// The bytes that one more job may read which takes room before it gives some back: any where no
+/// job runs.
+pub(super) fn room_bytes(view: &View<'_>) -> u64 {
+    if view.busy.is_empty() {
+        return u64::MAX;
+    }
+    let bytes = |level: usize| view.version.level(level).bytes();
+    let held = (0..LEVELS).map(|level| bytes(level) - free_bytes(view.version, level, view.busy));
+    ((0..LEVELS).map(bytes).sum::<u64>() / AT_ONCE).saturating_sub(held.sum())
 }
 
 /// Whether the base is a level that is to be empty.

@@ -33,8 +33,9 @@ pub(crate) fn compaction(family: &Family, plan: &Compaction) -> String {
     let level = plan.inputs.iter().map(|input| input.level).min().unwrap_or(0);
     match plan.reason {
         Reason::Level0Runs => format!(
-            "level 0 held {}, trigger {}",
+            "level 0 held {} of {}, trigger {}",
             counted(current.version.level(0).runs().len(), "run"),
+            bytes(current.version.level(0).bytes()),
             family.level0_due()
         ),
         Reason::LevelSize => {

@@ -215,6 +215,7 @@ fn the_only_worker_flushes_in_the_midst_of_a_compaction() {
     for _ in 0..4 {
         for index in 0..60 {
             db.put(key(index), &big).unwrap();
+            db.get(key(index)).unwrap();
         }
         db.flush().unwrap();
     }

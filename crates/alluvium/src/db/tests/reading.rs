@@ -42,10 +42,11 @@ fn gather(db: &Db) {
 }
 
 #[test]
-fn level0_gathers_three_times_as_much_while_nobody_reads() {
+fn level0_gathers_while_nobody_reads_and_writers_are_not_slowed() {
     let db = open(&MemEnv::new(), options());
     let most = overwrite(&db, || {});
-    assert!((2 * due()..=3 * due()).contains(&most), "{most} runs");
+    let slowed = options().column_family.level0_tables_slowdown;
+    assert!((2 * due()..=slowed / 2).contains(&most), "{most} runs");
 }
 
 #[test]
@@ -59,8 +60,8 @@ fn level0_goes_down_with_the_first_job_after_reads() {
         assert_eq!(db.get(key(index)).unwrap().as_deref(), Some(&value(index, 0)[..]));
     }
     assert_eq!(runs(&db), before, "nothing has run yet");
+    // Jobs are chosen behind each write, and this one fills no memtable.
     fill(&db, 0..1, 0);
-    db.flush().unwrap();
     assert!(runs(&db) < due(), "{} runs", runs(&db));
 }
 
