@@ -36,7 +36,8 @@ use crate::version::Version;
 #[non_exhaustive]
 pub enum Strategy {
     /// One sorted run a level, each level `level_ratio` times the one above, a few tables at a
-    /// time. Reads few tables, keeps little garbage (space about 1.1 times the data), rewrites
+    /// time. Reads few tables, keeps little garbage (space about 1.1 times the data
+    /// once it is read or quiet), rewrites
     /// each byte often (10 to 30 times). For reads and writes mixed. The default.
     #[default]
     Leveled,

@@ -141,7 +141,8 @@ pub struct ColumnFamilyOptions {
     /// Bytes that wait to be compacted at which writers go as fast as compaction. Larger: bursts
     /// are taken in for longer, and take more space until they are compacted. Default: 4 GiB.
     pub compaction_debt_bytes: u64,
-    /// Target size of level 1. About `memtable_bytes * level0_tables_compact` is a good value.
+    /// Target size of level 1, larger in proportion while level 0 gathers. About
+    /// `memtable_bytes * level0_tables_compact` is a good value.
     /// Default: 256 MiB.
     pub level1_bytes: u64,
     /// Each deeper level is this many times larger. Larger: fewer levels, more rewriting within
