@@ -99,6 +99,13 @@ impl State {
         !self.flushing.is_empty() || self.compactions > 0 || self.purges > 0
     }
 
+    /// Forgets the failures so far: a job has succeeded.
+    fn overcome(&mut self) {
+        self.error = None;
+        self.failures = 0;
+        self.retry_at = Duration::ZERO;
+    }
+
     /// Takes what `plan` needs; false where it may not run beside one that runs. Their inputs are
     /// disjoint, and nothing in the version tells yet what the other will write.
     fn take(&mut self, family: ColumnFamilyId, plan: &Compaction) -> bool {
@@ -165,6 +172,12 @@ impl Scheduler {
     /// The failure that background work is waiting to overcome, if any.
     pub(crate) fn background_error(&self) -> Option<Error> {
         self.state.lock().error.clone()
+    }
+
+    /// Forgets that failure: a job has succeeded. Where others see what it did before it has ended,
+    /// this comes first, so that nobody finds the data in place and the failure with it.
+    pub(crate) fn overcome(&self) {
+        self.state.lock().overcome();
     }
 
     /// The damage that keeps the level 0 of `family` from shrinking, if any.
@@ -636,11 +649,7 @@ fn note_failure(core: &Core, job: &str, family: &Family, result: &Result<()>) {
 fn keep_outcome(core: &Core, result: Result<()>, tables: &[FileNumber]) {
     let mut state = core.scheduler.state.lock();
     match result {
-        Ok(()) => {
-            state.error = None;
-            state.failures = 0;
-            state.retry_at = Duration::ZERO;
-        }
+        Ok(()) => state.overcome(),
         Err(Error::Closed) => {}
         Err(_) if planted::is("background-error-swallowed") => {}
         Err(error) => {

@@ -166,6 +166,7 @@ fn install_flush(
     if !core.memory.takes_merge_of(due) {
         family.reading().expect_reads();
     }
+    core.scheduler.overcome();
     family.install(version, immutables);
     Ok(())
 }
