@@ -41,6 +41,7 @@ pub mod simulation;
 
 mod base;
 mod batch;
+mod blob;
 mod cache;
 mod compaction;
 mod db;

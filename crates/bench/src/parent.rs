@@ -322,7 +322,9 @@ mod tests {
                 assert!(!plan[1].1.contains(&(*variant).to_owned()), "{:?}", plan[1].1);
             }
         }
-        assert_eq!(engines::with_variants(&names(&["alluvium"]), 1 << 20), ["alluvium"]);
+        let with_variant = engines::with_variants(&names(&["alluvium"]), 1 << 20);
+        assert_eq!(with_variant, ["alluvium", "alluvium-blob"]);
+        assert_eq!(engines::with_variants(&names(&["redb"]), 1 << 20), ["redb"]);
     }
 
     #[test]

@@ -95,6 +95,19 @@ fn filters() -> Vec<Config> {
     ]
 }
 
+/// Sets for values that stand apart from their keys.
+fn blobs() -> Vec<Config> {
+    vec![
+        config("every value in a blob file", |o| o.column_family.blob_bytes_min = Some(0)),
+        config("long values in blob files, tiered", |o| {
+            o.column_family.blob_bytes_min = Some(40);
+            o.column_family.strategy = Strategy::Tiered { ratio: 2 };
+            o.column_family.memtable_bytes = 1 << 10;
+            o.background_threads = 2;
+        }),
+    ]
+}
+
 /// Every set there is.
 #[must_use]
 pub fn all() -> Vec<Config> {
@@ -146,6 +159,7 @@ pub fn all() -> Vec<Config> {
             own.codecs = PerLevel::all(Codec::Zstd);
             own.restart_interval = 1;
             own.filter = FilterPolicy::None;
+            own.blob_bytes_min = Some(20);
             o.column_families = vec![("beta".to_owned(), own)];
         }),
         config("a file STATUS", |o| o.status_interval = Some(Duration::from_millis(1))),
@@ -159,5 +173,6 @@ pub fn all() -> Vec<Config> {
     ];
     all.extend(filters());
     all.extend(strategies());
+    all.extend(blobs());
     all
 }

@@ -66,6 +66,10 @@ impl Env for LyingEnv {
         self.inner.rename(from, to)
     }
 
+    fn link(&self, from: FileId, to: FileId) -> io::Result<()> {
+        self.inner.link(from, to)
+    }
+
     fn remove(&self, file: FileId) -> io::Result<()> {
         self.inner.remove(file)
     }

@@ -2,6 +2,7 @@
 //! operation finds more than long and random (the result of CrashMonkey, OSDI 2018); a few
 //! generated ones are added for what nobody thought of.
 
+mod blobs;
 mod ranges;
 
 use alluvium::{Durability, Options};
@@ -150,6 +151,7 @@ pub fn all() -> Vec<Workload> {
     all.extend(flush_workloads());
     all.extend(compaction_workloads());
     all.extend(ranges::range_workloads());
+    all.extend(blobs::blob_workloads());
     all.extend(level_workloads());
     all.extend(worker_workloads());
     all.extend(family_workloads());

@@ -1,5 +1,6 @@
 //! Every byte of a small store, changed.
 
+use alluvium::env::FileId;
 use alluvium::{Codec, PerLevel};
 use alluvium_testkit::damage::{Flip, Seen, Victim};
 use alluvium_testkit::runner::number;
@@ -82,4 +83,21 @@ fn every_shape_of_damage_to_a_store_left_open() {
     println!("{:?}: {seen:?}", victim.files());
     check_allocated();
     assert!(seen.shortened > 0, "a log that ends early can't be told from one never longer");
+}
+
+/// Values that stand apart from their keys.
+#[test]
+fn every_byte_and_every_shape_of_blob_files() {
+    for closed in [true, false] {
+        let victim = Victim::build(closed, |options| {
+            options.column_family.blob_bytes_min = Some(100);
+        });
+        let is_blob = |(file, _): &(FileId, usize)| matches!(file, FileId::Blob(_));
+        let blobs = victim.files().into_iter().filter(is_blob).count();
+        assert!(blobs > 0, "{:?}", victim.files());
+        sweep(&victim, &[Flip::Xor(0x10)]);
+        let step = number("ALLUVIUM_DAMAGE_STEP").unwrap_or(1) as usize;
+        let seen = victim.sweep_shapes(step).unwrap_or_else(|text| panic!("{text}"));
+        assert!(seen.refused > 0 && seen.failed > 0);
+    }
 }

@@ -23,7 +23,7 @@ use crate::tidy::{ENGINE, Report};
 const FLOORS: &[&[&str]] = &[
     &["base"],
     &["env", "cache", "filter", "batch", "metrics", "ranges"],
-    &["memtable", "wal", "sstable"],
+    &["memtable", "wal", "sstable", "blob"],
     &["version", "iter"],
     &["compaction"],
     &["options"],

@@ -21,6 +21,9 @@ impl fmt::Display for FileNumber {
     }
 }
 
+/// What a log file begins with.
+pub const LOG_MAGIC: [u8; 8] = *b"ALVMLOG\0";
+
 /// A file of a store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum FileId {
@@ -28,6 +31,9 @@ pub enum FileId {
     Wal(FileNumber),
     /// `000012.sst`: a table.
     Table(FileNumber),
+    /// `000012.blob`: large values that stand apart from their keys. It may have been a segment of
+    /// the log, until nothing needed it as one.
+    Blob(FileNumber),
     /// `000012.manifest`: a log of version edits.
     Manifest(FileNumber),
     /// `CURRENT`: names the manifest that counts.
@@ -49,6 +55,7 @@ impl FileId {
         match self {
             FileId::Wal(number) => format!("{number}.wal"),
             FileId::Table(number) => format!("{number}.sst"),
+            FileId::Blob(number) => format!("{number}.blob"),
             FileId::Manifest(number) => format!("{number}.manifest"),
             FileId::Current => "CURRENT".to_owned(),
             FileId::Temporary(number) => format!("{number}.tmp"),
@@ -76,6 +83,7 @@ impl FileId {
         let id = match extension {
             "wal" => FileId::Wal(number),
             "sst" => FileId::Table(number),
+            "blob" => FileId::Blob(number),
             "manifest" => FileId::Manifest(number),
             "tmp" => FileId::Temporary(number),
             _ => return None,
@@ -87,9 +95,11 @@ impl FileId {
     #[must_use]
     pub fn number(self) -> Option<FileNumber> {
         match self {
-            FileId::Wal(n) | FileId::Table(n) | FileId::Manifest(n) | FileId::Temporary(n) => {
-                Some(n)
-            }
+            FileId::Wal(n)
+            | FileId::Table(n)
+            | FileId::Blob(n)
+            | FileId::Manifest(n)
+            | FileId::Temporary(n) => Some(n),
             FileId::Current | FileId::Lock | FileId::Status | FileId::StatusTemporary => None,
         }
     }
@@ -111,6 +121,7 @@ mod tests {
         for id in [
             FileId::Wal(n),
             FileId::Table(FileNumber(12_345_678)),
+            FileId::Blob(n),
             FileId::Manifest(n),
             FileId::Temporary(n),
             FileId::Current,

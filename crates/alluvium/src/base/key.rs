@@ -72,10 +72,12 @@ pub enum ValueKind {
     RangeDelete = 3,
     /// Reserved: a tombstone that meets exactly one put.
     SingleDelete = 4,
-    /// Reserved: a value kept in a blob file.
+    /// Where the value lies in a blob file (`base/blob.rs`). In tables only.
     BlobIndex = 5,
     /// A value with an expiry time before it (`base/expiry.rs`).
     PutExpiring = 6,
+    /// The same, with an expiry time before it. In tables only.
+    BlobIndexExpiring = 7,
 }
 
 impl ValueKind {
@@ -87,7 +89,34 @@ impl ValueKind {
             0 => Some(ValueKind::Delete),
             1 => Some(ValueKind::Put),
             3 => Some(ValueKind::RangeDelete),
+            5 => Some(ValueKind::BlobIndex),
             6 => Some(ValueKind::PutExpiring),
+            7 => Some(ValueKind::BlobIndexExpiring),
+            _ => None,
+        }
+    }
+
+    /// Whether the value lies in a blob file: such an entry stands in tables, never in a batch.
+    #[must_use]
+    #[inline]
+    pub fn is_blob(self) -> bool {
+        matches!(self, ValueKind::BlobIndex | ValueKind::BlobIndexExpiring)
+    }
+
+    /// Whether an expiry time stands before the value.
+    #[must_use]
+    #[inline]
+    pub fn expires(self) -> bool {
+        matches!(self, ValueKind::PutExpiring | ValueKind::BlobIndexExpiring)
+    }
+
+    /// The kind of the same entry once its value lies in a blob file; `None` where it has none that
+    /// could, or it lies there.
+    #[must_use]
+    pub fn with_blob(self) -> Option<ValueKind> {
+        match self {
+            ValueKind::Put => Some(ValueKind::BlobIndex),
+            ValueKind::PutExpiring => Some(ValueKind::BlobIndexExpiring),
             _ => None,
         }
     }
@@ -106,6 +135,8 @@ impl ValueKind {
             ValueKind::Delete => "delete",
             ValueKind::RangeDelete => "delete range",
             ValueKind::PutExpiring => "put expiring",
+            ValueKind::BlobIndex => "put, value in a blob file",
+            ValueKind::BlobIndexExpiring => "put expiring, value in a blob file",
             _ => "reserved",
         }
     }

@@ -3,6 +3,7 @@
 //! Errors, keys and their one ordering, the iterator trait, integer encodings, checksums, file
 //! names and hard limits. Nothing here does I/O, holds state or starts a thread.
 
+pub mod blob;
 pub mod checksum;
 pub mod coding;
 pub mod error;

@@ -308,7 +308,7 @@ impl<'a> Iterator for Operations<'a> {
 fn take_operation<'a>(input: &mut &'a [u8]) -> Option<Operation<'a>> {
     let (&kind, rest) = input.split_first()?;
     *input = rest;
-    let kind = ValueKind::from_byte(kind)?;
+    let kind = ValueKind::from_byte(kind).filter(|kind| !kind.is_blob())?;
     let family = ColumnFamilyId(take_varint32(input)?);
     let key = take_prefixed(input)?;
     let value = if kind.has_value() { take_prefixed(input)? } else { &[] };

@@ -23,7 +23,7 @@ use crate::compaction::{
     Action, Ages, Busy, Compaction, CompactionPicker, Debt, Input, KeySpan, LevelShape, Reason,
     TablePlace, View, level0_inputs, reclaim, spare_covering, user_key_range,
 };
-use crate::version::{Level, TableMeta, Version};
+use crate::version::{Level, Sums, TableMeta, Version};
 
 /// Batches next to each other that are merged into one, of as many runs.
 const MERGED: usize = 8;
@@ -60,7 +60,7 @@ fn batches(view: &View<'_>) -> Vec<Batch> {
                 largest_seq: table.largest_seq,
                 is_free: true,
             });
-            batch.bytes = batch.bytes.saturating_add(table.bytes);
+            batch.bytes = batch.bytes.saturating_add(Sums::of(table).data_bytes());
             batch.smallest_seq = batch.smallest_seq.min(table.smallest_seq);
             batch.largest_seq = batch.largest_seq.max(table.largest_seq);
             batch.is_free &= view.is_free(table);
@@ -85,7 +85,11 @@ impl FifoPicker {
 
     /// The oldest tables that have to go.
     fn pick_outgrown(&self, view: &View<'_>) -> Option<Compaction> {
-        let sums = view.version.levels().map(Level::bytes).fold(0u64, u64::saturating_add);
+        let sums = view
+            .version
+            .levels()
+            .map(|level| level.sums().data_bytes())
+            .fold(0u64, u64::saturating_add);
         let runs = view.version.levels().flat_map(Level::runs);
         let oldest = runs.map(|run| run.smallest_seq()).min()?;
         // A table's last number is no smaller than its first.
@@ -114,7 +118,7 @@ impl FifoPicker {
                 if chosen.iter().any(|(_, other)| other.number == table.number) {
                     continue;
                 }
-                bytes = bytes.saturating_sub(table.bytes);
+                bytes = bytes.saturating_sub(Sums::of(table).data_bytes());
                 chosen.push((level, table));
                 for older in reclaim::older_overlapping(view.version, level, table) {
                     waiting.extend(tables.iter().find(|(_, at)| at.number == older.number));
@@ -212,9 +216,10 @@ impl CompactionPicker for FifoPicker {
     }
 
     fn scores(&self, version: &Version) -> [f64; LEVELS] {
-        let bytes = version.levels().map(Level::bytes).fold(0u64, u64::saturating_add);
+        let bytes =
+            version.levels().map(|level| level.sums().data_bytes()).fold(0u64, u64::saturating_add);
         let runs = version.level(0).runs().iter();
-        let small = runs.filter(|run| self.grows(run.bytes())).count();
+        let small = runs.filter(|run| self.grows(run.sums().data_bytes())).count();
         let mut scores = [0.0; LEVELS];
         scores[0] =
             (bytes as f64 / self.options.bytes_max.max(1) as f64).max(small as f64 / MERGED as f64);

@@ -15,6 +15,8 @@ use crate::base::key;
 use crate::base::key::{KeyEnd, SeqNo};
 use crate::base::planted;
 use crate::base::sync::atomic::{AtomicBool, Ordering};
+use crate::blob::{BlobFiles, BlobSummary, BlobWriter};
+use crate::compaction::blobs::{Emptied, LogValues};
 use crate::compaction::covered::Covered;
 use crate::compaction::outputs::Outputs;
 use crate::compaction::pace::{Meter, Pace};
@@ -22,7 +24,7 @@ use crate::compaction::reclaim::shares_times;
 use crate::compaction::retain::{Retain, Verdict};
 use crate::compaction::split::Split;
 use crate::compaction::{Compaction, RunTables, user_key_range};
-use crate::env::Env;
+use crate::env::{Env, WritableFile};
 use crate::iter::concat::ConcatIterator;
 use crate::iter::merging::MergingIterator;
 use crate::ranges::Fragments;
@@ -42,6 +44,12 @@ pub(crate) struct JobContext<'a> {
     pub(crate) cancelled: &'a AtomicBool,
     /// Hears how far the job is, and may hold it.
     pub(crate) pace: Pace<'a>,
+    /// Reads values that stand apart from their keys.
+    pub(crate) blobs: &'a BlobFiles,
+    /// The blob files that are being emptied: values in them are written anew.
+    pub(crate) emptied: Emptied<'a>,
+    /// What of the values that a flush meets can stay in the log.
+    pub(crate) in_log: Option<&'a LogValues>,
 }
 
 /// The user keys that a job goes over: from the lower one on, up to before the upper one.
@@ -55,14 +63,17 @@ pub(crate) struct Part {
 #[derive(Debug, Default)]
 pub(crate) struct JobOutput {
     pub(crate) tables: Vec<TableSummary>,
-    /// Numbers of every file begun, finished or not: what to remove if the job fails.
-    pub(crate) begun: Vec<FileNumber>,
+    pub(crate) blobs: Vec<BlobSummary>,
+    /// Every file begun, finished or not: what to remove if the job fails.
+    pub(crate) begun: Vec<FileId>,
     pub(crate) entries_read: u64,
     /// Entries looked at, more than once where a job takes several passes.
     steps: u64,
     pub(crate) entries_dropped: u64,
     /// Entries, dropped or made into tombstones, whose time had come.
     pub(crate) entries_expired: u64,
+    /// What a value failed with that was to be written anew, and stays where it is.
+    pub(crate) unreadable: Option<Error>,
 }
 
 impl JobOutput {
@@ -77,9 +88,19 @@ impl JobOutput {
 
     /// Takes in what another part of the same job wrote, which comes behind this one's.
     pub(crate) fn absorb(&mut self, part: JobOutput) {
-        let JobOutput { tables, begun, entries_read, steps, entries_dropped, entries_expired } =
-            part;
+        let JobOutput {
+            tables,
+            blobs,
+            begun,
+            entries_read,
+            steps,
+            entries_dropped,
+            entries_expired,
+            unreadable,
+        } = part;
+        self.unreadable = self.unreadable.take().or(unreadable);
         self.tables.extend(tables);
+        self.blobs.extend(blobs);
         self.begun.extend(begun);
         self.entries_read += entries_read;
         self.steps += steps;
@@ -96,18 +117,33 @@ impl JobContext<'_> {
         options: &TableOptions,
     ) -> Result<TableWriter> {
         let number = (self.new_number)();
-        let id = FileId::Table(number);
+        let (file, name) = self.begin_file(output, FileId::Table(number))?;
+        Ok(TableWriter::new(file, number, name, options.clone()))
+    }
+
+    /// Begins a blob file.
+    pub(crate) fn begin_blob(&self, output: &mut JobOutput) -> Result<BlobWriter> {
+        let number = (self.new_number)();
+        let (file, name) = self.begin_file(output, FileId::Blob(number))?;
+        BlobWriter::create(file, number, name)
+    }
+
+    fn begin_file(
+        &self,
+        output: &mut JobOutput,
+        id: FileId,
+    ) -> Result<(Arc<dyn WritableFile>, String)> {
         let name = self.env.display(id);
         let file =
             self.env.create(id).map_err(|error| Error::io("create", name.as_str(), error))?;
-        output.begun.push(number);
-        Ok(TableWriter::new(file, number, name, options.clone()))
+        output.begun.push(id);
+        Ok((file, name))
     }
 
     /// Removes what a failed job left. What cannot be removed now is removed at the next open.
     pub(crate) fn discard(&self, output: &JobOutput) {
-        for &number in &output.begun {
-            drop(self.env.remove(FileId::Table(number)));
+        for &file in &output.begun {
+            drop(self.env.remove(file));
         }
     }
 }
@@ -235,7 +271,8 @@ impl Merge<'_> {
             while source.valid() && !part.ends_before(source.key()) {
                 let dropped = output.entries_dropped;
                 self.step(&mut source, &mut pass, (&mut outputs, &mut covered), output)?;
-                let bytes = source.key().len() + source.value().len();
+                let moved = outputs.take_moved_bytes();
+                let bytes = source.key().len() + source.value().len() + moved;
                 source.next()?;
                 meter.entry(bytes, output.entries_dropped == dropped)?;
             }

@@ -10,6 +10,7 @@
 //! one rule that keeps newer data above older; [`shape`] says what a family will hold when a job is
 //! done, for its filters; [`flush`] turns immutable memtables into tables of level 0.
 
+pub(crate) mod blobs;
 mod clusters;
 pub(crate) mod covered;
 pub(crate) mod cut;
@@ -121,6 +122,8 @@ pub(crate) enum Reason {
     WindowExpired,
     /// The family holds more, or older, than its strategy keeps.
     Outgrown,
+    /// Blob files hold much that nobody needs.
+    BlobGarbage,
     /// Somebody asked for it.
     Manual,
 }
@@ -140,6 +143,7 @@ impl Reason {
             Reason::WindowFull => "a time window held many runs",
             Reason::WindowExpired => "a time window had expired",
             Reason::Outgrown => "the family was over its size or age",
+            Reason::BlobGarbage => "blob files held much that nobody needed",
             Reason::Manual => "it was asked for",
         }
     }

@@ -13,6 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::base::error::Result;
 use crate::base::key::{self, ValueKind};
 use crate::compaction::WindowSplit;
+use crate::compaction::blobs::BlobOutputs;
 use crate::compaction::covered::Covered;
 use crate::compaction::job::{JobContext, JobOutput};
 use crate::compaction::retain::Verdict;
@@ -26,6 +27,8 @@ pub(crate) struct Outputs<'a> {
     context: &'a JobContext<'a>,
     options: &'a TableOptions,
     windows: Option<WindowSplit>,
+    /// Where large values go.
+    blobs: BlobOutputs<'a>,
     /// The table under way where windows do not count.
     single: Option<TableWriter>,
     /// The tables under way, by window.
@@ -48,6 +51,7 @@ impl<'a> Outputs<'a> {
             context,
             options,
             windows,
+            blobs: BlobOutputs::new(context, options.blob_bytes_min),
             single: None,
             open: BTreeMap::new(),
             taken: BTreeSet::new(),
@@ -78,6 +82,12 @@ impl<'a> Outputs<'a> {
         }
         self.taken.insert(window);
         true
+    }
+
+    /// Bytes of values in blob files that were read and written anew since this was asked last.
+    #[inline]
+    pub(crate) fn take_moved_bytes(&mut self) -> usize {
+        self.blobs.take_moved_bytes()
     }
 
     fn writer(&self, window: Option<u64>) -> Option<&TableWriter> {
@@ -123,6 +133,11 @@ impl<'a> Outputs<'a> {
         }
         if verdict == Verdict::Bury {
             return self.write(window, &tombstone_of(internal_key), &[], output);
+        }
+        if self.blobs.may_take(internal_key, value)
+            && let Some((internal_key, index)) = self.blobs.take(internal_key, value, output)?
+        {
+            return self.write(window, &internal_key, &index, output);
         }
         self.write(window, internal_key, value, output)
     }
@@ -186,7 +201,11 @@ impl<'a> Outputs<'a> {
             output.tables.push(writer.finish()?);
         }
         self.done.append(&mut self.taken);
-        Ok(std::mem::take(&mut self.more))
+        let more = std::mem::take(&mut self.more);
+        if !more {
+            self.blobs.finish(output)?;
+        }
+        Ok(more)
     }
 }
 

@@ -123,7 +123,9 @@ impl Upper {
 pub(crate) fn gain(upper: &Upper, lower: Sums, hidden: Sums) -> Gain {
     let ranges = upper.sums.range_tombstones.saturating_mul(ENTRIES_PER_RANGE_TOMBSTONE);
     let tombstones = upper.sums.tombstones.saturating_add(ranges);
-    let each = hidden.bytes.checked_div(hidden.entries).unwrap_or(0);
+    // What is hidden goes with its values, wherever they lie; a merge reads and writes only what is
+    // in tables.
+    let each = hidden.data_bytes().checked_div(hidden.entries).unwrap_or(0);
     let met = each.saturating_mul(tombstones.min(hidden.entries));
     let read = upper.sums.entries.saturating_add(lower.entries);
     Gain {

@@ -114,7 +114,7 @@ impl Retain {
             return Verdict::Drop;
         }
         self.stripe = stripe;
-        let expired = kind == ValueKind::PutExpiring && self.has_expired(value);
+        let expired = kind.expires() && self.has_expired(value);
         if kind != ValueKind::Delete && !expired {
             return Verdict::Keep;
         }

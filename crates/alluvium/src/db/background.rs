@@ -36,8 +36,8 @@ use crate::base::sync::atomic::{AtomicUsize, Ordering};
 use crate::base::sync::{Condvar, Mutex};
 use crate::batch::ColumnFamilyId;
 use crate::compaction::footprint::Footprint;
-use crate::compaction::strategy::{Picker, Strategy};
-use crate::compaction::{Ages, Busy, Compaction, CompactionPicker, Level0, View};
+use crate::compaction::strategy::{Picker, Strategy, TimeWindows};
+use crate::compaction::{Ages, Busy, Compaction, CompactionPicker, Level0, View, blobs};
 use crate::db::core::Core;
 use crate::db::events::panic_text;
 use crate::db::family::Family;
@@ -474,15 +474,47 @@ fn next_job(core: &Core, state: &mut State) -> Option<Job> {
     let mut due: Vec<((bool, f64), &Arc<Family>)> =
         families.values().map(|family| (urgency(family), family)).collect();
     due.sort_by(|((a0, a), _), ((b0, b), _)| b0.cmp(a0).then(b.total_cmp(a)));
-    due.into_iter().find_map(|(_, family)| {
-        let current = family.peek();
-        let plan = picker(family).pick(&view(core, family, &current.version, &blocked))?;
-        if state.compactions > 0 && !core.memory.admits(job_bytes(&plan, &family.options)) {
-            return None;
-        }
-        let taken = state.take(family.id, &plan);
-        taken.then(|| Job::Compact(Arc::clone(family), Box::new(plan)))
-    })
+    let emptying = |state: &mut State| {
+        families.values().find_map(|family| {
+            let plan = pick_emptying(core, family, &blocked)?;
+            take_compaction(core, state, family, plan)
+        })
+    };
+    let urgent = core.blob_usage.load().is_urgent().then(|| emptying(state)).flatten();
+    let merging = |state: &mut State| {
+        due.into_iter().find_map(|(_, family)| {
+            let current = family.peek();
+            let plan = picker(family).pick(&view(core, family, &current.version, &blocked))?;
+            take_compaction(core, state, family, plan)
+        })
+    };
+    // What only space is won by comes behind all else, while that is not all too much.
+    urgent.or_else(|| merging(state)).or_else(|| emptying(state))
+}
+
+/// A rewrite of a table of `family` for what is garbage in blob files.
+fn pick_emptying(core: &Core, family: &Family, blocked: &Busy) -> Option<Compaction> {
+    let usage = core.blob_usage.load();
+    if !usage.is_wasteful() {
+        return None;
+    }
+    let current = family.peek();
+    let view = view(core, family, &current.version, blocked);
+    let windows = family.strategy().windows().map(TimeWindows::split);
+    blobs::pick_emptying(&view, &usage, family.options.table_bytes, windows)
+}
+
+/// The job for a plan, where there is memory for it and nothing in its way.
+fn take_compaction(
+    core: &Core,
+    state: &mut State,
+    family: &Arc<Family>,
+    plan: Compaction,
+) -> Option<Job> {
+    if state.compactions > 0 && !core.memory.admits(job_bytes(&plan, &family.options)) {
+        return None;
+    }
+    state.take(family.id, &plan).then(|| Job::Compact(Arc::clone(family), Box::new(plan)))
 }
 
 /// A memtable to be flushed.
@@ -522,7 +554,8 @@ pub(crate) fn is_idle(core: &Core) -> bool {
         let current = family.peek();
         let picker = family.options.picker(&family.strategy(), Level0::Lean);
         let plan = || picker.pick(&view(core, family, &current.version, &state.set_aside));
-        !current.immutables.is_empty() || plan().is_some()
+        let emptying = || pick_emptying(core, family, &state.set_aside).is_some();
+        !current.immutables.is_empty() || plan().is_some() || emptying()
     });
     !running && !due && !core.obsolete.has_any()
 }
@@ -546,8 +579,7 @@ pub(crate) fn view<'a>(
     // As a job sees it: what it would keep is no garbage either.
     let now_ms = core.clock.before_ms(family.options.gc_grace).unwrap_or(0);
     let overdue = core.written_before(family.options.tombstone_age);
-    let age_max = family.strategy().age_max();
-    let outlived = age_max.map_or(SeqNo::ZERO, |age| core.written_before(age));
+    let outlived = family.strategy().age_max().map_or(SeqNo::ZERO, |age| core.written_before(age));
     let quiet = is_quiet(core);
     View { version, busy, now_ms, ages: Ages { droppable, overdue, outlived, quiet } }
 }

@@ -259,6 +259,7 @@ pub(crate) fn drop_family(shared: &Arc<Shared>, name: &str) -> Result<()> {
     }
     if !planted::is("family-drop-not-persisted") {
         let dropped = versions.drop_family(family.id);
+        core.note_blobs(&versions);
         core.note_put_off(&mut versions);
         dropped?;
     }

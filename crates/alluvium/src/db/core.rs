@@ -12,6 +12,7 @@
 //! `visible` is stored by the commit leader after its group is in the memtables (release) and
 //! loaded by readers after they took the super version (acquire).
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,6 +23,7 @@ use crate::base::planted;
 use crate::base::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use crate::base::sync::tally::AtomicU64 as TallyU64;
 use crate::base::sync::{ArcSwap, Mutex};
+use crate::blob::BlobFiles;
 use crate::compaction::{Debt, Level0};
 use crate::db::background::Scheduler;
 use crate::db::clock::WallClock;
@@ -33,6 +35,7 @@ use crate::db::limiter::{Conditions, DEBT_STRAIN, Limiter, Sample};
 use crate::db::memory::{self, Accounts};
 use crate::db::pacing::{self, Cause, Load, Pacer, Strain};
 use crate::db::progress::RunningJobs;
+use crate::db::retired::RetiredSegments;
 use crate::db::snapshot_list::SnapshotList;
 use crate::db::status::StatusWriter;
 use crate::db::wal_set::WalSet;
@@ -40,7 +43,7 @@ use crate::env::Env;
 use crate::metrics::{Counters, Latencies, StallCause};
 use crate::options::Options;
 use crate::sstable::TableCache;
-use crate::version::{FileNumbers, ObsoleteTables, TimeMarks, VersionSet};
+use crate::version::{BlobUsage, FileNumbers, ObsoleteFiles, TimeMarks, VersionSet};
 
 /// The strain of writers is measured this often at most.
 const STRAIN_LOOK_NS: u64 = 1_000_000;
@@ -78,7 +81,11 @@ pub(crate) struct Core {
     pub(crate) versions: Mutex<VersionSet>,
     pub(crate) numbers: Arc<FileNumbers>,
     pub(crate) tables: Arc<TableCache>,
-    pub(crate) obsolete: Arc<ObsoleteTables>,
+    pub(crate) blobs: BlobFiles,
+    /// How much of the blob files is needed; follows the version set.
+    pub(crate) blob_usage: ArcSwap<BlobUsage>,
+    pub(crate) obsolete: Arc<ObsoleteFiles>,
+    pub(crate) retired: RetiredSegments,
     pub(crate) queue: CommitQueue,
     pub(crate) wal: Mutex<WalSet>,
     /// The number of the segment that is written; follows `wal`.
@@ -120,7 +127,8 @@ pub(crate) struct CoreParts {
     pub(crate) families: Families,
     pub(crate) versions: VersionSet,
     pub(crate) tables: Arc<TableCache>,
-    pub(crate) obsolete: Arc<ObsoleteTables>,
+    pub(crate) blobs: BlobFiles,
+    pub(crate) obsolete: Arc<ObsoleteFiles>,
     pub(crate) wal: WalSet,
     pub(crate) events: Arc<Events>,
     pub(crate) clock: WallClock,
@@ -132,6 +140,8 @@ impl Core {
         let current_log = parts.wal.number();
         let memory = Accounts::new(parts.options.memory_limit);
         let core = Core {
+            blobs: parts.blobs,
+            blob_usage: ArcSwap::from_pointee(parts.versions.blob_usage(&HashSet::new())),
             opened_at_ns: nanoseconds(parts.env.as_ref()),
             clock: parts.clock,
             time_marks: ArcSwap::from_pointee(TimeMarks::clone(&parts.versions.time_marks())),
@@ -144,6 +154,7 @@ impl Core {
             versions: Mutex::new(parts.versions),
             tables: parts.tables,
             obsolete: parts.obsolete,
+            retired: RetiredSegments::default(),
             queue: CommitQueue::default(),
             wal: Mutex::new(parts.wal),
             current_log: AtomicU64::new(current_log.0),
@@ -187,6 +198,11 @@ impl Core {
     /// Takes over the time marks of the version set.
     pub(crate) fn note_time_marks(&self, versions: &VersionSet) {
         self.time_marks.store(versions.time_marks());
+    }
+
+    /// Takes over from the version set how much of the blob files is needed.
+    pub(crate) fn note_blobs(&self, versions: &VersionSet) {
+        self.blob_usage.store(Arc::new(versions.blob_usage(&self.blobs.unreadable())));
     }
 
     /// The newest sequence number that is known to have been written `age` ago or earlier; zero
@@ -331,7 +347,8 @@ impl Conditions for Core {
             user_bytes: counters.write_user_bytes.get(),
             background_bytes: counters.flush_bytes.get()
                 + counters.compaction_read_bytes.get()
-                + counters.compaction_write_bytes.get(),
+                + counters.compaction_write_bytes.get()
+                + counters.blob_write_bytes.get(),
         }
     }
 }

@@ -166,7 +166,7 @@ fn entry(
     key: &[u8],
     stored: &[u8],
 ) -> Entry {
-    let expiring = kind.filter(|&kind| kind == ValueKind::PutExpiring);
+    let expiring = kind.filter(|kind| kind.expires());
     let (expires_ms, value) = match expiring.and_then(|_| expiry::split(stored)) {
         Some((expiry_ms, value)) => (Some(expiry_ms), value),
         None => (None, stored),

@@ -22,6 +22,7 @@ use crate::base::key::SeqNo;
 use crate::base::planted;
 use crate::base::sync::atomic::Ordering;
 use crate::compaction::KeySpan;
+use crate::compaction::blobs::Emptied;
 use crate::compaction::flush::FlushSplit;
 use crate::compaction::job::{JobContext, JobOutput};
 use crate::compaction::pace::Pace;
@@ -34,13 +35,14 @@ use crate::db::events;
 use crate::db::family::Family;
 use crate::db::memory::{Charge, flush_bytes, job_bytes};
 use crate::db::progress::{Pacing, Running, Task, task_of};
+use crate::db::retired;
 use crate::db::subjobs;
 use crate::db::super_version::{FlushReason, Immutable};
 use crate::db::wal_set::{Ahead, Failure};
 use crate::memtable::Memtable;
 use crate::options::ColumnFamilyOptions;
 use crate::sstable::{Ages, TableCache, TableSummary};
-use crate::version::{EventTimes, Expiry, TableFacts, TableMeta, VersionEdit};
+use crate::version::{BlobMeta, EventTimes, Expiry, TableFacts, TableMeta, VersionEdit};
 
 /// Flushes the oldest immutable memtables of `family` into one run of level 0: see [`flushed_now`].
 pub(crate) fn flush(core: &Arc<Core>, family: &Arc<Family>) -> Result<()> {
@@ -99,18 +101,27 @@ fn run_flush(
     let pacing = Pacing::of_flush(core, &running.job);
     let buffers = flush_bytes(entries, bytes, place, windows.is_some(), &family.options);
     let _buffers = Charge::new(&core.memory.jobs, buffers);
+    let log = retired::survey_log(
+        core,
+        family,
+        newest.next_log,
+        (&memtables, bytes / entries.max(1) as usize),
+    );
     let output = with_context(core, &|step| pacing.step(step), |context| {
+        let context = JobContext { in_log: Some(&log.values), ..*context };
         let inputs = (memtables.as_slice(), Some(&*older));
-        compaction::flush::run(context, inputs, retain(core, family), &options, split)
+        compaction::flush::run(&context, inputs, retain(core, family), &options, split)
     })?;
     let checked = check_tables(&core.tables, &output, windows.as_ref());
     let checked = checked.and_then(|tables| sync_shared_segments(core).map(|()| tables));
-    let tables = discard_on_error(core, &output, checked)?;
+    let checked =
+        checked.and_then(|tables| Ok((retired::keep_segments(core, &log, &output)?, tables)));
+    let (segments, tables) = discard_on_error(core, &output, checked)?;
     if planted::is("log-removed-before-install") {
         remove_segments_before(core, newest.next_log);
     }
     // From here on the tables stay, whatever happens: a manifest that failed may still name them.
-    let installed = install_flush(core, family, newest, immutables, tables, &output);
+    let installed = install_flush(core, family, (newest, immutables), (segments, tables), &output);
     if planted::is("tables-of-a-failed-edit-removed") && installed.is_err() {
         discard(core, &output);
     }
@@ -129,18 +140,24 @@ fn run_flush(
 fn install_flush(
     core: &Core,
     family: &Arc<Family>,
-    newest: &Immutable,
-    immutables: &[Arc<Immutable>],
-    tables: Vec<Arc<TableMeta>>,
+    (newest, immutables): (&Immutable, &[Arc<Immutable>]),
+    (segments, tables): (Vec<Arc<BlobMeta>>, Vec<Arc<TableMeta>>),
     output: &JobOutput,
 ) -> Result<()> {
     let mut versions = core.versions.lock();
     if family.is_dropped() {
         discard(core, output);
         family.install(Arc::clone(&family.load().version), immutables);
+        drop(versions);
+        // The log may have let go of them for this flush.
+        let numbers: Vec<FileNumber> = segments.into_iter().map(|segment| segment.number).collect();
+        numbers.into_iter().for_each(|number| retired::unneeded(core, number));
         return Ok(());
     }
     let mut edit = VersionEdit::default();
+    edit.blobs = blob_metas(output);
+    // Another family may have led there first.
+    edit.blobs.extend(segments.into_iter().filter(|segment| !versions.has_blob(segment.number)));
     for table in tables {
         edit.add(family.id, 0, table);
     }
@@ -159,6 +176,7 @@ fn install_flush(
     core.note_put_off(&mut versions);
     applied?;
     core.note_time_marks(&versions);
+    core.note_blobs(&versions);
     let version = Arc::clone(&versions.families()[&family.id].version);
     let entries = immutables.iter().map(|immutable| immutable.memtable.entries()).sum();
     let (reads, due) = (core.counters.reads(), family.options.level0_tables_slowdown / 2);
@@ -216,7 +234,7 @@ pub(crate) fn remove_old_segments(core: &Core) {
 fn remove_segments_before(core: &Core, needed: FileNumber) {
     let taken = core.wal.lock().take_before(needed);
     for number in taken {
-        remove_obsolete(core, FileId::Wal(number));
+        retired::let_go(core, number);
     }
 }
 
@@ -250,8 +268,8 @@ fn check_table(
         let found = table.properties();
         let counts = (found.entries, found.tombstones, found.range_tombstones);
         let written = (summary.entries, summary.tombstones, summary.range_tombstones);
-        let same = (table.bytes(), counts, found.ages, table.filter_bytes())
-            == (summary.bytes, written, summary.ages, summary.filter_bytes);
+        let same = (table.bytes(), counts, found.ages, table.filter_bytes(), &found.blobs)
+            == (summary.bytes, written, summary.ages, summary.filter_bytes, &summary.blobs);
         if same {
             return Ok(());
         }
@@ -295,6 +313,7 @@ fn table_meta(table: &TableSummary, run: FileNumber) -> Result<TableMeta> {
         smallest_seq: table.smallest_seq,
         largest_seq: table.largest_seq,
         footer_checksum: table.footer_checksum,
+        blobs: table.blobs.clone(),
     })
 }
 
@@ -328,6 +347,9 @@ fn run_compaction(core: &Arc<Core>, family: &Arc<Family>, plan: &Compaction) -> 
         plan.tables().for_each(|table| drop(core.env.remove(FileId::Table(table.number))));
     }
     install_compaction(core, family, plan, tables, &output)?;
+    if let Some(error) = &output.unreadable {
+        core.health.note_failure("a blob file that is to be emptied", error);
+    }
     core.note_pressure();
     count_compaction(core, family, plan, &output);
     count_blocks(core, &output);
@@ -354,6 +376,7 @@ fn install_compaction(
         return Err(Error::invalid(format!("a compaction that cannot be: {breach}")));
     }
     let mut edit = VersionEdit::default();
+    edit.blobs = blob_metas(output);
     for (level, table) in plan.placed_tables() {
         edit.delete(family.id, level, table.number);
         if plan.action == Action::Move {
@@ -366,13 +389,21 @@ fn install_compaction(
     let applied = versions.apply(edit);
     core.note_put_off(&mut versions);
     applied?;
+    core.note_blobs(&versions);
     let version = Arc::clone(&versions.families()[&family.id].version);
     family.install(version, &[]);
     Ok(())
 }
 
-/// Counts what became of the blocks that were to be compressed.
+/// The blob files that a job wrote, as the version set takes them.
+pub(crate) fn blob_metas(output: &JobOutput) -> Vec<Arc<BlobMeta>> {
+    output.blobs.iter().map(|blob| Arc::new(BlobMeta::new(blob.number, blob.bytes))).collect()
+}
+
+/// Counts what became of the blocks that were to be compressed, and the values in blob files.
 fn count_blocks(core: &Core, output: &JobOutput) {
+    let blob_bytes = output.blobs.iter().map(|blob| blob.bytes).sum();
+    core.counters.blob_write_bytes.add(blob_bytes);
     for table in &output.tables {
         core.counters.blocks_compressed.add(table.compression.compressed);
         core.counters.blocks_incompressible.add(table.compression.declined);
@@ -427,13 +458,19 @@ pub(crate) fn create_segment(core: &Core) {
     }
 }
 
-/// Removes the files of tables that no version and no reader names any more.
+/// Removes the files of tables and values that no version and no reader names any more.
 pub(crate) fn purge(core: &Core) {
-    let numbers = core.obsolete.take();
-    for &number in &numbers {
-        core.tables.forget(number);
-        remove_obsolete(core, FileId::Table(number));
+    let files = core.obsolete.take();
+    for &file in &files {
+        match file {
+            FileId::Blob(number) => retired::unneeded(core, number),
+            _ => {
+                file.number().into_iter().for_each(|number| core.tables.forget(number));
+                remove_obsolete(core, file);
+            }
+        }
     }
+    let numbers: Vec<FileNumber> = files.into_iter().filter_map(FileId::number).collect();
     core.tables.block_cache().forget(&numbers);
 }
 
@@ -450,8 +487,12 @@ pub(crate) fn with_context<T>(
     pace: Pace<'_>,
     run: impl FnOnce(&JobContext<'_>) -> T,
 ) -> T {
+    let usage = core.blob_usage.load();
     run(&JobContext {
         pace,
+        blobs: &core.blobs,
+        emptied: Emptied::Some(&usage.sparse),
+        in_log: None,
         env: &core.env,
         tables: &core.tables,
         new_number: &|| core.new_number(),

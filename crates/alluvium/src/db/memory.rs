@@ -23,8 +23,8 @@ use crate::batch::ColumnFamilyId;
 use crate::compaction::outputs::OPEN_MAX;
 use crate::compaction::{Compaction, TablePlace};
 use crate::db::core::Core;
+use crate::env::APPEND_BYTES;
 use crate::options::ColumnFamilyOptions;
-use crate::sstable::APPEND_BYTES;
 
 /// What a program with a store in it takes before anything is stored.
 const PROGRAM_BYTES: usize = 8 << 20;
@@ -134,6 +134,7 @@ pub(crate) fn job_bytes(plan: &Compaction, options: &ColumnFamilyOptions) -> usi
     let contents = all.saturating_mul(COMPRESSED_RATIO);
     writing_bytes(table, contents, plan.place, plan.windows.is_some(), options)
         .saturating_add((plan.inputs.len() + 1) * STREAM_BYTES)
+        .saturating_add(if options.blob_bytes_min.is_some() { WRITER_BYTES } else { 0 })
 }
 
 /// What a flush of so many entries holds beside the memtables, about. `bytes` is what these take.
@@ -145,7 +146,12 @@ pub(crate) fn flush_bytes(
     options: &ColumnFamilyOptions,
 ) -> usize {
     let table = TableMade { keys: usize::try_from(entries).unwrap_or(usize::MAX), bytes };
-    writing_bytes(table, bytes, place, windows, options).saturating_add(STREAM_BYTES)
+    // The log is read in a window for values that stay there, and each of those is noted.
+    let survey = match options.blob_bytes_min {
+        Some(_) => WRITER_BYTES + (1 << 20) + table.keys.min(bytes >> 6).saturating_mul(64),
+        None => 0,
+    };
+    writing_bytes(table, bytes, place, windows, options).saturating_add(STREAM_BYTES + survey)
 }
 
 /// A table in the making, as it will be when it is full.

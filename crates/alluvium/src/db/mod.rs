@@ -41,6 +41,7 @@ mod read;
 mod reading;
 mod recovery;
 mod repair;
+mod retired;
 mod scan;
 mod snapshot;
 mod snapshot_list;

@@ -18,6 +18,7 @@ use std::time::Duration;
 use crate::base::error::{Error, Result};
 use crate::base::file::{FileId, FileNumber};
 use crate::base::planted;
+use crate::blob::BlobFiles;
 use crate::cache::BlockCache;
 use crate::db::background;
 use crate::db::clock::WallClock;
@@ -27,13 +28,14 @@ use crate::db::events::{Events, trace};
 use crate::db::family::{Families, Family};
 use crate::db::memory::{Budget, Held};
 use crate::db::recovery::{Recovered, Replay};
+use crate::db::retired;
 use crate::db::status;
 use crate::db::wal_set::{WalSet, sync_directory};
 use crate::env::{Env, StoreLock};
 use crate::metrics::{Counters, Event};
 use crate::options::Options;
 use crate::sstable::TableCache;
-use crate::version::{ObsoleteTables, StoreState, VersionEdit, VersionSet, store_exists};
+use crate::version::{ObsoleteFiles, StoreState, VersionEdit, VersionSet, store_exists};
 
 /// A store that is open, and its lock.
 pub(crate) struct Opened {
@@ -58,7 +60,7 @@ pub(crate) fn open(env: Arc<dyn Env>, options: Options) -> Result<Opened> {
     let state = look(env.as_ref(), options.create_if_missing)?;
 
     let tables = table_cache(&env, &options, &counters);
-    let obsolete = ObsoleteTables::new();
+    let obsolete = ObsoleteFiles::new();
     let mut versions = match state {
         StoreState::Present => VersionSet::recover(Arc::clone(&env), Arc::clone(&obsolete))?,
         StoreState::Absent | StoreState::Half => {
@@ -69,7 +71,9 @@ pub(crate) fn open(env: Arc<dyn Env>, options: Options) -> Result<Opened> {
     let numbers = versions.file_numbers();
     let clock = begin_clock(&env, &versions);
 
+    let blobs = blob_files(&env, &tables, &options, &counters);
     let replay = Replay {
+        blobs: &blobs,
         env: &env,
         options: &options,
         versions: &versions,
@@ -98,6 +102,7 @@ pub(crate) fn open(env: Arc<dyn Env>, options: Options) -> Result<Opened> {
         families,
         versions,
         tables,
+        blobs,
         obsolete,
         wal,
         events,
@@ -112,6 +117,17 @@ fn table_cache(env: &Arc<dyn Env>, options: &Options, counters: &Arc<Counters>) 
     let blocks = options.memory_limit.map(|limit| Budget::new(limit).block_cache(&Held::default()));
     let cache = Arc::new(BlockCache::new(blocks.unwrap_or(options.block_cache_bytes)));
     Arc::new(TableCache::new(Arc::clone(env), cache, Arc::clone(counters), options.open_tables_max))
+}
+
+/// The blob files, over the block cache of the tables.
+fn blob_files(
+    env: &Arc<dyn Env>,
+    tables: &TableCache,
+    options: &Options,
+    counters: &Arc<Counters>,
+) -> BlobFiles {
+    let cache = Arc::clone(tables.block_cache());
+    BlobFiles::new(Arc::clone(env), cache, Arc::clone(counters), options.open_tables_max)
 }
 
 /// Starts what a store does by itself.
@@ -183,7 +199,7 @@ pub(crate) fn take_lock(env: &dyn Env) -> Result<Box<dyn StoreLock>> {
     })
 }
 
-/// Every table that the manifest names is there.
+/// Every table and every blob file that the manifest names is there.
 fn check_files(env: &dyn Env, versions: &VersionSet) -> Result<()> {
     let files = env.list().map_err(|error| Error::io("list", env.directory(), error))?;
     let present: HashSet<FileId> = files.into_iter().collect();
@@ -191,6 +207,13 @@ fn check_files(env: &dyn Env, versions: &VersionSet) -> Result<()> {
         if !present.contains(&FileId::Table(number)) {
             let name = env.display(FileId::Table(number));
             return Err(Error::corruption(name, 0, "the table is missing"));
+        }
+    }
+    for blob in versions.blobs() {
+        let names = [FileId::Blob(blob.number), FileId::Wal(blob.number)];
+        if !names.iter().any(|name| present.contains(name)) {
+            let name = env.display(FileId::Blob(blob.number));
+            return Err(Error::corruption(name, 0, "the blob file is missing"));
         }
     }
     Ok(())
@@ -215,6 +238,7 @@ fn install(
     clock: &WallClock,
 ) -> Result<()> {
     let mut edit = VersionEdit::default();
+    edit.blobs = recovered.blobs.clone();
     for (family, table) in &recovered.tables {
         edit.add(*family, 0, Arc::clone(table));
     }
@@ -231,6 +255,9 @@ fn install(
 fn discard(env: &dyn Env, recovered: &Recovered, log: FileNumber) {
     for (_, table) in &recovered.tables {
         drop(env.remove(FileId::Table(table.number)));
+    }
+    for blob in &recovered.blobs {
+        drop(env.remove(FileId::Blob(blob.number)));
     }
     drop(env.remove(FileId::Wal(log)));
 }
@@ -263,14 +290,22 @@ fn remove_unnamed(
     counters: &Counters,
 ) -> Result<()> {
     let live = live_tables(versions);
-    let files = env.list().map_err(|error| Error::io("list", env.directory(), error))?;
+    let list = || env.list().map_err(|error| Error::io("list", env.directory(), error));
+    let blobs = versions.blobs();
+    retired::rename_all(env, &blobs, &list()?.into_iter().collect());
+    let blobs: HashSet<FileNumber> = blobs.iter().map(|blob| blob.number).collect();
+    let files = list()?;
+    let is_renamed = |number: &FileNumber| files.contains(&FileId::Blob(*number));
+    let by_old_name: HashSet<FileNumber> =
+        blobs.iter().copied().filter(|number| !is_renamed(number)).collect();
     for file in files {
         let named = match file {
-            FileId::Wal(number) => number >= log,
+            FileId::Wal(number) => number >= log || by_old_name.contains(&number),
             FileId::Table(number) if planted::is("open-removes-a-live-table") => {
                 live.contains(&number) && live.iter().max() != Some(&number)
             }
             FileId::Table(number) => live.contains(&number),
+            FileId::Blob(number) => blobs.contains(&number),
             FileId::Manifest(number) => number == versions.manifest_number(),
             FileId::Temporary(_) | FileId::StatusTemporary => false,
             FileId::Current | FileId::Lock | FileId::Status => true,

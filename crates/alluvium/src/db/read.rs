@@ -16,6 +16,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use crate::base::blob::BlobIndex;
 use crate::base::checksum::key_hash;
 use crate::base::error::{Error, Result};
 use crate::base::expiry::{self, EXPIRY_BYTES};
@@ -121,9 +122,15 @@ fn search_counted(
             _ => {}
         }
     }
-    match search_tables(core, current, lookup, options, lookups)? {
-        Some((trailer, value)) => decide(trailer, now, || value),
-        None => Ok(None),
+    let Some((trailer, value)) = search_tables(core, current, lookup, options, lookups)? else {
+        return Ok(None);
+    };
+    let value = decide(trailer, now, || value)?;
+    match key::trailer_kind(trailer) {
+        Some(kind) if kind.is_blob() => {
+            value.map(|index| read_blob(core, &index, options)).transpose()
+        }
+        _ => Ok(value),
     }
 }
 
@@ -216,16 +223,27 @@ fn uncovered(found: Option<(u64, Bytes)>, covering: SeqNo) -> Option<(u64, Bytes
     found.filter(|(trailer, _)| key::trailer_seq(*trailer) > covering)
 }
 
-/// A value or its absence, by the kind of the newest visible entry.
+/// The value that `index`, as it stands in a table, leads to.
+#[cold]
+pub(crate) fn read_blob(core: &Core, index: &[u8], options: &ReadOptions) -> Result<Bytes> {
+    let no_index = || {
+        let detail = "a table says of a value that it lies in a blob file, and not where";
+        Error::corruption(core.env.directory(), 0, detail)
+    };
+    let index = BlobIndex::decode(index).ok_or_else(no_index)?;
+    core.blobs.read(&index, options.fill_cache)
+}
+
+/// A value or its absence, or where the value lies, by the kind of the newest visible entry.
 fn decide(
     trailer: u64,
     now: &dyn Fn() -> u64,
     value: impl FnOnce() -> Bytes,
 ) -> Result<Option<Bytes>> {
     match key::trailer_kind(trailer) {
-        Some(ValueKind::Put) => Ok(Some(value())),
+        Some(ValueKind::Put | ValueKind::BlobIndex) => Ok(Some(value())),
         Some(ValueKind::Delete) => Ok(None),
-        Some(ValueKind::PutExpiring) => {
+        Some(ValueKind::PutExpiring | ValueKind::BlobIndexExpiring) => {
             let stored = value();
             let (expiry_ms, _) = expiry::split(&stored)
                 .ok_or_else(|| Error::invalid("an entry that expires, and says not when"))?;

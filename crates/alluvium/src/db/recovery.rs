@@ -25,17 +25,19 @@ use crate::base::key::SeqNo;
 use crate::base::planted;
 use crate::base::sync::atomic::AtomicBool;
 use crate::batch::{BatchView, ColumnFamilyId};
+use crate::blob::BlobFiles;
 use crate::compaction;
+use crate::compaction::blobs::Emptied;
 use crate::compaction::flush::FlushSplit;
 use crate::compaction::job::JobContext;
 use crate::compaction::retain::{Now, Retain};
 use crate::compaction::strategy::TimeWindows;
-use crate::db::jobs::check_tables;
+use crate::db::jobs::{blob_metas, check_tables};
 use crate::env::Env;
 use crate::memtable::Memtable;
 use crate::options::{ColumnFamilyOptions, Options};
 use crate::sstable::TableCache;
-use crate::version::{FileNumbers, TableMeta, VersionSet};
+use crate::version::{BlobMeta, FileNumbers, TableMeta, VersionSet};
 use crate::wal::frame::FRAME_HEADER_BYTES;
 use crate::wal::{FrameKind, LogKind, LogOpen, LogReader, ReadFrame};
 
@@ -44,6 +46,8 @@ use crate::wal::{FrameKind, LogKind, LogOpen, LogReader, ReadFrame};
 pub(crate) struct Recovered {
     /// New tables of level 0, oldest first.
     pub(crate) tables: Vec<(ColumnFamilyId, Arc<TableMeta>)>,
+    /// New blob files.
+    pub(crate) blobs: Vec<Arc<BlobMeta>>,
     pub(crate) last_seq: SeqNo,
 }
 
@@ -53,6 +57,7 @@ pub(crate) struct Replay<'a> {
     pub(crate) options: &'a Options,
     pub(crate) versions: &'a VersionSet,
     pub(crate) tables: &'a Arc<TableCache>,
+    pub(crate) blobs: &'a BlobFiles,
     pub(crate) numbers: &'a FileNumbers,
 }
 
@@ -81,6 +86,7 @@ impl Replay<'_> {
             replay: self,
             memtables: BTreeMap::new(),
             tables: Vec::new(),
+            blobs: Vec::new(),
             last_seq: if planted::is("sequence-numbers-fall") {
                 SeqNo::ZERO
             } else {
@@ -89,10 +95,16 @@ impl Replay<'_> {
             replayed_seq: SeqNo::ZERO,
         };
         match self.run_into(&mut state) {
-            Ok(()) => Ok(Recovered { tables: state.tables, last_seq: state.last_seq }),
+            Ok(()) => {
+                let State { tables, blobs, last_seq, .. } = state;
+                Ok(Recovered { tables, blobs, last_seq })
+            }
             Err(error) => {
                 for (_, table) in &state.tables {
                     drop(self.env.remove(FileId::Table(table.number)));
+                }
+                for blob in &state.blobs {
+                    drop(self.env.remove(FileId::Blob(blob.number)));
                 }
                 Err(error)
             }
@@ -281,6 +293,7 @@ struct State<'a> {
     replay: &'a Replay<'a>,
     memtables: BTreeMap<ColumnFamilyId, Arc<Memtable>>,
     tables: Vec<(ColumnFamilyId, Arc<TableMeta>)>,
+    blobs: Vec<Arc<BlobMeta>>,
     /// Everything up to here is in tables or was replayed.
     last_seq: SeqNo,
     /// The last sequence number read from the log.
@@ -388,6 +401,9 @@ impl State<'_> {
             new_number: &|| self.replay.numbers.take(),
             cancelled: &never,
             pace: &|_| Ok(()),
+            blobs: self.replay.blobs,
+            emptied: Emptied::None,
+            in_log: None,
         };
         let family = self.options_of(id);
         let place = ColumnFamilyOptions::flush_place(&family.strategy);
@@ -401,6 +417,7 @@ impl State<'_> {
         let tables = check_tables(self.replay.tables, &output, windows.as_ref());
         let tables = tables.inspect_err(|_| context.discard(&output))?;
         self.tables.extend(tables.into_iter().map(|table| (id, table)));
+        self.blobs.extend(blob_metas(&output));
         Ok(())
     }
 

@@ -20,6 +20,7 @@ use crate::db::family::Family;
 use crate::db::handle::Shared;
 use crate::db::memory::{CURSOR_SOURCE_BYTES, Charge};
 use crate::db::reach::Reach;
+use crate::db::read::read_blob;
 use crate::db::super_version::SuperVersion;
 use crate::filter::PrefixExtractor;
 use crate::iter::concat::ConcatIterator;
@@ -150,6 +151,9 @@ pub struct Cursor {
     _current: Arc<SuperVersion>,
     /// What its sources hold is charged as long as it lives.
     _buffers: Charge,
+    options: ReadOptions,
+    /// The value of the current entry, where it lies in a blob file.
+    blob: Option<Bytes>,
     /// Entries handed out that the store's counter does not have yet: all threads share it.
     uncounted: u64,
     shared: Arc<Shared>,
@@ -200,7 +204,17 @@ impl Cursor {
             iterator = iterator.leaving_gaps(Arc::clone(&view.gaps));
         }
         let shared = Arc::clone(shared);
-        Ok(Cursor { _buffers, iterator, empty, _current: current, uncounted: 0, shared })
+        let options = view.options;
+        Ok(Cursor {
+            _buffers,
+            iterator,
+            empty,
+            _current: current,
+            options,
+            blob: None,
+            uncounted: 0,
+            shared,
+        })
     }
 
     /// Whether the cursor stands on an entry.
@@ -226,7 +240,7 @@ impl Cursor {
     #[must_use]
     pub fn value(&self) -> &[u8] {
         assert!(self.valid(), "value() of a cursor that stands on no entry");
-        self.iterator.value()
+        self.blob.as_deref().unwrap_or_else(|| self.iterator.value())
     }
 
     /// The value as a handle that outlives the position, without a copy where it lies in a block
@@ -237,7 +251,7 @@ impl Cursor {
     #[must_use]
     pub fn value_handle(&self) -> Bytes {
         assert!(self.valid(), "value_handle() of a cursor that stands on no entry");
-        self.iterator.value_handle()
+        self.blob.clone().unwrap_or_else(|| self.iterator.value_handle())
     }
 
     /// When the entry expires, as time since the beginning of 1970; `None` where it does not.
@@ -271,9 +285,26 @@ impl Cursor {
         if self.empty {
             return Ok(());
         }
+        self.blob = None;
         movement(&mut self.iterator)?;
+        if self.iterator.in_blob() && self.valid() {
+            self.fetch()?;
+        }
         self.count();
         Ok(())
+    }
+
+    /// Reads the value of the current entry, which lies in a blob file.
+    #[cold]
+    #[inline(never)]
+    fn fetch(&mut self) -> Result<()> {
+        match read_blob(&self.shared.core, self.iterator.value(), &self.options) {
+            Ok(value) => {
+                self.blob = Some(value);
+                Ok(())
+            }
+            Err(error) => self.iterator.fail(error),
+        }
     }
 
     /// Moves to the first key.

@@ -1,6 +1,7 @@
 //! The store through its public handle, in memory. The model, crash and damage runners are in the
 //! testkit crate; here stand single stories.
 
+mod blobs;
 mod gaps;
 mod memory;
 mod pace;

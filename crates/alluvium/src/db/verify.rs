@@ -2,12 +2,17 @@
 //!
 //! The store must not be open. It is not recovered first: what is on disk is read as it is.
 
+use std::collections::HashSet;
 use std::path::Path;
 use std::sync::Arc;
 
+use crate::base::blob::BlobIndex;
 use crate::base::error::{Error, Result};
 use crate::base::file::{FileId, FileNumber};
+use crate::base::iterator::InternalIterator;
+use crate::base::key;
 use crate::batch::BatchView;
+use crate::blob::BlobFiles;
 use crate::cache::BlockCache;
 use crate::db::jobs::expiry_of;
 use crate::db::open::{look, take_lock};
@@ -15,8 +20,8 @@ use crate::db::recovery::list_segments;
 use crate::db::status::status_env;
 use crate::env::{Env, PosixEnv};
 use crate::metrics::Counters;
-use crate::sstable::{TableCache, TableHandle};
-use crate::version::{ObsoleteTables, VersionSet};
+use crate::sstable::{ReadPurpose, Table, TableCache, TableHandle};
+use crate::version::{ObsoleteFiles, VersionSet};
 use crate::wal::{FrameKind, LogKind, LogOpen, LogReader, ReadFrame};
 
 /// What [`verify`] found.
@@ -60,7 +65,7 @@ pub fn verify_env(env: Arc<dyn Env>) -> Result<VerifyReport> {
         Err(error) => return Err(error),
     }
     let _lock = take_lock(env.as_ref())?;
-    match VersionSet::recover(Arc::clone(&env), ObsoleteTables::new()) {
+    match VersionSet::recover(Arc::clone(&env), ObsoleteFiles::new()) {
         Ok(versions) => {
             report.files += 2;
             report.bytes += file_bytes(env.as_ref(), FileId::Current)?
@@ -100,7 +105,9 @@ fn note_torn_manifest(env: &dyn Env, versions: &VersionSet, report: &mut VerifyR
 fn verify_tables(env: &Arc<dyn Env>, versions: &VersionSet, report: &mut VerifyReport) {
     let counters = Arc::new(Counters::default());
     let cache = Arc::new(BlockCache::new(0));
-    let tables = TableCache::new(Arc::clone(env), cache, counters, 8);
+    let tables = TableCache::new(Arc::clone(env), Arc::clone(&cache), Arc::clone(&counters), 8);
+    let blobs = BlobFiles::new(Arc::clone(env), cache, counters, 8);
+    let missing = missing_blobs(&blobs, versions, report);
     for table in versions.families().values().flat_map(|family| family.version.tables()) {
         report.files += 1;
         // A handle of its own, so that the table does not stay open.
@@ -121,10 +128,59 @@ fn verify_tables(env: &Arc<dyn Env>, versions: &VersionSet, report: &mut VerifyR
             || opened.bytes() != table.bytes
             || expiry_of(&found.ages) != table.expiry
             || found.ages.oldest_tombstone != table.oldest_tombstone
+            || found.blobs != table.blobs
         {
             let name = env.display(FileId::Table(table.number));
             let detail = "the table is not as the manifest describes it";
             report.damages.push(Error::corruption(name, 0, detail));
+        }
+        if !table.blobs.is_empty() {
+            verify_values(&blobs, &missing, &opened, report);
+        }
+    }
+}
+
+/// The blob files of the store that cannot be opened.
+fn missing_blobs(
+    blobs: &BlobFiles,
+    versions: &VersionSet,
+    report: &mut VerifyReport,
+) -> HashSet<FileNumber> {
+    let mut missing = HashSet::new();
+    for blob in versions.blobs() {
+        report.files += 1;
+        if let Err(error) = blobs.check(blob.number, blob.bytes) {
+            missing.insert(blob.number);
+            report.damages.push(error);
+        }
+    }
+    missing
+}
+
+/// Reads every value that `table` has in blob files, but for those `missing`.
+fn verify_values(
+    blobs: &BlobFiles,
+    missing: &HashSet<FileNumber>,
+    table: &Arc<Table>,
+    report: &mut VerifyReport,
+) {
+    let mut entries = table.iter(ReadPurpose::Compaction);
+    // What is wrong with the table itself has been reported.
+    if entries.seek_to_first().is_err() {
+        return;
+    }
+    while entries.valid() {
+        let kind = key::trailer_kind(key::trailer(entries.key()));
+        if let Some(index) = kind.and_then(|kind| BlobIndex::of_entry(kind, entries.value()))
+            && !missing.contains(&index.file)
+        {
+            match blobs.read_past_cache(&index) {
+                Ok(value) => report.bytes += value.len() as u64,
+                Err(error) => report.damages.push(error),
+            }
+        }
+        if entries.next().is_err() {
+            return;
         }
     }
 }

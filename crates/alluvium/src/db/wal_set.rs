@@ -40,6 +40,16 @@ pub(crate) struct Sealed {
 }
 
 impl Sealed {
+    /// The segment's number.
+    pub(crate) fn number(&self) -> FileNumber {
+        self.number
+    }
+
+    /// How many of its bytes count.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
     /// Makes the segment durable, once. A failure is the answer for ever: after a failed sync the
     /// kernel may call bytes clean that it has thrown away.
     pub(crate) fn sync(&self, env: &dyn Env) -> Result<()> {

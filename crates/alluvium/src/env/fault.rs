@@ -197,6 +197,11 @@ impl Env for FaultEnv {
         self.inner.rename(from, to)
     }
 
+    fn link(&self, from: FileId, to: FileId) -> io::Result<()> {
+        self.control.check(Operation::Rename, &[from, to])?;
+        self.inner.link(from, to)
+    }
+
     fn remove(&self, file: FileId) -> io::Result<()> {
         self.control.check(Operation::Remove, &[file])?;
         self.keep_for_stale_reads(file);

@@ -275,6 +275,10 @@ impl Env for MemEnv {
         self.shared.change("rename to", Some(to))?.rename(from, to)
     }
 
+    fn link(&self, from: FileId, to: FileId) -> io::Result<()> {
+        self.shared.change("link to", Some(to))?.link(from, to)
+    }
+
     fn remove(&self, file: FileId) -> io::Result<()> {
         self.shared.change("remove", Some(file))?.remove(file)
     }

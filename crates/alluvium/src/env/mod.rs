@@ -18,6 +18,7 @@
 mod bytes;
 mod fault;
 mod memory;
+mod pieces;
 mod posix;
 #[cfg(test)]
 mod tests;
@@ -38,6 +39,7 @@ pub(crate) use bytes::BytesFile;
 pub use bytes::SPOILT;
 pub use fault::{Fault, FaultEnv, FaultRule, FileKind, Injection, Operation, Repeat, RuleId, When};
 pub use memory::{CrashPolicy, MemEnv};
+pub(crate) use pieces::{APPEND_BYTES, PieceWriter};
 pub use posix::PosixEnv;
 pub(crate) use posix::lies_within;
 
@@ -91,7 +93,13 @@ pub trait Env: Send + Sync + Debug + 'static {
     fn open(&self, file: FileId) -> io::Result<Arc<dyn ReadableFile>>;
     /// Renames a file, replacing `to` in one step where it exists.
     fn rename(&self, from: FileId, to: FileId) -> io::Result<()>;
-    /// Removes a file.
+    /// Gives a file a second name, which nothing may have yet. Not every place has that: an error
+    /// by default.
+    fn link(&self, from: FileId, to: FileId) -> io::Result<()> {
+        let detail = format!("no second name for {from}: {to}");
+        Err(io::Error::new(io::ErrorKind::Unsupported, detail))
+    }
+    /// Removes a file, or one of its names.
     fn remove(&self, file: FileId) -> io::Result<()>;
     /// Every file in the directory that has a store's name, in no order.
     fn list(&self) -> io::Result<Vec<FileId>>;

@@ -74,6 +74,10 @@ impl Env for PosixEnv {
         fs::rename(self.path(from), self.path(to))
     }
 
+    fn link(&self, from: FileId, to: FileId) -> io::Result<()> {
+        fs::hard_link(self.path(from), self.path(to))
+    }
+
     fn remove(&self, file: FileId) -> io::Result<()> {
         fs::remove_file(self.path(file))
     }

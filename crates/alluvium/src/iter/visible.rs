@@ -26,8 +26,10 @@
 //! there is moved behind it at once. What is left is walked, and after every
 //! [`SKIPS_BEFORE_SEEK`] covered keys the sources are asked again.
 //!
-//! Who walks forwards over much that is not there leaves a [`Gap`] for those who come after, and
+//! Who walks forwards over much that is not there leaves a gap for those who come after, and
 //! they take it for a range tombstone.
+
+mod leave;
 
 use std::ops::Bound;
 use std::sync::Arc;
@@ -40,7 +42,7 @@ use crate::base::iterator::{InternalIterator, Landing, Sight};
 use crate::base::key::{self, SeqNo, ValueKind};
 use crate::base::planted;
 use crate::iter::covers::Covers;
-use crate::ranges::gaps::{Gap, KnownGaps};
+use crate::ranges::gaps::KnownGaps;
 
 /// Tombstones of whatever sources that are told of at once, to the source of the last of them.
 const TOMBSTONES_NOTED_AT_ONCE: u32 = 64;
@@ -83,6 +85,8 @@ pub(crate) struct VisibleIterator<I> {
     saved_value: Bytes,
     /// Where the user's value begins in the stored one of the current entry.
     value_start: usize,
+    /// Whether the user's value lies in a blob file, and what is here leads there.
+    in_blob: bool,
     covers: Covers,
     /// A key with a lesser order prefix, behind the current one, is not covered.
     open_until: u64,
@@ -125,6 +129,7 @@ impl<I: InternalIterator> VisibleIterator<I> {
             saved_key: Vec::new(),
             saved_value: Bytes::new(),
             value_start: 0,
+            in_blob: false,
             covers: Covers::none(),
             open_until: u64::MAX,
             gaps: None,
@@ -172,6 +177,17 @@ impl<I: InternalIterator> VisibleIterator<I> {
         }
     }
 
+    /// Whether the value is an index, which leads to where the user's value lies. Must be `valid`.
+    #[inline]
+    pub(crate) fn in_blob(&self) -> bool {
+        self.in_blob
+    }
+
+    /// Ends the move that came here with an error of the caller's, as if it had failed.
+    pub(crate) fn fail(&mut self, error: Error) -> Result<()> {
+        self.keep(Err(error))
+    }
+
     /// The value. Must be `valid`.
     #[inline]
     pub(crate) fn value(&self) -> &[u8] {
@@ -212,8 +228,8 @@ impl<I: InternalIterator> VisibleIterator<I> {
     #[inline(always)]
     fn live_value_start(&self, trailer: u64) -> Result<Option<usize>> {
         match kind_of(trailer)? {
-            ValueKind::Put => Ok(Some(0)),
-            ValueKind::PutExpiring => self.unexpired_value_start(),
+            ValueKind::Put | ValueKind::BlobIndex => Ok(Some(0)),
+            ValueKind::PutExpiring | ValueKind::BlobIndexExpiring => self.unexpired_value_start(),
             _ => Ok(None),
         }
     }
@@ -359,6 +375,7 @@ impl<I: InternalIterator> VisibleIterator<I> {
             Landing::Off | Landing::Unsettled(_) => Some(false),
             Landing::Live { value_start, .. } => {
                 self.value_start = value_start;
+                self.in_blob = false;
                 self.position = Position::OnSource;
                 Some(true)
             }
@@ -460,7 +477,7 @@ impl<I: InternalIterator> VisibleIterator<I> {
                 let newer = key::trailer_seq(trailer) > covering;
                 match self.live_value_start(trailer)?.filter(|_| newer) {
                     Some(start) => {
-                        self.rest_on_source(start, covering);
+                        self.rest_on_source(trailer, start, covering);
                         return Ok(());
                     }
                     None => {
@@ -491,28 +508,12 @@ impl<I: InternalIterator> VisibleIterator<I> {
         Ok(())
     }
 
-    /// The source stands on the newest entry in sight of a key that is not there. One that is
-    /// hidden only by something that covers it is a part of a gap, but no reason to leave one.
-    #[inline]
-    fn note_step(&mut self, (steps, begun): &mut (u32, bool), uncovered: bool) {
-        self.note_tombstone();
-        *steps += u32::from(uncovered);
-        if self.gaps.is_some() {
-            let user_key = key::user_key(self.source.key());
-            if !std::mem::replace(begun, true) {
-                key::copy_into(&mut self.gap_start, user_key);
-            }
-            if uncovered && steps.is_multiple_of(STEPS_BEFORE_GAP) {
-                key::copy_into(&mut self.gap_end, user_key);
-            }
-        }
-    }
-
     /// The source stands on an entry that is seen. Where many are though something older covers
     /// their keys, a gap does more harm than good: it is let go for those who come after.
     #[inline]
-    fn rest_on_source(&mut self, value_start: usize, covering: SeqNo) {
+    fn rest_on_source(&mut self, trailer: u64, value_start: usize, covering: SeqNo) {
         (self.value_start, self.position) = (value_start, Position::OnSource);
+        self.in_blob = is_in_blob(trailer);
         self.covered_rows += u32::from(covering > SeqNo::ZERO);
         if covering > SeqNo::ZERO
             && self.covered_rows.is_multiple_of(ROWS_IN_A_GAP)
@@ -520,28 +521,6 @@ impl<I: InternalIterator> VisibleIterator<I> {
         {
             gaps.forget_at(key::user_key(self.source.key()));
         }
-    }
-
-    /// Leaves a gap from `gap_start` up to where a walk forwards came to rest.
-    #[cold]
-    #[inline(never)]
-    fn leave_gap(&mut self) {
-        let Some(gaps) = &self.gaps else { return };
-        self.gaps_left += 1;
-        let longer = u32::from(self.gaps_left.is_multiple_of(GAPS_OF_ONE_SIZE));
-        self.steps_before_gap = self.steps_before_gap.saturating_mul(1 + longer);
-        let end = match (self.position, &self.upper) {
-            (Position::OnSource, _) => key::user_key(self.source.key()),
-            // The sources need not hold what lies behind the bound.
-            (_, Bound::Included(upper) | Bound::Excluded(upper)) => upper,
-            (_, Bound::Unbounded) => &self.gap_end,
-        };
-        gaps.leave(Gap {
-            start: Bytes::copy_from_slice(&self.gap_start),
-            end: Bytes::copy_from_slice(end),
-            seq: self.sight.seq,
-            now_ms: self.sight.now_ms,
-        });
     }
 
     /// Asks the source to leave the covered stretch around `saved_key` forwards; false where it
@@ -661,6 +640,7 @@ impl<I: InternalIterator> VisibleIterator<I> {
         };
         self.saved_value = self.source.value_handle();
         self.value_start = start;
+        self.in_blob = is_in_blob(trailer);
         Ok(true)
     }
 
@@ -689,6 +669,12 @@ impl<I: InternalIterator> VisibleIterator<I> {
 fn set_target(target: &mut Vec<u8>, user_key: &[u8], trailer: u64) {
     target.clear();
     key::encode_into(target, user_key, trailer);
+}
+
+/// Whether the value of an entry lies in a blob file.
+#[inline]
+fn is_in_blob(trailer: u64) -> bool {
+    key::trailer_kind(trailer).is_some_and(ValueKind::is_blob)
 }
 
 /// The kind in a trailer. Readers refuse unknown kinds where bytes leave the disk, so that an

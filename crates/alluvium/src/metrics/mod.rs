@@ -112,6 +112,14 @@ counters! {
     /// Entries that cursors stepped to and handed out; a cursor adds its own by the 64, and when it
     /// goes.
     cursor_entries,
+    /// Values read from blob files.
+    blob_reads,
+    /// Bytes of those.
+    blob_read_bytes,
+    /// Values of blob files that the block cache had.
+    blob_cache_hits,
+    /// Bytes written to blob files.
+    blob_write_bytes,
     /// Tables asked for a key in point lookups.
     table_lookups,
     /// Filters that said a table does not hold a key: the lookups that were saved.

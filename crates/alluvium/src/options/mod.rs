@@ -157,6 +157,12 @@ pub struct ColumnFamilyOptions {
     /// by bit: set it above the longest time that a copy may lag behind, or what was deleted here
     /// comes back from there. Larger: deleted data takes space for longer. Default: zero.
     pub gc_grace: Duration,
+    /// Values of so many bytes and more are written to blob files, apart from their keys: once,
+    /// where merges else write each several times. Reads of them take one look more. Smaller: less
+    /// rewriting of values, for more looks and scans that read here and there; from some KiB on it
+    /// pays. It holds for what is flushed or merged from then on. Default: none, values stay with
+    /// their keys.
+    pub blob_bytes_min: Option<usize>,
 }
 
 impl Default for ColumnFamilyOptions {
@@ -182,6 +188,7 @@ impl Default for ColumnFamilyOptions {
             level_ratio: 10,
             ttl: None,
             gc_grace: Duration::ZERO,
+            blob_bytes_min: None,
         }
     }
 }
@@ -200,6 +207,7 @@ impl ColumnFamilyOptions {
             prefix_extractor: self.prefix_extractor,
             column_family: family,
             event_time: None,
+            blob_bytes_min: self.blob_bytes_min.unwrap_or(usize::MAX),
         }
     }
 

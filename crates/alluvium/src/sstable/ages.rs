@@ -25,8 +25,8 @@ impl Ages {
     #[inline]
     pub(super) fn note(&mut self, kind: ValueKind, seq: SeqNo, value: &[u8]) {
         match kind {
-            ValueKind::Put => {}
-            ValueKind::PutExpiring => self.note_expiry(value),
+            ValueKind::Put | ValueKind::BlobIndex => {}
+            ValueKind::PutExpiring | ValueKind::BlobIndexExpiring => self.note_expiry(value),
             _ => self.note_tombstone(seq),
         }
     }

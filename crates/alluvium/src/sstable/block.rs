@@ -20,6 +20,7 @@ use std::ops::{Deref, Range};
 
 use bytes::{Buf, Bytes};
 
+use crate::base::blob::BLOB_INDEX_BYTES;
 use crate::base::coding::{take_varint, take_varint32};
 use crate::base::expiry::EXPIRY_BYTES;
 use crate::base::key::{TRAILER_BYTES, ValueKind, trailer_kind};
@@ -116,6 +117,14 @@ impl Entry {
             None => Err(Malformed("an entry of a kind that this version does not know")),
             Some(ValueKind::PutExpiring) if self.value_bytes < EXPIRY_BYTES => {
                 Err(Malformed("an entry that expires, and says not when"))
+            }
+            Some(ValueKind::BlobIndex) if self.value_bytes != BLOB_INDEX_BYTES => {
+                Err(Malformed("an entry whose value lies in a blob file, and says not where"))
+            }
+            Some(ValueKind::BlobIndexExpiring)
+                if self.value_bytes != EXPIRY_BYTES + BLOB_INDEX_BYTES =>
+            {
+                Err(Malformed("an entry whose value lies in a blob file, and says not where"))
             }
             Some(_) => Ok(trailer),
         }

@@ -254,6 +254,10 @@ impl BlockIter {
             Some(ValueKind::PutExpiring) => expiry::split(self.value())
                 .filter(|(expiry_ms, _)| !expiry::has_come(*expiry_ms, walk.sight.now_ms))
                 .map(|_| EXPIRY_BYTES),
+            // Its value is elsewhere, and whoever looks at the entry has to know.
+            Some(ValueKind::BlobIndex | ValueKind::BlobIndexExpiring) => {
+                return Some(Stop::Unsettled);
+            }
             _ => None,
         };
         if live.is_none() {

@@ -62,7 +62,7 @@ pub(crate) use properties::Properties;
 pub(crate) use reader::{Lookups, Table};
 pub(crate) use salvage::{Findings, Gap, Salvage};
 pub(crate) use table_cache::{OpenTable, TableCache, TableHandle};
-pub(crate) use writer::{APPEND_BYTES, TableSummary, TableWriter};
+pub(crate) use writer::{TableSummary, TableWriter};
 
 /// How a table is written.
 #[derive(Debug, Clone)]
@@ -87,6 +87,8 @@ pub(crate) struct TableOptions {
     pub(crate) column_family: ColumnFamilyId,
     /// Where keys say when their event was, for a family that groups by it.
     pub(crate) event_time: Option<EventTime>,
+    /// Values of so many bytes and more go to blob files; none where this is [`usize::MAX`].
+    pub(crate) blob_bytes_min: usize,
 }
 
 impl TableOptions {
@@ -117,6 +119,7 @@ impl Default for TableOptions {
             prefix_extractor: None,
             column_family: ColumnFamilyId::DEFAULT,
             event_time: None,
+            blob_bytes_min: usize::MAX,
         }
     }
 }

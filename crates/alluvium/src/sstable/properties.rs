@@ -6,8 +6,9 @@
 
 use std::cmp::Ordering;
 
+use crate::base::blob::{BlobIndex, BlobShare, put_shares, shares_are_consistent, take_shares};
 use crate::base::coding::{put_prefixed, put_varint, take_prefixed, take_varint};
-use crate::base::key::{self, SeqNo};
+use crate::base::key::{self, SeqNo, ValueKind};
 use crate::base::limits::{BLOCK_BYTES_MAX, KEY_BYTES_MAX};
 use crate::batch::ColumnFamilyId;
 use crate::filter::PrefixExtractor;
@@ -31,6 +32,8 @@ const AGES: u64 = 12;
 const RANGE_TOMBSTONES: u64 = 16;
 const LARGEST_BLOCK: u64 = 17;
 const PREFIX: u64 = 18;
+/// Only where there are any.
+const BLOBS: u64 = 19;
 
 /// What a table holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -67,6 +70,8 @@ pub(crate) struct Properties {
     pub(crate) largest_block_bytes: u64,
     /// How the prefixes in the filter were cut; `None` when it has none.
     pub(crate) prefix_extractor: Option<PrefixExtractor>,
+    /// The blob files in which values of its entries lie, ascending.
+    pub(crate) blobs: Vec<BlobShare>,
 }
 
 impl Properties {
@@ -99,6 +104,10 @@ impl Properties {
         put_varint(&mut out, self.largest_block_bytes);
         put_varint(&mut out, PREFIX);
         PrefixExtractor::encode_into(self.prefix_extractor, &mut out);
+        if !self.blobs.is_empty() {
+            put_varint(&mut out, BLOBS);
+            put_shares(&mut out, &self.blobs);
+        }
         out
     }
 
@@ -130,6 +139,7 @@ impl Properties {
             range_tombstones: take_field(input, RANGE_TOMBSTONES)?,
             largest_block_bytes: take_field(input, LARGEST_BLOCK)?,
             prefix_extractor: take_prefix_extractor(input)?,
+            blobs: take_blobs(input)?,
         })
     }
 
@@ -145,7 +155,29 @@ impl Properties {
             && self.largest_block_bytes <= BLOCK_BYTES_MAX as u64
             && key::compare(&self.smallest, &self.largest) != Ordering::Greater
             && self.ages.is_consistent(self.entries, self.tombstones, self.range_tombstones)
+            && shares_are_consistent(&self.blobs, self.entries.saturating_sub(self.tombstones))
     }
+}
+
+/// Takes in an entry of `kind`, a blob index, with what stands in the place of its value.
+pub(super) fn note_blob(shares: &mut Vec<BlobShare>, kind: ValueKind, stored: &[u8]) {
+    let Some(index) = BlobIndex::of_entry(kind, stored) else { return };
+    let at = shares.binary_search_by_key(&index.file, |share| share.file).unwrap_or_else(|at| {
+        shares.insert(at, BlobShare { file: index.file, values: 0, bytes: 0 });
+        at
+    });
+    shares[at].values += 1;
+    shares[at].bytes += u64::from(index.bytes);
+}
+
+fn take_blobs(input: &mut &[u8]) -> Option<Vec<BlobShare>> {
+    if input.is_empty() {
+        return Some(Vec::new());
+    }
+    if take_varint(input)? != BLOBS {
+        return None;
+    }
+    take_shares(input).filter(|shares| !shares.is_empty())
 }
 
 fn take_field(input: &mut &[u8], tag: u64) -> Option<u64> {

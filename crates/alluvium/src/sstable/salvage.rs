@@ -14,6 +14,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use crate::base::blob::BlobIndex;
 use crate::base::error::{Error, Result};
 use crate::base::file::FileNumber;
 use crate::base::iterator::InternalIterator;
@@ -202,7 +203,8 @@ impl Salvage {
             let in_order = walked.last.is_empty() || compare(&walked.last, key) == Ordering::Less;
             let fits = user_key.len() <= KEY_BYTES_MAX
                 && value.len() <= VALUE_BYTES_MAX
-                && (kind != ValueKind::Delete || value.is_empty());
+                && (kind != ValueKind::Delete || value.is_empty())
+                && (!kind.is_blob() || BlobIndex::of_entry(kind, value).is_some());
             if !in_order || !fits {
                 return Err(NOT_SO_WRITTEN);
             }

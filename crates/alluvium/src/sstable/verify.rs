@@ -6,6 +6,7 @@
 
 use std::cmp::Ordering;
 
+use crate::base::blob::{BlobIndex, BlobShare};
 use crate::base::checksum::key_hash;
 use crate::base::error::Error;
 use crate::base::key::{SeqNo, ValueKind, compare, split, trailer_kind, trailer_seq, user_key};
@@ -14,7 +15,7 @@ use crate::ranges::Fragment;
 use crate::sstable::ages::Ages;
 use crate::sstable::block::{Block, Entry, Restart};
 use crate::sstable::format::{BlockHandle, Malformed};
-use crate::sstable::properties::Properties;
+use crate::sstable::properties::{Properties, note_blob};
 use crate::sstable::range_block;
 use crate::sstable::read_ahead::ReadAhead;
 use crate::sstable::reader::{
@@ -133,6 +134,7 @@ struct Walk<'a> {
     largest_seq: SeqNo,
     largest_block_bytes: u64,
     ages: Ages,
+    blobs: Vec<BlobShare>,
 }
 
 impl Walk<'_> {
@@ -150,6 +152,7 @@ impl Walk<'_> {
             largest_seq: SeqNo::ZERO,
             largest_block_bytes: 0,
             ages: Ages::default(),
+            blobs: Vec::new(),
         }
     }
 
@@ -227,6 +230,14 @@ impl Walk<'_> {
                 return Err(Malformed("a tombstone with a value"));
             }
         }
+        if kind.is_blob() {
+            if BlobIndex::of_entry(kind, value).is_none() {
+                return Err(Malformed(
+                    "an entry whose value lies in a blob file, and says not where",
+                ));
+            }
+            note_blob(&mut self.blobs, kind, value);
+        }
         self.ages.note(kind, seq, value);
         self.entries += 1;
         self.key_bytes += user_key.len() as u64;
@@ -272,5 +283,6 @@ impl Walk<'_> {
             && largest == properties.largest
             && self.largest_block_bytes == properties.largest_block_bytes
             && ages == properties.ages
+            && self.blobs == properties.blobs
     }
 }

@@ -12,10 +12,8 @@
 //! An entry as large as a whole block stands alone in one, so that reading its neighbours does not
 //! mean reading it.
 //!
-//! One owner. Appends go to the file 512 KiB at a time, each from a multiple of that to the next,
-//! and the system is asked to begin writing each MiB of it, so that the sync at the end has little
-//! left to wait for. After a failed append the file is left alone and every later call returns the
-//! same error.
+//! One owner. After a failed append the file is left alone and every later call returns the same
+//! error.
 //!
 //! Whole pieces in whole places are for the readers: a system that caches files in pages of many
 //! sizes makes large ones of them, and finds the bytes of a large page sooner. Linux 6.18 with
@@ -24,6 +22,7 @@
 use std::cmp::Ordering;
 use std::sync::Arc;
 
+use crate::base::blob::{BlobIndex, BlobShare};
 use crate::base::checksum::{checksum, key_hash};
 use crate::base::error::{Error, Result};
 use crate::base::event_time::EventTime;
@@ -32,7 +31,7 @@ use crate::base::file::FileNumber;
 use crate::base::key::{SeqNo, TRAILER_BYTES, ValueKind, trailer_kind, trailer_seq, try_split};
 use crate::base::limits::{BLOCK_BYTES_MAX, KEY_BYTES_MAX, VALUE_BYTES_MAX};
 use crate::base::planted;
-use crate::env::WritableFile;
+use crate::env::{PieceWriter, WritableFile};
 use crate::filter::{FilterBuilder, prefix_hash};
 use crate::ranges::{Fragment, Fragments};
 use crate::sstable::TableOptions;
@@ -41,14 +40,10 @@ use crate::sstable::block_builder::BlockBuilder;
 use crate::sstable::compression::{Codec, CompressionTally, Compressor};
 use crate::sstable::dictionary::{Gather, SAMPLE_BYTES_MAX};
 use crate::sstable::format::{BLOCK_TRAILER_BYTES, BlockHandle, FOOTER_BYTES, Footer};
-use crate::sstable::properties::Properties;
+use crate::sstable::properties::{Properties, note_blob};
 use crate::sstable::range_block;
 use crate::sstable::separator::{common_prefix, separator};
 
-/// What is appended at once, and what its place is a multiple of. The end of a file is shorter.
-pub(crate) const APPEND_BYTES: usize = 512 << 10;
-/// The system is asked to write the file to disk in pieces of so many bytes, while more are made.
-const WRITE_BACK_BYTES: u64 = 1 << 20;
 const BLOCK_BYTES_TARGET_MAX: usize = 16 << 20;
 
 /// What a finished table holds: what the manifest says of it.
@@ -91,6 +86,8 @@ pub(crate) struct TableSummary {
     pub(crate) footer_checksum: u64,
     /// How old its tombstones are, and when its entries expire.
     pub(crate) ages: Ages,
+    /// The blob files that it needs, ascending.
+    pub(crate) blobs: Vec<BlobShare>,
 }
 
 /// Writes one table.
@@ -155,6 +152,7 @@ impl TableWriter {
             range_tombstones: 0,
             largest_block_bytes: 0,
             prefix_extractor: options.prefix_extractor,
+            blobs: Vec::new(),
         };
         let gathers = options.codec == Codec::ZstdDictionary;
         let gather_bytes_max = options.gather_bytes_max();
@@ -261,6 +259,9 @@ impl TableWriter {
         properties.smallest_seq = properties.smallest_seq.min(seq);
         properties.largest_seq = properties.largest_seq.max(seq);
         properties.ages.note(kind, seq, value);
+        if kind.is_blob() {
+            note_blob(&mut properties.blobs, kind, value);
+        }
         self.last.clear();
         self.last.extend_from_slice(internal_key);
     }
@@ -450,6 +451,9 @@ fn check_entry(user_key: &[u8], trailer: u64, value: &[u8]) -> Result<ValueKind>
     if kind == ValueKind::PutExpiring && value.len() < EXPIRY_BYTES {
         return Err(Error::invalid("a value that expires, and says not when"));
     }
+    if kind.is_blob() && BlobIndex::of_entry(kind, value).is_none() {
+        return Err(Error::invalid("an entry whose value lies in a blob file, and says not where"));
+    }
     Ok(kind)
 }
 
@@ -471,41 +475,33 @@ fn summarize(properties: Properties, output: &Output, footer_checksum: u64) -> T
         times: None,
         footer_checksum,
         ages: properties.ages,
+        blobs: properties.blobs,
         filter_bytes: 0,
         compression: CompressionTally::default(),
     }
 }
 
-/// The file being written, with what has not been handed to it yet.
+/// The file being written.
 #[derive(Debug)]
 struct Output {
-    file: Arc<dyn WritableFile>,
     number: FileNumber,
-    name: String,
-    /// Shorter than [`APPEND_BYTES`].
-    buffer: Vec<u8>,
-    /// Whole [`APPEND_BYTES`], until the footer is there.
-    appended: u64,
-    /// Up to where the system was asked to write.
-    written_back: u64,
-    failed: Option<Error>,
+    pieces: PieceWriter,
 }
 
 impl Output {
     fn new(file: Arc<dyn WritableFile>, number: FileNumber, name: String) -> Output {
-        let buffer = Vec::new();
-        Output { file, number, name, buffer, appended: 0, written_back: 0, failed: None }
+        Output { number, pieces: PieceWriter::new(file, name) }
     }
 
     /// Fails once an append or sync has failed.
     #[inline]
     fn check(&self) -> Result<()> {
-        self.failed.clone().map_or(Ok(()), Err)
+        self.pieces.check()
     }
 
     /// The length of the file, what is buffered included.
     fn offset(&self) -> u64 {
-        self.appended + self.buffer.len() as u64
+        self.pieces.offset()
     }
 
     /// Writes a block; its trailer is appended to `stored` on the way.
@@ -514,25 +510,8 @@ impl Output {
         stored.push(codec.tag());
         let sum = checksum(stored, self.number.0, handle.offset);
         stored.extend_from_slice(&sum.to_le_bytes());
-        self.push(stored)?;
+        self.pieces.push(stored)?;
         Ok(handle)
-    }
-
-    fn push(&mut self, bytes: &[u8]) -> Result<()> {
-        let room = APPEND_BYTES - self.buffer.len();
-        if bytes.len() < room {
-            self.buffer.extend_from_slice(bytes);
-            return Ok(());
-        }
-        let (front, rest) = bytes.split_at(room);
-        self.buffer.extend_from_slice(front);
-        self.append_buffered()?;
-        let (whole, rest) = rest.split_at(rest.len() / APPEND_BYTES * APPEND_BYTES);
-        if !whole.is_empty() {
-            self.append(whole)?;
-        }
-        self.buffer.extend_from_slice(rest);
-        Ok(())
     }
 
     /// Writes a block that is not compressed; none where there are no bytes.
@@ -546,41 +525,12 @@ impl Output {
     /// Writes the footer; returns the checksum in it.
     fn footer(&mut self, footer: Footer) -> Result<u64> {
         let (bytes, sum) = footer.encode(self.number, self.offset());
-        self.push(&bytes)?;
-        self.append_buffered()?;
+        self.pieces.push(&bytes)?;
+        self.pieces.append_buffered()?;
         Ok(sum)
     }
 
-    fn append_buffered(&mut self) -> Result<()> {
-        if !self.buffer.is_empty() {
-            let buffer = std::mem::take(&mut self.buffer);
-            self.append(&buffer)?;
-            self.buffer = buffer;
-            self.buffer.clear();
-        }
-        Ok(())
-    }
-
-    fn append(&mut self, bytes: &[u8]) -> Result<()> {
-        let appended = self.file.append(bytes);
-        appended.map_err(|source| self.fail("append to", source))?;
-        self.appended += bytes.len() as u64;
-        let whole = self.appended / WRITE_BACK_BYTES * WRITE_BACK_BYTES;
-        if whole > self.written_back {
-            self.file.write_back(self.written_back..whole);
-            self.written_back = whole;
-        }
-        Ok(())
-    }
-
     fn sync(&mut self) -> Result<()> {
-        let synced = self.file.sync();
-        synced.map_err(|source| self.fail("sync", source))
-    }
-
-    fn fail(&mut self, operation: &'static str, source: std::io::Error) -> Error {
-        let error = Error::io(operation, self.name.as_str(), source);
-        self.failed = Some(error.clone());
-        error
+        self.pieces.sync()
     }
 }

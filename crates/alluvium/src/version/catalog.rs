@@ -15,6 +15,7 @@ use crate::base::file::FileNumber;
 use crate::base::key::SeqNo;
 use crate::base::limits::{COLUMN_FAMILIES_MAX, COLUMN_FAMILY_NAME_BYTES_MAX, LEVELS};
 use crate::batch::ColumnFamilyId;
+use crate::version::blobs::{self, BlobMeta, Blobs};
 use crate::version::edit::VersionEdit;
 use crate::version::table_meta::TableMeta;
 use crate::version::time_marks::TimeMarks;
@@ -46,11 +47,19 @@ pub(super) struct Placed {
     offset: u64,
 }
 
+/// What an edit took out of the store.
+#[derive(Debug, Default)]
+pub(super) struct Gone {
+    pub(super) tables: Vec<Arc<TableMeta>>,
+    pub(super) blobs: Vec<Arc<BlobMeta>>,
+}
+
 /// The store's state, edits folded in.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Catalog {
     pub(super) families: BTreeMap<ColumnFamilyId, FamilyState>,
     pub(super) tables: HashMap<FileNumber, Placed>,
+    pub(super) blobs: Blobs,
     pub(super) next_file_number: FileNumber,
     pub(super) last_sequence: SeqNo,
     pub(super) next_family: ColumnFamilyId,
@@ -102,6 +111,7 @@ impl Catalog {
         }
         let moving = self.check_deleted(edit, &dropped)?;
         self.check_added(edit, &lives, &moving, &counters)?;
+        self.check_blobs(edit, &counters)?;
         if !self.complete && !edit.more_follows && !lives(&ColumnFamilyId::DEFAULT) {
             return Err(Breach::new("the state has no default column family"));
         }
@@ -251,9 +261,41 @@ impl Catalog {
         Ok(())
     }
 
+    /// New blob files are new, and needed; and tables need nothing that is not there.
+    fn check_blobs(&self, edit: &VersionEdit, after: &Counters) -> Checked<()> {
+        let mut new = HashMap::with_capacity(edit.blobs.len());
+        for blob in &edit.blobs {
+            let number = blob.number;
+            let breach = |what: &str| Err(Breach::new(format!("blob file {number} {what}")));
+            if number >= after.next_file_number || number == FileNumber(0) {
+                return breach("has a number that was not given out");
+            }
+            let is_table = self.tables.contains_key(&number)
+                || edit.added.iter().any(|added| added.table.number == number);
+            if self.blobs.get(number).is_some() || new.insert(number, blob).is_some() || is_table {
+                return breach("is added and is there already");
+            }
+        }
+        let file = |number| self.blobs.get(number).or_else(|| new.get(&number).copied());
+        let mut needed = HashSet::new();
+        for added in edit.added.iter().filter(|added| !added.table.blobs.is_empty()) {
+            blobs::check_shares(&added.table, file)?;
+            needed.extend(added.table.blobs.iter().map(|share| share.file));
+        }
+        if edit.more_follows {
+            return Ok(());
+        }
+        // Of the state that a manifest begins with, the tables may stand behind in another part.
+        let new = edit.blobs.iter().map(|blob| blob.number);
+        match self.blobs.unneeded().chain(new).find(|number| !needed.contains(number)) {
+            Some(number) => Err(Breach::new(format!("blob file {number} is needed by no table"))),
+            None => Ok(()),
+        }
+    }
+
     /// Carries out an edit that was checked. `offset` is where it stands in the manifest. Versions
-    /// are left as they are. Returns the tables that have gone.
-    pub(super) fn commit(&mut self, edit: &VersionEdit, offset: u64) -> Vec<Arc<TableMeta>> {
+    /// are left as they are. Returns what has gone.
+    pub(super) fn commit(&mut self, edit: &VersionEdit, offset: u64) -> Gone {
         self.next_file_number = edit.next_file_number.unwrap_or(self.next_file_number);
         self.last_sequence = edit.last_sequence.unwrap_or(self.last_sequence);
         self.next_family = edit.next_family.unwrap_or(self.next_family);
@@ -284,14 +326,21 @@ impl Catalog {
                 family.log_number = *log;
             }
         }
+        edit.blobs.iter().for_each(|blob| self.blobs.insert(blob));
         for added in &edit.added {
             // A table that moves stays the one that readers hold.
             let moved = gone.remove(&added.table.number);
+            let is_new = moved.is_none();
             let table = moved.unwrap_or_else(|| Arc::clone(&added.table));
+            if is_new {
+                self.blobs.add_table(&table);
+            }
             let (family, level, number) = (added.family, added.level, table.number);
             self.tables.insert(number, Placed { family, level, table, offset });
         }
-        gone.into_values().collect()
+        let tables: Vec<_> = gone.into_values().collect();
+        let blobs = tables.iter().flat_map(|table| self.blobs.remove_table(table)).collect();
+        Gone { tables, blobs }
     }
 
     /// The whole state as one edit, in a fixed order.
@@ -301,6 +350,7 @@ impl Catalog {
             last_sequence: Some(self.last_sequence),
             next_family: Some(self.next_family),
             time_marks: self.time_marks.all().to_vec(),
+            blobs: self.blobs.all(),
             ..VersionEdit::default()
         };
         for family in self.families.values() {

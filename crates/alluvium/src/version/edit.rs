@@ -10,6 +10,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use crate::base::blob::{BlobShare, put_shares, take_shares};
 use crate::base::coding::{
     put_prefixed, put_varint, take_prefixed, take_u64, take_varint, take_varint32,
 };
@@ -18,6 +19,7 @@ use crate::base::file::FileNumber;
 use crate::base::key::{self, SeqNo, ValueKind};
 use crate::base::limits::{COLUMN_FAMILY_NAME_BYTES_MAX, LEVELS};
 use crate::batch::ColumnFamilyId;
+use crate::version::blobs::BlobMeta;
 use crate::version::table_meta::{EventTimes, Expiry, TableFacts, TableMeta};
 use crate::version::time_marks::TimeMark;
 
@@ -31,6 +33,9 @@ const TAG_DELETE_TABLE: u64 = 7;
 const TAG_NEXT_FAMILY: u64 = 8;
 const TAG_MORE_FOLLOWS: u64 = 9;
 const TAG_TIME_MARK: u64 = 10;
+const TAG_ADD_BLOB_FILE: u64 = 11;
+/// As [`TAG_ADD_TABLE`], of a table that needs blob files.
+const TAG_ADD_TABLE_WITH_BLOBS: u64 = 12;
 
 /// The greatest "next file number" that a file may hold: counting on from it one by one cannot
 /// reach
@@ -78,6 +83,9 @@ pub struct VersionEdit {
     pub deleted: Vec<DeletedTable>,
     /// Tables put in.
     pub added: Vec<AddedTable>,
+    /// Blob files put in, each needed by a table that is. Those that no table needs any more go by
+    /// themselves.
+    pub blobs: Vec<Arc<BlobMeta>>,
     /// When sequence numbers were written, ascending.
     pub time_marks: Vec<TimeMark>,
     /// The next edit belongs to this one. Only in the state that a manifest begins with.
@@ -161,9 +169,18 @@ impl VersionEdit {
             put_varints(out, &[TAG_DELETE_TABLE, u64::from(family.0), *level as u64, number.0]);
             after_field(out);
         }
+        for blob in &self.blobs {
+            put_varints(out, &[TAG_ADD_BLOB_FILE, blob.number.0, blob.bytes]);
+            after_field(out);
+        }
         for AddedTable { family, level, table } in &self.added {
-            put_varints(out, &[TAG_ADD_TABLE, u64::from(family.0), *level as u64]);
+            let has_blobs = !table.blobs.is_empty();
+            let tag = if has_blobs { TAG_ADD_TABLE_WITH_BLOBS } else { TAG_ADD_TABLE };
+            put_varints(out, &[tag, u64::from(family.0), *level as u64]);
             put_facts(out, table);
+            if has_blobs {
+                put_shares(out, &table.blobs);
+            }
             after_field(out);
         }
     }
@@ -221,8 +238,15 @@ impl VersionEdit {
                 self.deleted.push(deleted);
                 Ok(())
             }),
-            TAG_ADD_TABLE => {
-                let added = take_place(input).zip(take_facts(input));
+            TAG_ADD_BLOB_FILE => {
+                take_number(input).zip(take_varint(input)).map(|(number, bytes)| {
+                    self.blobs.push(Arc::new(BlobMeta::new(number, bytes)));
+                    Ok(())
+                })
+            }
+            TAG_ADD_TABLE | TAG_ADD_TABLE_WITH_BLOBS => {
+                let has_blobs = tag == TAG_ADD_TABLE_WITH_BLOBS;
+                let added = take_place(input).zip(take_facts(input, has_blobs));
                 added.map(|((family, level), facts)| {
                     let table = TableMeta::checked(facts).map_err(|breach| breach.detail)?;
                     self.add(family, level, Arc::new(table));
@@ -266,6 +290,10 @@ impl VersionEdit {
         for DeletedTable { family, level, number } in &self.deleted {
             let place = format!("{number} of column family {} level {level}", family.0);
             fields.push(("delete table", place));
+        }
+        for blob in &self.blobs {
+            let file = format!("{}: {} bytes", blob.number, blob.bytes);
+            fields.push(("add blob file", file));
         }
         for AddedTable { family, level, table } in &self.added {
             let place = format!("to column family {} level {level}", family.0);
@@ -313,6 +341,9 @@ fn describe(table: &TableFacts) -> String {
     let (smallest, largest) = (describe_key(&table.smallest), describe_key(&table.largest));
     let (first, last) = (table.smallest_seq.get(), table.largest_seq.get());
     push(&mut text, format_args!(", {smallest} to {largest}, sequence numbers {first} to {last}"));
+    for BlobShare { file, values, bytes } in &table.blobs {
+        push(&mut text, format_args!(", {values} values of {bytes} bytes in blob file {file}"));
+    }
     push(&mut text, format_args!(", footer {:016x}", table.footer_checksum));
     text
 }
@@ -398,7 +429,7 @@ fn take_deleted(input: &mut &[u8]) -> Option<DeletedTable> {
     Some(DeletedTable { family, level, number: take_number(input)? })
 }
 
-fn take_facts(input: &mut &[u8]) -> Option<TableFacts> {
+fn take_facts(input: &mut &[u8], has_blobs: bool) -> Option<TableFacts> {
     Some(TableFacts {
         number: take_number(input)?,
         bytes: take_varint(input)?,
@@ -417,7 +448,13 @@ fn take_facts(input: &mut &[u8]) -> Option<TableFacts> {
         smallest_seq: take_sequence(input)?,
         largest_seq: take_sequence(input)?,
         footer_checksum: take_u64(input)?,
+        blobs: if has_blobs { take_some_shares(input)? } else { Vec::new() },
     })
+}
+
+/// What a table needs of blob files; one of them at least.
+fn take_some_shares(input: &mut &[u8]) -> Option<Vec<BlobShare>> {
+    take_shares(input).filter(|shares| !shares.is_empty())
 }
 
 /// Expiry times, or none where a zero stands.

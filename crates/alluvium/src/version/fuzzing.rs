@@ -113,7 +113,7 @@ fn apply(catalog: &mut Catalog, edit: &VersionEdit) -> bool {
     let after = catalog.after(edit).snapshot().encode();
     let gone = catalog.commit(edit, 0);
     assert_eq!(catalog.snapshot().encode(), after, "two ways to the state after an edit");
-    for table in gone {
+    for table in gone.tables {
         assert!(!catalog.tables.contains_key(&table.number), "a table is gone and there");
     }
     for (id, version) in versions {

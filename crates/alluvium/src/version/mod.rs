@@ -19,12 +19,14 @@
 //!   other level is one sorted run. In a run tables are ascending and disjoint in *user* keys, so
 //!   that at most one of them can hold a key.
 //! - A table number stands in one place of one family. A number is given out once.
-//! - A table's file is removed when no version holds it, by [`ObsoleteTables`] and nothing else.
+//! - A table's file is removed when no version holds it, by [`ObsoleteFiles`] and nothing else; a
+//!   blob file when no table holds it.
 //!
 //! The road not taken: LevelDB chains all live versions in a list and finds obsolete files by
 //! comparing the directory with it. Reference counts on each table say the same without a scan, and
 //! can't race with a file that is just being written.
 
+mod blobs;
 mod catalog;
 mod current;
 mod digest;
@@ -34,6 +36,7 @@ pub mod fuzzing;
 mod level;
 mod manifest;
 mod numbers;
+mod obsolete;
 mod presence;
 mod recovery;
 mod run;
@@ -52,16 +55,18 @@ use crate::base::file::FileNumber;
 use crate::base::key::KeyEnd;
 use crate::base::limits::LEVELS;
 
+pub use blobs::{BlobMeta, BlobUsage};
 pub use digest::{Digest, GARBAGE_PART};
 pub use edit::VersionEdit;
 #[cfg(test)]
 use edit::{AddedTable, DeletedTable};
 pub use level::Level;
 pub use numbers::FileNumbers;
+pub use obsolete::ObsoleteFiles;
 pub use presence::{StoreState, store_exists};
 pub use run::{Run, Sums};
 pub(crate) use survey::{Survey, SurveyedState, is_plausible};
-pub use table_meta::{EventTimes, Expiry, ObsoleteTables, TableFacts, TableMeta};
+pub use table_meta::{EventTimes, Expiry, TableFacts, TableMeta};
 #[cfg(test)]
 use time_marks::TimeMark;
 pub use time_marks::TimeMarks;

@@ -43,7 +43,7 @@ pub fn store_exists(env: &dyn Env) -> Result<StoreState> {
 
 fn may_hold_data(env: &dyn Env, file: FileId) -> Result<bool> {
     match file {
-        FileId::Table(_) => Ok(true),
+        FileId::Table(_) | FileId::Blob(_) => Ok(true),
         FileId::Wal(_) => {
             let length = env.open(file).and_then(|log| log.length());
             let length = length.map_err(|error| Error::io("look at", env.display(file), error))?;

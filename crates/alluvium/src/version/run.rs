@@ -43,9 +43,17 @@ pub struct Sums {
     pub range_tombstones: u64,
     /// Bytes of their filters.
     pub filter_bytes: u64,
+    /// Bytes of the values that they need of blob files.
+    pub blob_bytes: u64,
 }
 
 impl Sums {
+    /// Bytes of the tables and of all that they need.
+    #[must_use]
+    pub fn data_bytes(&self) -> u64 {
+        self.bytes.saturating_add(self.blob_bytes)
+    }
+
     /// Those of one table.
     #[must_use]
     pub fn of(table: &TableMeta) -> Sums {
@@ -55,6 +63,7 @@ impl Sums {
             tombstones: table.tombstones,
             range_tombstones: table.range_tombstones,
             filter_bytes: table.filter_bytes,
+            blob_bytes: table.blob_bytes(),
         }
     }
 
@@ -77,6 +86,7 @@ impl Sums {
             tombstones: with(self.tombstones, other.tombstones),
             range_tombstones: with(self.range_tombstones, other.range_tombstones),
             filter_bytes: with(self.filter_bytes, other.filter_bytes),
+            blob_bytes: with(self.blob_bytes, other.blob_bytes),
         }
     }
 }

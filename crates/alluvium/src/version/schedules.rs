@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::*;
+use crate::base::file::FileId;
 use crate::base::key::{SeqNo, ValueKind, encode, pack_trailer};
 use crate::base::sync::{ArcSwap, Mutex, explore, thread};
 
@@ -16,8 +17,8 @@ impl Files {
         version.tables().all(|table| !removed.contains_key(&table.number))
     }
 
-    fn purge(&self, obsolete: &ObsoleteTables) {
-        for number in obsolete.take() {
+    fn purge(&self, obsolete: &ObsoleteFiles) {
+        for number in obsolete.take().into_iter().filter_map(FileId::number) {
             *self.0.lock().entry(number).or_default() += 1;
         }
     }
@@ -47,7 +48,7 @@ fn table(number: u64) -> Arc<TableMeta> {
 #[test]
 fn loom_reg_a_file_goes_once_and_when_nobody_holds_it() {
     explore("files: read, replace and purge", 3, || {
-        let obsolete = ObsoleteTables::new();
+        let obsolete = ObsoleteFiles::new();
         let files = Arc::new(Files::default());
         let old = Version::empty().apply(&[(1, table(20))], &[]).unwrap();
         let current = Arc::new(ArcSwap::from_pointee(old));

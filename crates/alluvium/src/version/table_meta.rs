@@ -2,19 +2,21 @@
 //!
 //! A table is live while a [`TableMeta`] of it is: versions share them by `Arc`, and whoever reads
 //! holds a version. When an edit removes a table, the version set marks it obsolete; the last
-//! holder to let go puts its number into [`ObsoleteTables`], and its file is removed exactly then.
+//! holder to let go puts its number into [`ObsoleteFiles`], and its file is removed exactly then.
 //! A table that nobody marked (the store was closed) leaves its file alone.
 
 use std::fmt;
 use std::ops::Deref;
 use std::sync::{Arc, OnceLock};
 
-use crate::base::file::FileNumber;
+use crate::base::blob::{BlobShare, shares_are_consistent};
+use crate::base::file::{FileId, FileNumber};
 use crate::base::key::{self, KeyEnd, SeqNo};
 use crate::base::limits::KEY_BYTES_MAX;
 use crate::base::planted;
-use crate::base::sync::Mutex;
 use crate::sstable::TableHandle;
+use crate::version::blobs::BlobMeta;
+use crate::version::obsolete::ObsoleteFiles;
 use crate::version::{Breach, Checked};
 
 /// Entries of a table that end by themselves.
@@ -83,6 +85,8 @@ pub struct TableFacts {
     pub largest_seq: SeqNo,
     /// The checksum in its footer: a file of the right name with other content is noticed.
     pub footer_checksum: u64,
+    /// The blob files in which values of its entries lie, ascending.
+    pub blobs: Vec<BlobShare>,
 }
 
 impl TableFacts {
@@ -106,6 +110,12 @@ impl TableFacts {
     #[inline]
     pub fn end(&self) -> KeyEnd<'_> {
         key::end_of(&self.largest)
+    }
+
+    /// Bytes of the values that it needs of blob files.
+    #[must_use]
+    pub fn blob_bytes(&self) -> u64 {
+        self.blobs.iter().fold(0, |sum, share| sum.saturating_add(share.bytes))
     }
 
     /// The number of its sorted run in level 0.
@@ -156,6 +166,9 @@ impl TableFacts {
         if self.times.is_some_and(|times| times.first_ms > times.last_ms) {
             return wrong("its event times end before they begin");
         }
+        if !shares_are_consistent(&self.blobs, self.entries.saturating_sub(self.tombstones)) {
+            return wrong("what it needs of blob files cannot be");
+        }
         let has_ranges = self.range_tombstones > 0;
         for (bound, may_be) in [
             (&self.smallest, key::is_lower_bound as fn(u64) -> bool),
@@ -188,7 +201,9 @@ pub struct TableMeta {
     /// What the table cache opens.
     pub handle: Arc<TableHandle>,
     /// Where to report when the last holder has gone; set once the table is obsolete.
-    obsolete: OnceLock<Arc<ObsoleteTables>>,
+    obsolete: OnceLock<Arc<ObsoleteFiles>>,
+    /// The blob files that it needs, held as long as it is.
+    blobs: OnceLock<Vec<Arc<BlobMeta>>>,
 }
 
 impl TableMeta {
@@ -196,7 +211,7 @@ impl TableMeta {
     pub(super) fn checked(facts: TableFacts) -> Checked<TableMeta> {
         facts.check()?;
         let handle = Arc::new(TableHandle::new(facts.number, facts.footer_checksum));
-        Ok(TableMeta { facts, handle, obsolete: OnceLock::new() })
+        Ok(TableMeta { facts, handle, obsolete: OnceLock::new(), blobs: OnceLock::new() })
     }
 
     /// A live table that was just written.
@@ -207,10 +222,15 @@ impl TableMeta {
         TableMeta::checked(facts).map_err(Breach::invalid)
     }
 
+    /// Holds on to the blob files that it needs. Only the first call counts.
+    pub(super) fn hold_blobs(&self, blobs: impl FnOnce() -> Vec<Arc<BlobMeta>>) {
+        self.blobs.get_or_init(blobs);
+    }
+
     /// Lets the last holder put the table into `queue`.
-    pub(super) fn mark_obsolete(&self, queue: &Arc<ObsoleteTables>) {
+    pub(super) fn mark_obsolete(&self, queue: &Arc<ObsoleteFiles>) {
         if planted::in_order("file-removed-while-it-is-held") {
-            queue.push(self.facts.number);
+            queue.push(FileId::Table(self.facts.number));
             return;
         }
         self.obsolete.get_or_init(|| Arc::clone(queue));
@@ -245,61 +265,7 @@ impl fmt::Debug for TableMeta {
 impl Drop for TableMeta {
     fn drop(&mut self) {
         if let Some(queue) = self.obsolete.get() {
-            queue.push(self.facts.number);
+            queue.push(FileId::Table(self.facts.number));
         }
-    }
-}
-
-/// Tables whose files nobody needs any more, to be removed by whoever asks.
-#[derive(Default)]
-pub struct ObsoleteTables {
-    numbers: Mutex<Vec<FileNumber>>,
-    waker: OnceLock<Box<dyn Fn() + Send + Sync>>,
-}
-
-impl ObsoleteTables {
-    /// An empty queue.
-    #[must_use]
-    pub fn new() -> Arc<ObsoleteTables> {
-        Arc::default()
-    }
-
-    /// Calls `wake` after each table that comes in. Only the first call counts.
-    ///
-    /// `wake` runs on any thread that lets go of a version, readers included, whatever locks that
-    /// thread holds: it must take none that is held while a version is dropped.
-    pub fn set_waker(&self, wake: impl Fn() + Send + Sync + 'static) {
-        self.waker.get_or_init(|| Box::new(wake));
-    }
-
-    /// Adds a table, or gives one back whose file could not be removed.
-    pub fn push(&self, number: FileNumber) {
-        self.numbers.lock().push(number);
-        if let Some(wake) = self.waker.get() {
-            wake();
-        }
-    }
-
-    /// Whether any table waits.
-    #[must_use]
-    pub fn has_any(&self) -> bool {
-        !self.numbers.lock().is_empty()
-    }
-
-    /// Takes every table out.
-    #[must_use]
-    pub fn take(&self) -> Vec<FileNumber> {
-        if planted::in_order("file-removed-twice") {
-            let numbers = self.numbers.lock().clone();
-            self.numbers.lock().clear();
-            return numbers;
-        }
-        std::mem::take(&mut *self.numbers.lock())
-    }
-}
-
-impl fmt::Debug for ObsoleteTables {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ObsoleteTables").field("numbers", &self.numbers).finish_non_exhaustive()
     }
 }

@@ -1,6 +1,7 @@
 //! Versions against a brute-force model; edits and manifests against every damage, fault and crash
 //! that the environments can make.
 
+mod blobs;
 mod damage;
 mod edits;
 mod failures;
@@ -48,11 +49,11 @@ fn table(number: u64, smallest: &str, largest: &str) -> Arc<TableMeta> {
 }
 
 fn create(env: &MemEnv) -> VersionSet {
-    VersionSet::create(Arc::new(env.clone()), ObsoleteTables::new()).unwrap()
+    VersionSet::create(Arc::new(env.clone()), ObsoleteFiles::new()).unwrap()
 }
 
 fn recover(env: &MemEnv) -> Result<VersionSet> {
-    VersionSet::recover(Arc::new(env.clone()), ObsoleteTables::new())
+    VersionSet::recover(Arc::new(env.clone()), ObsoleteFiles::new())
 }
 
 /// An edit that adds these tables to the default family.

@@ -22,7 +22,7 @@
 //! The caller serialises all calls; only [`FileNumbers`] is shared. Calls of `apply`, `roll` and
 //! `close` wait for the disk.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::io;
 use std::sync::Arc;
 
@@ -33,14 +33,16 @@ use crate::base::limits::EDIT_BYTES_MAX;
 use crate::base::planted;
 use crate::batch::ColumnFamilyId;
 use crate::env::Env;
+use crate::version::blobs::{BlobMeta, BlobUsage};
 use crate::version::catalog::{self, Catalog, FamilyState};
 use crate::version::current;
 use crate::version::edit::{AddedTable, FILE_NUMBER_ON_DISK_MAX, VersionEdit};
 use crate::version::manifest::Manifest;
 use crate::version::numbers::FileNumbers;
+use crate::version::obsolete::ObsoleteFiles;
 use crate::version::presence::{self, StoreState};
 use crate::version::recovery::{self, RecoveryReport};
-use crate::version::table_meta::{ObsoleteTables, TableFacts, TableMeta};
+use crate::version::table_meta::{TableFacts, TableMeta};
 use crate::version::time_marks::TimeMarks;
 use crate::version::{Breach, Version};
 
@@ -48,7 +50,7 @@ use crate::version::{Breach, Version};
 #[derive(Debug)]
 pub struct VersionSet {
     env: Arc<dyn Env>,
-    obsolete: Arc<ObsoleteTables>,
+    obsolete: Arc<ObsoleteFiles>,
     numbers: Arc<FileNumbers>,
     catalog: Catalog,
     /// Where edits go. `None` after a failure and after recovery: the next edit begins a new one.
@@ -63,6 +65,8 @@ pub struct VersionSet {
     stale: Vec<FileId>,
     /// New tables of edits that failed. A manifest may name them until the next is in force.
     limbo: Vec<Arc<TableMeta>>,
+    /// The same of new blob files.
+    limbo_blobs: Vec<Arc<BlobMeta>>,
     report: Option<RecoveryReport>,
     /// Why the last attempt at a shorter manifest failed, until it is taken.
     put_off: Option<Error>,
@@ -76,7 +80,7 @@ impl VersionSet {
     /// # Errors
     /// `InvalidArgument` when there is a store; an I/O failure, after which there is none or a
     /// whole one.
-    pub fn create(env: Arc<dyn Env>, obsolete: Arc<ObsoleteTables>) -> Result<VersionSet> {
+    pub fn create(env: Arc<dyn Env>, obsolete: Arc<ObsoleteFiles>) -> Result<VersionSet> {
         if presence::store_exists(&*env)? == StoreState::Present {
             return Err(Error::invalid(format!("there is a store in {}", env.directory())));
         }
@@ -94,7 +98,7 @@ impl VersionSet {
     /// or a whole one.
     pub fn create_from(
         env: Arc<dyn Env>,
-        obsolete: Arc<ObsoleteTables>,
+        obsolete: Arc<ObsoleteFiles>,
         state: &VersionEdit,
     ) -> Result<VersionSet> {
         let mut catalog = Catalog::default();
@@ -113,7 +117,7 @@ impl VersionSet {
     /// # Errors
     /// `StoreMissing` without `CURRENT`; corruption that names file and offset;
     /// `UnsupportedFormat`.
-    pub fn recover(env: Arc<dyn Env>, obsolete: Arc<ObsoleteTables>) -> Result<VersionSet> {
+    pub fn recover(env: Arc<dyn Env>, obsolete: Arc<ObsoleteFiles>) -> Result<VersionSet> {
         let recovery::Recovered { catalog, report } = recovery::read_store(&*env)?;
         let files = current::list(&*env)?;
         let mut set = VersionSet::new(env, obsolete, catalog, &files)?;
@@ -126,7 +130,7 @@ impl VersionSet {
     /// A set over the state `catalog` in a directory that holds `files`.
     fn new(
         env: Arc<dyn Env>,
-        obsolete: Arc<ObsoleteTables>,
+        obsolete: Arc<ObsoleteFiles>,
         catalog: Catalog,
         files: &[FileId],
     ) -> Result<VersionSet> {
@@ -151,6 +155,7 @@ impl VersionSet {
             current: None,
             stale: files.iter().copied().filter(is_stale).collect(),
             limbo: Vec::new(),
+            limbo_blobs: Vec::new(),
             report: None,
             put_off: None,
             closed: false,
@@ -239,8 +244,12 @@ impl VersionSet {
 
     /// Installs in memory what is on disk.
     fn install(&mut self, edit: &VersionEdit, versions: Vec<(ColumnFamilyId, Arc<Version>)>) {
-        for table in self.catalog.commit(edit, 0) {
+        let gone = self.catalog.commit(edit, 0);
+        for table in &gone.tables {
             table.mark_obsolete(&self.obsolete);
+        }
+        for blob in &gone.blobs {
+            blob.mark_obsolete(&self.obsolete);
         }
         for (id, version) in versions {
             if let Some(family) = self.catalog.families.get_mut(&id) {
@@ -256,6 +265,10 @@ impl VersionSet {
                 added.table.mark_obsolete(&self.obsolete);
                 self.limbo.push(added.table);
             }
+        }
+        for blob in edit.blobs {
+            blob.mark_obsolete(&self.obsolete);
+            self.limbo_blobs.push(blob);
         }
     }
 
@@ -281,6 +294,7 @@ impl VersionSet {
                 self.failure = None;
                 self.stale.extend(self.current.replace(number).map(FileId::Manifest));
                 self.limbo.clear();
+                self.limbo_blobs.clear();
                 self.remove_stale();
                 Ok(())
             }
@@ -384,6 +398,7 @@ impl VersionSet {
             || disk.last_sequence != memory.last_sequence
             || disk.next_family != memory.next_family
             || disk.time_marks != memory.time_marks
+            || !disk.blobs.iter().map(describe_blob).eq(memory.blobs.iter().map(describe_blob))
             || !disk.added.iter().map(describe_place).eq(memory.added.iter().map(describe_place));
         if differ {
             let name = self.env.display(FileId::Manifest(on_disk.report.manifest));
@@ -416,6 +431,24 @@ impl VersionSet {
     pub fn oldest_log_needed(&self) -> FileNumber {
         let logs = self.catalog.families.values().map(|family| family.log_number);
         logs.min().unwrap_or_default()
+    }
+
+    /// Every live blob file, ascending.
+    #[must_use]
+    pub fn blobs(&self) -> Vec<Arc<BlobMeta>> {
+        self.catalog.blobs.all()
+    }
+
+    /// Whether a blob file of this number is live.
+    #[must_use]
+    pub fn has_blob(&self, number: FileNumber) -> bool {
+        self.catalog.blobs.get(number).is_some()
+    }
+
+    /// How much of the blob files is needed. Files `spared` are never sparse.
+    #[must_use]
+    pub fn blob_usage(&self, spared: &HashSet<FileNumber>) -> BlobUsage {
+        self.catalog.blobs.usage(spared)
     }
 
     /// The id that the next new column family gets: every id below it was given out.
@@ -472,6 +505,10 @@ impl VersionSet {
     pub fn reserve_numbers_from(&self, at_least: FileNumber) {
         self.numbers.reserve_from(at_least);
     }
+}
+
+fn describe_blob(blob: &Arc<BlobMeta>) -> (FileNumber, u64) {
+    (blob.number, blob.bytes)
 }
 
 fn describe_place(added: &AddedTable) -> (ColumnFamilyId, usize, &TableFacts) {

@@ -6,7 +6,7 @@
 
 use crate::base::checksum::checksum;
 use crate::base::error::Error;
-use crate::base::file::FileNumber;
+use crate::base::file::{FileNumber, LOG_MAGIC};
 use crate::base::limits::{EDIT_BYTES_MAX, FRAME_PAYLOAD_BYTES_MAX};
 
 /// The format version of log files that this build writes and reads.
@@ -16,7 +16,6 @@ pub const LOG_HEADER_BYTES: usize = 48;
 /// Bytes of a frame before its payload.
 pub const FRAME_HEADER_BYTES: usize = 20;
 
-const MAGIC: [u8; 8] = *b"ALVMLOG\0";
 /// The header's bytes that its checksum covers.
 const HEADER_COVERED: usize = LOG_HEADER_BYTES - 8;
 /// The low seven bytes of the word that holds a file's number and a frame's kind.
@@ -107,7 +106,7 @@ impl LogHeader {
     #[must_use]
     pub fn encode(&self) -> [u8; LOG_HEADER_BYTES] {
         let mut out = [0; LOG_HEADER_BYTES];
-        out[0..8].copy_from_slice(&MAGIC);
+        out[0..8].copy_from_slice(&LOG_MAGIC);
         out[8..12].copy_from_slice(&LOG_VERSION.to_le_bytes());
         out[12..16].copy_from_slice(&(self.kind as u32).to_le_bytes());
         out[16..24].copy_from_slice(&self.number.0.to_le_bytes());
@@ -132,7 +131,7 @@ impl LogHeader {
         let refuse = |offset, detail: String| {
             Err(BadHeader::Refused(Error::corruption(name, offset, detail)))
         };
-        if bytes[0..8] != MAGIC {
+        if bytes[0..8] != LOG_MAGIC {
             return refuse(0, "this is no log file of Alluvium".to_owned());
         }
         let found = u32_at(bytes, 8);

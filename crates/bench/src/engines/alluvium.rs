@@ -6,21 +6,22 @@
 //! - **Codec**: one for every level, as on all sides; the default compresses deeper levels only.
 //! - **Walks** go through a new cursor each, which hands out keys and values where they lie.
 //! - **Settling** is `flush` and `wait_idle`.
+//! - **`alluvium-blob`** is the same with values from 1 KiB on in blob files.
 //! - Everything else is the default.
 
 use std::path::Path;
 
 use ::alluvium::{Codec, ColumnFamilyOptions, Db, Durability, Options, PerLevel, WriteBatch};
 
-use super::{Batch, Engine, Reader, Walked};
+use super::{Batch, Engine, LARGE_VALUE_BYTES, Reader, Walked};
 use crate::Result;
 use crate::keys::{Key, stamp_of};
 use crate::settings::{CodecName, DurabilityName, Settings};
 
 struct Alluvium(Db);
 
-/// Opens the store in `dir`.
-pub fn open(dir: &Path, settings: &Settings) -> Result<Box<dyn Engine>> {
+/// Opens the store in `dir`, with blob files if `blobs` says so.
+pub fn open(dir: &Path, settings: &Settings, blobs: bool) -> Result<Box<dyn Engine>> {
     let codec = match settings.codec {
         CodecName::None => Codec::None,
         CodecName::Lz4 => Codec::Lz4,
@@ -37,6 +38,7 @@ pub fn open(dir: &Path, settings: &Settings) -> Result<Box<dyn Engine>> {
         column_family: ColumnFamilyOptions {
             memtable_bytes: settings.memtable_bytes() as usize,
             codecs: PerLevel::all(codec),
+            blob_bytes_min: blobs.then_some(LARGE_VALUE_BYTES),
             ..ColumnFamilyOptions::default()
         },
         ..Options::default()

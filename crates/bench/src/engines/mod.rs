@@ -47,6 +47,7 @@ pub const NAMES: &[&str] = &[
 /// Engines of this build, and how each is set up for large values, where it has another way for
 /// them. The second comes along wherever the first is chosen and values are large.
 pub const VARIANTS: &[(&str, &str)] = &[
+    ("alluvium", "alluvium-blob"),
     #[cfg(feature = "rocksdb")]
     ("rocksdb", "rocksdb-blob"),
     #[cfg(feature = "peers")]
@@ -186,6 +187,7 @@ pub trait Reader {
 pub fn label(name: &str) -> String {
     match name {
         "alluvium" => concat!("alluvium ", env!("CARGO_PKG_VERSION")).to_owned(),
+        "alluvium-blob" => concat!("alluvium-blob ", env!("CARGO_PKG_VERSION")).to_owned(),
         "fjall" => "fjall 3.1.13".to_owned(),
         "fjall-blob" => "fjall-blob 3.1.13".to_owned(),
         "lmdb" => "lmdb 0.9.70".to_owned(),
@@ -205,7 +207,8 @@ pub fn known(name: &str) -> bool {
 /// Opens the store of the engine called `name` in `dir`, and makes it if there is none.
 pub fn open(name: &str, dir: &Path, settings: &Settings) -> Result<Box<dyn Engine>> {
     match name {
-        "alluvium" => alluvium::open(dir, settings),
+        "alluvium" => alluvium::open(dir, settings, false),
+        "alluvium-blob" => alluvium::open(dir, settings, true),
         #[cfg(feature = "peers")]
         "fjall" => fjall::open(dir, settings, false),
         #[cfg(feature = "peers")]

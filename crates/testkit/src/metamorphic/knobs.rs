@@ -112,6 +112,7 @@ fn own_options(options: &Options) -> Vec<(String, ColumnFamilyOptions)> {
     own.codecs = PerLevel::all(Codec::Zstd);
     own.restart_interval = 1;
     own.filter = FilterPolicy::None;
+    own.blob_bytes_min = Some(20);
     vec![("beta".to_owned(), own)]
 }
 
@@ -132,7 +133,7 @@ pub fn strategy(number: u64) -> Strategy {
 }
 
 /// Every option. The families' own come last, because they follow from the others.
-static KNOBS: [Knob; 23] = [
+static KNOBS: [Knob; 24] = [
     Knob {
         name: "durability",
         choices: &[0, 1, 2],
@@ -202,6 +203,15 @@ static KNOBS: [Knob; 23] = [
             (0..6).find(same).unwrap_or(0)
         },
         set: |options, value| options.column_family.strategy = strategy(value),
+    },
+    Knob {
+        name: "blobs",
+        // One more than the length of a value from which on it stands apart.
+        choices: &[0, 0, 1, 11, 41],
+        get: |options| options.column_family.blob_bytes_min.map_or(0, |bytes| bytes as u64 + 1),
+        set: |options, value| {
+            options.column_family.blob_bytes_min = value.checked_sub(1).map(|bytes| bytes as usize);
+        },
     },
     Knob {
         name: "own_families",

@@ -144,6 +144,7 @@ fn kind_of(file: FileId) -> &'static str {
     match FileKind::of(file) {
         FileKind::Wal => "wal",
         FileKind::Table => "table",
+        FileKind::Blob => "blob",
         FileKind::Manifest => "manifest",
         FileKind::Current => "current",
         FileKind::Temporary => "temporary",
@@ -165,6 +166,10 @@ impl Env for KillEnv {
 
     fn rename(&self, from: FileId, to: FileId) -> io::Result<()> {
         self.fuse.around(kind_of(to), "rename", || self.inner.rename(from, to))
+    }
+
+    fn link(&self, from: FileId, to: FileId) -> io::Result<()> {
+        self.fuse.around(kind_of(to), "link", || self.inner.link(from, to))
     }
 
     fn remove(&self, file: FileId) -> io::Result<()> {

@@ -92,6 +92,11 @@ impl Env for HookEnv {
         self.inner.rename(from, to)
     }
 
+    fn link(&self, from: FileId, to: FileId) -> io::Result<()> {
+        (self.hook)(Operation::Rename, Some(from));
+        self.inner.link(from, to)
+    }
+
     fn remove(&self, file: FileId) -> io::Result<()> {
         (self.hook)(Operation::Remove, Some(file));
         self.inner.remove(file)

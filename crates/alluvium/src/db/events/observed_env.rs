@@ -58,6 +58,10 @@ impl Env for ObservedEnv {
         Ok(())
     }
 
+    fn link(&self, from: FileId, to: FileId) -> io::Result<()> {
+        self.inner.link(from, to)
+    }
+
     fn remove(&self, file: FileId) -> io::Result<()> {
         self.inner.remove(file)?;
         if !is_status(file) {

@@ -27,6 +27,7 @@ mod log;
 mod report;
 mod source;
 mod tables;
+mod values;
 
 use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
@@ -37,7 +38,9 @@ use crate::base::file::{FileId, FileNumber};
 use crate::base::key::SeqNo;
 use crate::base::sync::atomic::AtomicBool;
 use crate::batch::ColumnFamilyId;
+use crate::blob::BlobFiles;
 use crate::cache::BlockCache;
+use crate::compaction::blobs::Emptied;
 use crate::compaction::job::JobContext;
 use crate::db::open::take_lock;
 use crate::db::repair::source::Source;
@@ -47,7 +50,7 @@ use crate::metrics::Counters;
 use crate::options::Options;
 use crate::sstable::TableCache;
 use crate::version::{
-    FileNumbers, ObsoleteTables, Survey, SurveyedState, VersionEdit, VersionSet, is_plausible,
+    FileNumbers, ObsoleteFiles, Survey, SurveyedState, VersionEdit, VersionSet, is_plausible,
 };
 
 pub use report::{LogLoss, RepairReport, RepairedFamily, TableLoss};
@@ -174,6 +177,8 @@ struct Work {
     options: Options,
     /// Tables of the destination.
     tables: Arc<TableCache>,
+    /// Blob files of the source.
+    blobs: BlobFiles,
     numbers: FileNumbers,
     survey: Survey,
     /// Ids below this were given out by the manifest that is believed; 0 where none is.
@@ -197,6 +202,12 @@ impl Work {
             source: Arc::clone(source),
             to: Arc::clone(to),
             options: Options::default(),
+            blobs: BlobFiles::new(
+                Arc::clone(source) as Arc<dyn Env>,
+                Arc::clone(&cache),
+                Arc::clone(&counters),
+                OPEN_TABLES_MAX,
+            ),
             tables: Arc::new(TableCache::new(Arc::clone(to), cache, counters, OPEN_TABLES_MAX)),
             numbers,
             known_below: ColumnFamilyId(0),
@@ -221,6 +232,10 @@ impl Work {
             new_number: &|| self.numbers.take(),
             cancelled: &never,
             pace: &|_| Ok(()),
+            // Values are read where the damaged store has them, and written anew.
+            blobs: &self.blobs,
+            emptied: Emptied::All,
+            in_log: None,
         })
     }
 
@@ -338,7 +353,7 @@ impl Work {
                 entries: tables.map(|added| added.table.entries).sum(),
             });
         }
-        let obsolete = ObsoleteTables::new();
+        let obsolete = ObsoleteFiles::new();
         VersionSet::create_from(Arc::clone(&self.to), obsolete, &self.edit)?.close()
     }
 }

@@ -13,12 +13,14 @@ use crate::base::sync::Mutex;
 use crate::batch::ColumnFamilyId;
 use crate::cache::BlockCache;
 use crate::compaction::TablePlace;
+use crate::compaction::blobs::BlobOutputs;
 use crate::compaction::covered::Covered;
 use crate::compaction::job::{JobContext, JobOutput};
 use crate::compaction::retain::{Now, Retain, Verdict};
-use crate::db::jobs::check_tables;
+use crate::db::jobs::{blob_metas, check_tables};
 use crate::db::repair::report::TableLoss;
 use crate::db::repair::source::Source;
+use crate::db::repair::values::{Anew, LostValues, Unread, with_value};
 use crate::db::repair::{Work, list_tables};
 use crate::env::Env;
 use crate::iter::merging::MergingIterator;
@@ -70,7 +72,8 @@ impl Work {
         level: usize,
         table: &TableFacts,
     ) -> Result<()> {
-        if self.is_sound(table)? && self.copy_table(table.number)? {
+        // One with values elsewhere is written anew, and they with it.
+        if table.blobs.is_empty() && self.is_sound(table)? && self.copy_table(table.number)? {
             self.report.tables_whole += 1;
             self.edit.add(family, level, Arc::new(TableMeta::new(table.clone())?));
             return Ok(());
@@ -87,12 +90,16 @@ impl Work {
             return self.lose_table(family, table, Error::corruption(name, 0, detail));
         }
         let options = self.options.column_family.table_options(TablePlace::in_level(level), family);
-        let output = self.with_context(|context| rewrite(context, &mut salvage, &options))?;
+        let mut lost = LostValues::default();
+        let output =
+            self.with_context(|context| rewrite(context, &mut salvage, &options, &mut lost))?;
+        self.report_lost_values(Some(family), lost);
         let bounds = Some((table.smallest_user_key(), table.largest_user_key()));
         self.report_findings(Some(family), table.number, &findings, Some(table.entries), bounds);
         for table in check_tables(&self.tables, &output, None)? {
             self.edit.add(family, level, table);
         }
+        self.edit.blobs.extend(blob_metas(&output));
         Ok(())
     }
 
@@ -373,8 +380,12 @@ impl Work {
         let options = self.options.column_family.table_options(TablePlace::in_level(level), id);
         let table_bytes = self.options.column_family.table_bytes;
         let merging = MergingIterator::new(sources);
-        let (output, last) =
-            self.with_context(|context| merge(context, merging, &covered, &options, table_bytes))?;
+        let mut lost = LostValues::default();
+        let (output, last) = self.with_context(|context| {
+            merge(context, merging, &covered, (&options, table_bytes), &mut lost)
+        })?;
+        self.report_lost_values(Some(id), lost);
+        self.edit.blobs.extend(blob_metas(&output));
         self.last_sequence = self.last_sequence.max(last);
         for table in check_tables(&self.tables, &output, None)? {
             self.edit.add(id, level, table);
@@ -398,7 +409,7 @@ fn unknown_loss(file: String, detail: String) -> TableLoss {
 }
 
 /// What is wrong, where the file is named beside it.
-fn detail_of(error: Error) -> String {
+pub(super) fn detail_of(error: Error) -> String {
     match error {
         Error::Corruption { detail, .. } => detail,
         other => other.to_string(),
@@ -425,8 +436,10 @@ fn rewrite(
     context: &JobContext<'_>,
     salvage: &mut Salvage,
     options: &TableOptions,
+    lost: &mut LostValues,
 ) -> Result<JobOutput> {
     let mut output = JobOutput::default();
+    let mut values = BlobOutputs::new(context, options.blob_bytes_min);
     let mut writer: Option<TableWriter> = None;
     for fragment in salvage.ranges().iter() {
         let writer = match &mut writer {
@@ -437,13 +450,23 @@ fn rewrite(
     }
     salvage.seek_to_first()?;
     while salvage.valid() {
+        let (key, value) = (salvage.key(), salvage.value());
+        let (key, value) = match with_value(context, &mut values, (key, value), &mut output)? {
+            Anew::Entry(key, value) => (key, value),
+            Anew::Unread(value) => {
+                lost.note(key::user_key(key), value);
+                salvage.next()?;
+                continue;
+            }
+        };
         let writer = match &mut writer {
             Some(writer) => writer,
             None => writer.insert(context.begin_table(&mut output, options)?),
         };
-        writer.add(salvage.key(), salvage.value())?;
+        writer.add(&key, &value)?;
         salvage.next()?;
     }
+    values.finish(&mut output)?;
     if let Some(writer) = writer {
         output.tables.push(writer.finish()?);
     }
@@ -456,11 +479,14 @@ fn merge(
     context: &JobContext<'_>,
     mut source: MergingIterator,
     covered: &Covered,
-    options: &TableOptions,
-    table_bytes: u64,
+    (options, table_bytes): (&TableOptions, u64),
+    lost: &mut LostValues,
 ) -> Result<(JobOutput, SeqNo)> {
     let mut output = JobOutput::default();
+    let mut values = BlobOutputs::new(context, options.blob_bytes_min);
     let mut last = SeqNo::ZERO;
+    // A value that could not be read, of an entry that another table may have with its value.
+    let mut unread: Option<(Vec<u8>, SeqNo, Unread)> = None;
     let mut retain = Retain::new(Vec::new(), Now::UNKNOWN);
     let mut writer: Option<TableWriter> = None;
     source.seek_to_first()?;
@@ -476,15 +502,32 @@ fn merge(
         last = last.max(seq);
         let kind = key::trailer_kind(trailer);
         let verdict = kind.map(|kind| retain.judge(user_key, seq, kind, source.value(), || true));
-        if verdict == Some(Verdict::Keep) && !covered.covers(user_key, seq) {
+        let again = unread.as_ref().is_some_and(|(key, of, _)| (&key[..], *of) == (user_key, seq));
+        if !again && let Some((key, _, value)) = unread.take() {
+            lost.note(&key, value);
+        }
+        let entry = (source.key(), source.value());
+        let stays = (verdict == Some(Verdict::Keep) || again) && !covered.covers(user_key, seq);
+        let anew = match stays {
+            true => Some(with_value(context, &mut values, entry, &mut output)?),
+            false => None,
+        };
+        if let Some(Anew::Unread(value)) = anew {
+            unread.get_or_insert_with(|| (user_key.to_vec(), seq, value));
+        } else if let Some(Anew::Entry(key, value)) = anew {
+            unread = None;
             let writer = match &mut writer {
                 Some(writer) => writer,
                 None => writer.insert(context.begin_table(&mut output, options)?),
             };
-            writer.add(source.key(), source.value())?;
+            writer.add(&key, &value)?;
         }
         source.next()?;
     }
+    if let Some((key, _, value)) = unread {
+        lost.note(&key, value);
+    }
+    values.finish(&mut output)?;
     if let Some(writer) = writer {
         output.tables.push(writer.finish()?);
     }

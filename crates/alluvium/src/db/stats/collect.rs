@@ -19,6 +19,7 @@ pub(crate) fn collect(core: &Arc<Core>) -> Stats {
     let failures = core.health.failures();
     let elapsed = nanoseconds(core.env.as_ref()).saturating_sub(core.opened_at_ns);
     let latencies = &core.latencies;
+    let blobs = core.blob_usage.load();
     Stats {
         families: core.families.all().values().map(|family| family_stats(family)).collect(),
         counters: core.counters.snapshot(),
@@ -30,6 +31,9 @@ pub(crate) fn collect(core: &Arc<Core>) -> Stats {
         stall_duration: latencies.stall.snapshot(),
         stalls: latencies.stalls.snapshot(),
         wal_bytes: core.wal.lock().total_bytes(),
+        blob_files: blobs.files,
+        blob_bytes: blobs.bytes,
+        blob_needed_bytes: blobs.needed,
         memtable_pool_bytes: core.families.pool.bytes(),
         block_cache_bytes: core.tables.block_cache().bytes(),
         open_tables_bytes: core.tables.memory_bytes(),

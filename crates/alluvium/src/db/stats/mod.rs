@@ -5,9 +5,9 @@
 //!
 //! # Amplification
 //!
-//! As the field defines it. *Write*: bytes written to log and tables for each byte that users
-//! wrote. *Read*: tables asked for each point lookup. *Space*: bytes of tables for each byte of
-//! live data, which is an estimate: see [`live`].
+//! As the field defines it. *Write*: bytes written to log, tables and blob files for each byte that
+//! users wrote. *Read*: tables asked for each point lookup. *Space*: bytes of tables and blob files
+//! for each byte of live data, which is an estimate: see [`live`].
 
 mod collect;
 pub(crate) mod live;
@@ -110,6 +110,12 @@ pub struct Stats {
     pub stalls: Vec<StallStats>,
     /// Bytes of the log segments that exist.
     pub wal_bytes: u64,
+    /// Blob files that are live.
+    pub blob_files: u64,
+    /// Their length together.
+    pub blob_bytes: u64,
+    /// Bytes of the values in them that tables need; the rest is garbage.
+    pub blob_needed_bytes: u64,
     /// Bytes of memory that memtables left to those that come after them.
     pub memtable_pool_bytes: usize,
     /// Bytes in the block cache.
@@ -173,12 +179,14 @@ impl Stats {
             + self.open_tables_bytes as u64
     }
 
-    /// Bytes written to log and tables for each byte that users wrote; 0 before the first write.
+    /// Bytes written to log, tables and blob files for each byte that users wrote; 0 before the
+    /// first write.
     #[must_use]
     pub fn write_amplification(&self) -> f64 {
         let written = self.counter("wal_bytes")
             + self.counter("flush_bytes")
-            + self.counter("compaction_write_bytes");
+            + self.counter("compaction_write_bytes")
+            + self.counter("blob_write_bytes");
         ratio(written, self.counter("write_user_bytes"))
     }
 
@@ -189,10 +197,11 @@ impl Stats {
         ratio(asked, self.counter("gets"))
     }
 
-    /// Bytes of tables for each byte of live data, estimated; 0 without tables.
+    /// Bytes of tables and blob files for each byte of live data, estimated; 0 without tables.
     #[must_use]
     pub fn space_amplification(&self) -> f64 {
-        ratio(self.table_bytes(), self.live_bytes())
+        let live = self.live_bytes() + self.blob_needed_bytes;
+        ratio(self.table_bytes() + self.blob_bytes, live)
     }
 
     /// The share of blocks that were found in the cache.

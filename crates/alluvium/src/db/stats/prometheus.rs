@@ -234,6 +234,9 @@ fn store(text: &mut Text, stats: &Stats) {
     let failed = u64::from(stats.error.is_some());
     for (name, help, value) in [
         ("wal_size_bytes", "Bytes of the log segments that exist.", stats.wal_bytes),
+        ("blob_files", "Blob files that are live.", stats.blob_files),
+        ("blob_size_bytes", "Their length together.", stats.blob_bytes),
+        ("blob_needed_bytes", "Bytes in them that tables need.", stats.blob_needed_bytes),
         ("memory_bytes", "Memtables, block cache, open tables.", stats.memory_bytes()),
         ("memtable_pool_bytes", "Memory kept for coming memtables.", {
             stats.memtable_pool_bytes as u64

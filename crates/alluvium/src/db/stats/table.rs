@@ -153,6 +153,19 @@ impl Stats {
             self.counter("write_groups"),
             self.counter("write_operations")
         )?;
+        if self.blob_files > 0 || self.counter("blob_write_bytes") > 0 {
+            writeln!(
+                f,
+                "blob files: {} of {}, {} of that needed; {} written, {} values read, {} found in \
+                 the cache",
+                self.blob_files,
+                bytes(self.blob_bytes),
+                bytes(self.blob_needed_bytes),
+                bytes(self.counter("blob_write_bytes")),
+                self.counter("blob_reads"),
+                self.counter("blob_cache_hits")
+            )?;
+        }
         writeln!(
             f,
             "flushes {}, compactions {} ({} of level 0, {} for size, {} manual), trivial moves {}, \

@@ -44,6 +44,9 @@ fn stats(archive: &mut dyn Archive, stats: &mut Stats) {
     }
     archive.leave();
     archive.number("wal_bytes", &mut stats.wal_bytes);
+    archive.number("blob_files", &mut stats.blob_files);
+    archive.number("blob_bytes", &mut stats.blob_bytes);
+    archive.number("blob_needed_bytes", &mut stats.blob_needed_bytes);
     archive.size("memtable_pool_bytes", &mut stats.memtable_pool_bytes);
     archive.number("block_cache_bytes", &mut stats.block_cache_bytes);
     archive.size("open_tables_bytes", &mut stats.open_tables_bytes);

@@ -76,6 +76,8 @@ pub enum FileKind {
     Wal,
     /// A table.
     Table,
+    /// A blob file.
+    Blob,
     /// A manifest.
     Manifest,
     /// `CURRENT`.
@@ -95,6 +97,7 @@ impl FileKind {
         match file {
             FileId::Wal(_) => FileKind::Wal,
             FileId::Table(_) => FileKind::Table,
+            FileId::Blob(_) => FileKind::Blob,
             FileId::Manifest(_) => FileKind::Manifest,
             FileId::Current => FileKind::Current,
             FileId::Temporary(_) => FileKind::Temporary,

@@ -133,6 +133,15 @@ impl World {
         Ok(())
     }
 
+    pub(super) fn link(&mut self, from: FileId, to: FileId) -> io::Result<()> {
+        let inode = self.find(from)?;
+        if self.directory.live.contains_key(&to) {
+            return Err(io::ErrorKind::AlreadyExists.into());
+        }
+        self.change_names(NameChange::Create(to, inode));
+        Ok(())
+    }
+
     pub(super) fn remove(&mut self, file: FileId) -> io::Result<()> {
         let inode = self.find(file)?;
         self.bury(file, &inode);

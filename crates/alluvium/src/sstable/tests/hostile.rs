@@ -57,6 +57,7 @@ fn table_around(blocks: &[(Vec<u8>, u8)], filter: Option<&[u8]>) -> Vec<u8> {
         range_tombstones: 0,
         largest_block_bytes: BLOCK_BYTES_MAX as u64,
         prefix_extractor: None,
+        blobs: Vec::new(),
     };
     let properties = push_block(&mut file, &properties.encode(), 0);
     let index = push_block(&mut file, index.finish(), 0);

@@ -4,6 +4,7 @@ use expect_test::expect;
 use proptest::prelude::*;
 
 use super::*;
+use crate::base::blob::BlobShare;
 use crate::base::coding::put_varint;
 use crate::base::limits::KEY_BYTES_MAX;
 
@@ -16,6 +17,11 @@ fn any_table() -> impl Strategy<Value = Arc<TableMeta>> {
             let (smallest, largest) = if a < b { (a, b) } else { (b, a) };
             let facts = facts(number, (&smallest, &largest), seqs);
             let (run, oldest, expiring, times) = ends;
+            let shares = (1..=bytes % 3).map(|file| BlobShare {
+                file: FileNumber(file * number),
+                values: 1 + bytes % 2,
+                bytes: bytes >> 40,
+            });
             let facts = TableFacts {
                 bytes,
                 footer_checksum,
@@ -25,6 +31,7 @@ fn any_table() -> impl Strategy<Value = Arc<TableMeta>> {
                 oldest_tombstone: if oldest { facts.smallest_seq } else { SeqNo::ZERO },
                 filter_bytes: bytes / 8,
                 run: FileNumber(run),
+                blobs: if entries > 100 { shares.collect() } else { Vec::new() },
                 expiry: expiring.map(|(first_ms, last_ms)| Expiry { entries, first_ms, last_ms }),
                 times: times.map(|(first_ms, last_ms)| EventTimes { first_ms, last_ms }),
                 ..facts
@@ -58,8 +65,10 @@ fn any_edit() -> impl Strategy<Value = VersionEdit> {
         prop::collection::vec((id(), number()), 0..3),
         prop::collection::vec((place(), number()), 0..3),
         prop::collection::vec((place(), any_table()), 0..3),
+        prop::collection::vec((number(), any::<u64>()), 0..3),
     )
-        .prop_map(|(numbers, created, dropped, logs, deleted, added)| VersionEdit {
+        .prop_map(|(numbers, created, dropped, logs, deleted, added, blobs)| VersionEdit {
+            blobs: blobs.into_iter().map(|(n, bytes)| Arc::new(BlobMeta::new(n, bytes))).collect(),
             next_file_number: numbers.0,
             last_sequence: numbers.1,
             next_family: numbers.2,
@@ -114,6 +123,7 @@ proptest! {
             whole.logs.extend(part.logs);
             whole.deleted.extend(part.deleted);
             whole.added.extend(part.added);
+            whole.blobs.extend(part.blobs);
         });
         prop_assert!(last);
         prop_assert_eq!(content(&whole), content(&edit));

@@ -86,16 +86,16 @@ fn expect_tables(env: &MemEnv, set: &VersionSet, context: &str) {
 }
 
 /// Removes the files of obsolete tables, as the engine does.
-fn sweep(env: &dyn Env, queue: &ObsoleteTables) {
-    for number in queue.take() {
-        let _gone_or_not = env.remove(FileId::Table(number));
+fn sweep(env: &dyn Env, queue: &ObsoleteFiles) {
+    for file in queue.take() {
+        let _gone_or_not = env.remove(file);
     }
 }
 
 /// Runs the script from wherever the store in `env` is, until a step fails; returns the number of
 /// the last state that was acknowledged.
 fn run(env: &MemEnv, states: &[String]) -> Option<usize> {
-    let queue = ObsoleteTables::new();
+    let queue = ObsoleteFiles::new();
     let shared = || Arc::new(env.clone());
     let (mut set, mut at) = match store_exists(env).ok()? {
         StoreState::Present => {
@@ -207,7 +207,7 @@ fn forget_pages_on_failed_sync(env: &FaultEnv, memory: &MemEnv) {
 
 /// Runs the script, each step until it works.
 fn run_with_faults(memory: &MemEnv, env: &FaultEnv, states: &[String], context: &str) {
-    let queue = ObsoleteTables::new();
+    let queue = ObsoleteFiles::new();
     let shared = Arc::new(env.clone());
     let mut set = VersionSet::recover(shared, Arc::clone(&queue)).unwrap();
     for index in 0..STEPS {
@@ -270,7 +270,7 @@ fn reg_m06_a_disk_full_at_any_byte_of_an_edit_loses_no_later_edit() {
 fn reg_m07_the_tables_of_a_failed_edit_stay_until_no_manifest_can_name_them() {
     let memory = new_env();
     let env = FaultEnv::new(Arc::new(memory.clone()));
-    let queue = ObsoleteTables::new();
+    let queue = ObsoleteFiles::new();
     let mut set = VersionSet::create(Arc::new(env.clone()), Arc::clone(&queue)).unwrap();
     step(&env, &mut set, 0).unwrap();
     let (old, next) = (set.families()[&DEFAULT].version.level(0).tables()[0].number, "b");
@@ -289,7 +289,7 @@ fn reg_m07_the_tables_of_a_failed_edit_stay_until_no_manifest_can_name_them() {
 
     // The fault is over: the next manifest settles it.
     set.roll().unwrap();
-    assert_eq!(queue.take(), [number]);
+    assert_eq!(queue.take(), [FileId::Table(number)]);
     assert!(show(&recover(&memory).unwrap()).contains("level 0: a..m"));
     set.verify().unwrap();
 }
@@ -298,7 +298,7 @@ fn reg_m07_the_tables_of_a_failed_edit_stay_until_no_manifest_can_name_them() {
 fn the_tables_of_a_failed_edit_are_refused_from_then_on() {
     let memory = new_env();
     let env = FaultEnv::new(Arc::new(memory));
-    let queue = ObsoleteTables::new();
+    let queue = ObsoleteFiles::new();
     let mut set = VersionSet::create(Arc::new(env.clone()), Arc::clone(&queue)).unwrap();
     env.add(FaultRule::new(&[Operation::SyncDirectory], When::Nth(1), Fault::Io));
     let table = write_table(&env, &set, ("a", "b")).unwrap();
@@ -317,7 +317,7 @@ fn reg_m08_a_roll_that_fails_before_the_switch_leaves_the_old_manifest_in_use() 
             let memory = new_env();
             let env = FaultEnv::new(Arc::new(memory.clone()));
             let shared = Arc::new(env.clone());
-            let mut set = VersionSet::create(shared, ObsoleteTables::new()).unwrap();
+            let mut set = VersionSet::create(shared, ObsoleteFiles::new()).unwrap();
             let old = manifest_of(&set);
             env.add(FaultRule::new(&[operation], When::Nth(1), Fault::Io).on(kind));
             assert!(set.roll().is_err());
@@ -334,7 +334,7 @@ fn a_switch_that_nobody_can_be_sure_of_keeps_both_manifests_until_the_next() {
     for (operation, nth) in [(Operation::Rename, 1), (Operation::SyncDirectory, 2)] {
         let memory = new_env();
         let env = FaultEnv::new(Arc::new(memory.clone()));
-        let mut set = VersionSet::create(Arc::new(env.clone()), ObsoleteTables::new()).unwrap();
+        let mut set = VersionSet::create(Arc::new(env.clone()), ObsoleteFiles::new()).unwrap();
         let old = manifest_of(&set);
         env.add(FaultRule::new(&[operation], When::Nth(nth), Fault::Io));
         assert!(set.roll().is_err());
@@ -356,7 +356,7 @@ fn a_switch_that_nobody_can_be_sure_of_keeps_both_manifests_until_the_next() {
 fn an_edit_does_not_fail_for_a_roll_that_only_thrift_asked_for() {
     let memory = new_env();
     let env = FaultEnv::new(Arc::new(memory.clone()));
-    let mut set = VersionSet::create(Arc::new(env.clone()), ObsoleteTables::new()).unwrap();
+    let mut set = VersionSet::create(Arc::new(env.clone()), ObsoleteFiles::new()).unwrap();
     let old = manifest_of(&set);
     env.add(FaultRule::new(&[Operation::Create], When::Every(1), Fault::DiskFull));
     let key = |count: usize| format!("{count:05}{}", "x".repeat(30_000));

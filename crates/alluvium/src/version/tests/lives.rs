@@ -4,15 +4,16 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::*;
 
-fn taken(queue: &ObsoleteTables) -> Vec<u64> {
-    let mut numbers: Vec<u64> = queue.take().into_iter().map(|number| number.0).collect();
+fn taken(queue: &ObsoleteFiles) -> Vec<u64> {
+    let mut numbers: Vec<u64> =
+        { queue.take().into_iter() }.map(|file| file.number().unwrap().0).collect();
     numbers.sort_unstable();
     numbers
 }
 
 /// A store with tables 20 and 21 in level 1, and its queue.
-fn store() -> (MemEnv, VersionSet, Arc<ObsoleteTables>) {
-    let (env, queue) = (new_env(), ObsoleteTables::new());
+fn store() -> (MemEnv, VersionSet, Arc<ObsoleteFiles>) {
+    let (env, queue) = (new_env(), ObsoleteFiles::new());
     let mut set = VersionSet::create(Arc::new(env.clone()), Arc::clone(&queue)).unwrap();
     set.reserve_numbers_from(FileNumber(30));
     set.apply(adding(&[(1, &table(20, "a", "b")), (1, &table(21, "c", "d"))])).unwrap();
@@ -90,8 +91,8 @@ fn reg_w19_the_tables_of_a_dropped_family_go_with_its_last_reader() {
 
 #[test]
 fn a_table_whose_file_could_not_be_removed_can_be_given_back() {
-    let queue = ObsoleteTables::new();
-    queue.push(FileNumber(7));
+    let queue = ObsoleteFiles::new();
+    queue.push(FileId::Table(FileNumber(7)));
     assert_eq!(taken(&queue), [7]);
     assert_eq!(taken(&queue), []);
 }

@@ -144,15 +144,15 @@ fn a_directory_is_told_apart_by_what_is_in_it() {
         env.set_file_bytes(file, vec![0; LOG_HEADER_BYTES + 1]);
         let error = store_exists(&env).unwrap_err();
         assert!(error.is_corruption() && error.to_string().contains("CURRENT"), "{error}");
-        assert!(VersionSet::create(Arc::new(env), ObsoleteTables::new()).is_err());
+        assert!(VersionSet::create(Arc::new(env), ObsoleteFiles::new()).is_err());
     }
     // The log of an open whose own `CURRENT` was not on the disk yet.
     env.set_file_bytes(FileId::Wal(FileNumber(3)), vec![0; LOG_HEADER_BYTES]);
     assert_eq!(store_exists(&env).unwrap(), StoreState::Half);
-    assert!(VersionSet::create(Arc::new(env.clone()), ObsoleteTables::new()).is_ok());
+    assert!(VersionSet::create(Arc::new(env.clone()), ObsoleteFiles::new()).is_ok());
     env.set_file_bytes(FileId::Current, vec![]);
     assert_eq!(store_exists(&env).unwrap(), StoreState::Present);
-    assert!(VersionSet::create(Arc::new(env), ObsoleteTables::new()).is_err());
+    assert!(VersionSet::create(Arc::new(env), ObsoleteFiles::new()).is_err());
 }
 
 /// facebook/rocksdb#6426, sled #1527 (m09, m20): files left behind take the number of a new one, or
@@ -221,7 +221,7 @@ fn reg_m11_a_manifest_that_does_not_hold_the_state_is_noticed() {
 #[test]
 fn an_edit_is_one_append_and_one_sync() {
     let env = FaultEnv::new(Arc::new(new_env()));
-    let mut set = VersionSet::create(Arc::new(env.clone()), ObsoleteTables::new()).unwrap();
+    let mut set = VersionSet::create(Arc::new(env.clone()), ObsoleteFiles::new()).unwrap();
     let counts = || {
         let operations = [Operation::Append, Operation::Sync, Operation::SyncDirectory];
         operations.map(|operation| env.count(operation))
