@@ -294,7 +294,7 @@ fn remove_unnamed(
     let blobs = versions.blobs();
     retired::rename_all(env, &blobs, &list()?.into_iter().collect());
     let blobs: HashSet<FileNumber> = blobs.iter().map(|blob| blob.number).collect();
-    let files = list()?;
+    let files: HashSet<FileId> = list()?.into_iter().collect();
     let is_renamed = |number: &FileNumber| files.contains(&FileId::Blob(*number));
     let by_old_name: HashSet<FileNumber> =
         blobs.iter().copied().filter(|number| !is_renamed(number)).collect();
