@@ -49,6 +49,9 @@ pub struct Sweep {
     pub draws: u64,
     /// The recovery of one image in this many is crashed too; 0 for none.
     pub nested_one_in: usize,
+    /// The workload is crashed at one operation in this many, at least 1: from which on, the seed
+    /// says.
+    pub operation_one_in: u64,
     /// What to run of it; nothing in it for all.
     pub only: Route,
     /// See [`Wrap`].
@@ -58,7 +61,7 @@ pub struct Sweep {
 impl Default for Sweep {
     fn default() -> Sweep {
         let (wrap, only): (Wrap, Route) = (|env| Arc::new(env), Route::default());
-        Sweep { seed: 0, draws: 1, nested_one_in: 100, only, wrap }
+        Sweep { seed: 0, draws: 1, nested_one_in: 100, operation_one_in: 1, only, wrap }
     }
 }
 
@@ -109,9 +112,9 @@ pub fn sweep(workload: &Workload, sweep: &Sweep) -> Result<Swept, String> {
     let mut explorer = Explorer { workload, sweep, watchdog, crashes, swept: Swept::default() };
     let first = match sweep.only.step(0) {
         Some(step) => step.operation,
-        None => prelude_operations(workload)?,
+        None => prelude_operations(workload)? + sweep.seed % sweep.operation_one_in,
     };
-    for operation in first.. {
+    for operation in (first..).step_by(sweep.operation_one_in as usize) {
         explorer.watchdog.step(format!("\"{}\" up to operation {operation}", workload.name));
         let env = MemEnv::new();
         env.crash_at(operation);
@@ -125,18 +128,22 @@ pub fn sweep(workload: &Workload, sweep: &Sweep) -> Result<Swept, String> {
     Ok(explorer.swept)
 }
 
-/// Sweeps generated workloads, and the named ones between them, until the turn is over.
+/// Sweeps generated workloads, and the named ones between them, until the turn is over. The named
+/// ones come one after the other, from any on: a long turn has them all. Of each a part of the
+/// crashes: many workloads say more than one whole.
 pub fn torture(turn: &mut Turn) {
     let named = workloads::all();
-    for index in 0.. {
+    let from = turn.seed() as usize;
+    for index in 0_usize.. {
         if !turn.goes_on() {
             return;
         }
         let seed = turn.seed();
         let generated = workloads::generated(seed);
-        let workload =
-            if index % 4 == 0 { &named[seed as usize % named.len()] } else { &generated };
-        let swept = sweep(workload, &Sweep { seed, ..Sweep::default() });
+        let next = &named[(from + index / 4) % named.len()];
+        let workload = if index.is_multiple_of(4) { next } else { &generated };
+        let part = Sweep { seed, operation_one_in: 10, ..Sweep::default() };
+        let swept = sweep(workload, &part);
         turn.note(swept.map(|swept| swept.images()));
     }
 }

@@ -634,6 +634,9 @@ pub fn short(seed: u64) -> Workload {
     if seed.is_multiple_of(5) {
         options.durability = Durability::Os;
     }
+    if seed.is_multiple_of(7) {
+        options.column_family.blob_bytes_min = Some(50);
+    }
     let (name, close) = (format!("short {seed}"), seed.is_multiple_of(2));
     Workload { name, options, run, close, prelude: 0 }
 }
@@ -651,7 +654,7 @@ pub fn with_workers(seed: u64) -> Workload {
 #[must_use]
 pub fn generated(seed: u64) -> Workload {
     let run = Generator::run(seed, Mix { operations: 40, reads: false, value_bytes_max: 2_000 });
-    let options = [
+    let mut options = [
         tiny,
         || {
             let mut options = tiny();
@@ -661,6 +664,7 @@ pub fn generated(seed: u64) -> Workload {
         },
         || Options { wal_bytes_max: 2 << 10, durability: Durability::Os, ..tiny() },
     ][(seed % 3) as usize]();
+    options.column_family.blob_bytes_min = [None, Some(50), Some(500)][(seed / 3 % 3) as usize];
     let (name, close) = (format!("generated {seed}"), seed.is_multiple_of(2));
     Workload { name, options, run, close, prelude: 0 }
 }

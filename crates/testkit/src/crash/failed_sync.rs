@@ -46,18 +46,20 @@ impl Outcome {
     const ALL: [Outcome; 3] = [Outcome::Lost, Outcome::Reverted, Outcome::Kept];
 }
 
-/// Sweeps generated workloads, and the named ones between them, until the turn is over.
+/// Sweeps a part of generated workloads, and of the named ones between them in turn, until the turn
+/// is over.
 pub fn torture(turn: &mut Turn) {
     let named = workloads::all();
-    for index in 0.. {
+    let from = turn.seed() as usize;
+    for index in 0_usize.. {
         if !turn.goes_on() {
             return;
         }
         let seed = turn.seed();
         let generated = workloads::generated(seed);
-        let workload =
-            if index % 4 == 0 { &named[seed as usize % named.len()] } else { &generated };
-        turn.note(sweep_failed_syncs(workload, seed, 1, 2).map(|swept| swept.images()));
+        let next = &named[(from + index / 4) % named.len()];
+        let workload = if index.is_multiple_of(4) { next } else { &generated };
+        turn.note(sweep_failed_syncs(workload, seed, 10, 2).map(|swept| swept.images()));
     }
 }
 

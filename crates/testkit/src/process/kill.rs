@@ -144,7 +144,7 @@ impl Store<'_> {
             random,
             scratch,
             history: History::new(plan),
-            points: points(),
+            points: points(plan.options().column_family.blob_bytes_min.is_some()),
             killed: Killed::default(),
             last_death: String::new(),
         })

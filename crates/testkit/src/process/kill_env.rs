@@ -28,11 +28,13 @@ pub struct KillPoint {
     pub hit: u64,
 }
 
-/// The moments that a store at work comes to.
+/// The moments that a store at work comes to; `blobs` says whether it has values in blob files.
 #[must_use]
-pub fn points() -> Vec<String> {
+pub fn points(blobs: bool) -> Vec<String> {
     let mut points = Vec::new();
-    for kind in ["wal", "table", "manifest", "temporary"] {
+    let kinds =
+        ["wal", "table", "manifest", "temporary"].into_iter().chain(blobs.then_some("blob"));
+    for kind in kinds {
         points.push(format!("{kind}.append.half"));
         for operation in ["create", "append", "sync"] {
             points.push(format!("{kind}.{operation}.before"));
@@ -44,7 +46,9 @@ pub fn points() -> Vec<String> {
         points.push(format!("{place}.before"));
         points.push(format!("{place}.after"));
     }
-    for place in ["current.rename", "directory.sync"] {
+    // A segment of the log gets a second name as a blob file.
+    let second_names = ["blob.link", "blob.remove"].into_iter().filter(|_| blobs);
+    for place in ["current.rename", "directory.sync"].into_iter().chain(second_names) {
         points.push(format!("{place}.before"));
         points.push(format!("{place}.after"));
     }
@@ -59,7 +63,7 @@ impl KillPoint {
         let often = match name.split('.').next() {
             Some("wal") if name.contains("append") || name.contains("sync") => 200,
             Some("table") => 40,
-            Some("wal" | "manifest" | "directory") => 12,
+            Some("wal" | "manifest" | "directory" | "blob") => 12,
             _ => 2,
         };
         let often = if random.one_in(3) { 3 } else { often };
@@ -81,7 +85,7 @@ impl FromStr for KillPoint {
             Some(KillPoint { name: name.to_owned(), hit: hit.parse().ok()? })
         });
         point
-            .filter(|point| points().contains(&point.name))
+            .filter(|point| points(true).contains(&point.name))
             .ok_or_else(|| format!("{text}: a kill point is NAME:HIT, such as wal.append.half:3"))
     }
 }

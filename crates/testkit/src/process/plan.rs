@@ -60,6 +60,7 @@ impl Plan {
         options.wal_bytes_max = *random.pick(&[4 << 10, 64 << 10]);
         options.column_family.memtable_bytes = *random.pick(&[1 << 10, 8 << 10, 32 << 10]);
         options.column_family.level0_tables_compact = *random.pick(&[1, 2, 4]);
+        options.column_family.blob_bytes_min = *random.pick(&[None, Some(16), Some(200)]);
         options
     }
 
