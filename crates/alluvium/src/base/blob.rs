@@ -34,6 +34,25 @@ pub struct BlobIndex {
     pub checksum: u64,
 }
 
+/// Where in a segment of the log a value lies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LogPlace {
+    /// The segment.
+    pub file: FileNumber,
+    /// Where in it the value begins.
+    pub offset: u64,
+    /// How long it is.
+    pub bytes: u32,
+}
+
+impl LogPlace {
+    /// Where it ends.
+    #[must_use]
+    pub fn end(&self) -> u64 {
+        self.offset.saturating_add(u64::from(self.bytes))
+    }
+}
+
 impl BlobIndex {
     /// Appends the index's bytes to `out`.
     pub fn encode_into(&self, out: &mut Vec<u8>) {

@@ -121,6 +121,17 @@ impl ValueKind {
         }
     }
 
+    /// The kind of the same entry once its value lies beside its key; `None` where it does already,
+    /// or there is none.
+    #[must_use]
+    pub fn without_blob(self) -> Option<ValueKind> {
+        match self {
+            ValueKind::BlobIndex => Some(ValueKind::Put),
+            ValueKind::BlobIndexExpiring => Some(ValueKind::PutExpiring),
+            _ => None,
+        }
+    }
+
     /// Whether a value stands behind the key in a batch.
     #[must_use]
     pub fn has_value(self) -> bool {

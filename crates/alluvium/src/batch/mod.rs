@@ -210,6 +210,11 @@ impl BatchBuffer {
         &self.bytes
     }
 
+    /// Where in the payload `part` begins, a key or a value of one of the operations.
+    pub(crate) fn offset_of(&self, part: &[u8]) -> usize {
+        part.as_ptr().addr() - self.bytes.as_ptr().addr()
+    }
+
     /// The operations as encoded, without the header.
     pub(crate) fn operations(&self) -> Operations<'_> {
         Operations { input: &self.bytes[HEADER_BYTES..], left: self.count }

@@ -20,6 +20,7 @@ use crate::base::error::{Error, Result};
 use crate::base::file::{FileId, FileNumber};
 use crate::base::planted;
 use crate::base::sync::Mutex;
+use crate::blob::spare::{Fit, LENT_BYTES_MIN, Lent, SpareMemory};
 use crate::blob::{BLOB_HEADER_BYTES, BLOB_VERSION, BadHeader, check_header};
 use crate::cache::BlockCache;
 use crate::env::{Env, ReadableFile};
@@ -32,12 +33,35 @@ struct OpenBlob {
     length: u64,
 }
 
+/// What a value is read into.
+enum Memory {
+    Own(Vec<u8>),
+    Lent(Lent),
+}
+
+impl Memory {
+    fn bytes_mut(&mut self) -> &mut [u8] {
+        match self {
+            Memory::Own(bytes) => bytes,
+            Memory::Lent(lent) => lent.bytes_mut(),
+        }
+    }
+
+    fn into_value(self) -> Bytes {
+        match self {
+            Memory::Own(bytes) => Bytes::from(bytes),
+            Memory::Lent(lent) => lent.into_value(),
+        }
+    }
+}
+
 /// The blob files of a store, open or not.
 pub(crate) struct BlobFiles {
     env: Arc<dyn Env>,
     cache: Arc<BlockCache>,
     counters: Arc<Counters>,
     open: Cache<FileNumber, Arc<OpenBlob>>,
+    spare: Arc<SpareMemory>,
     /// Files in which a value could not be read that was to be written anew: there is no use in
     /// trying again in this life of the store.
     unreadable: Mutex<HashSet<FileNumber>>,
@@ -62,6 +86,7 @@ impl BlobFiles {
             cache,
             counters,
             open: Cache::new(open_max.max(1)),
+            spare: Arc::default(),
             unreadable: Mutex::default(),
         }
     }
@@ -75,25 +100,31 @@ impl BlobFiles {
             self.counters.blob_cache_hits.add(1);
             return Ok(value);
         }
-        let value = self.read_past_cache(index)?;
         if fill_cache && self.cache.wants(index.file, index.offset) {
+            // The cache counts the bytes of a value, and no more.
+            let value = self.read_twice(index, Fit::Exact)?;
             self.cache.insert(index.file, index.offset, value.clone(), 0);
+            return Ok(value);
         }
-        Ok(value)
+        self.read_past_cache(index)
     }
 
     /// The same from the file, whatever the cache has.
     pub(crate) fn read_past_cache(&self, index: &BlobIndex) -> Result<Bytes> {
+        self.read_twice(index, Fit::Close)
+    }
+
+    fn read_twice(&self, index: &BlobIndex, fit: Fit) -> Result<Bytes> {
         self.counters.blob_reads.add(1);
         self.counters.blob_read_bytes.add(u64::from(index.bytes));
         let blob = self.open(index.file)?;
-        self.read_once(&blob, index).or_else(|_| {
+        self.read_once(&blob, index, fit).or_else(|_| {
             self.counters.rereads.add(1);
-            self.read_once(&blob, index)
+            self.read_once(&blob, index, fit)
         })
     }
 
-    fn read_once(&self, blob: &OpenBlob, index: &BlobIndex) -> Result<Bytes> {
+    fn read_once(&self, blob: &OpenBlob, index: &BlobIndex, fit: Fit) -> Result<Bytes> {
         let name = || self.env.display(FileId::Blob(index.file));
         let damaged = |detail| Error::corruption(name(), index.offset, detail);
         let ends = index.offset.checked_add(u64::from(index.bytes));
@@ -101,18 +132,22 @@ impl BlobFiles {
         if ends.is_none_or(|end| end > blob.length) || index.offset < BLOB_HEADER_BYTES as u64 {
             return Err(damaged("a value is said to lie outside of its blob file"));
         }
-        let mut value = vec![0; index.bytes as usize];
-        let read = blob.file.read_at(index.offset, &mut value);
+        let mut memory = match index.bytes as usize {
+            bytes @ LENT_BYTES_MIN.. => Memory::Lent(self.spare.take(bytes, fit)),
+            bytes => Memory::Own(vec![0; bytes]),
+        };
+        let value = memory.bytes_mut();
+        let read = blob.file.read_at(index.offset, value);
         let read = read.map_err(|source| Error::io("read", name(), source))?;
         if read < value.len() {
             return Err(damaged("the blob file ends inside of a value"));
         }
-        if checksum(&value, index.file.0, index.offset) != index.checksum
+        if checksum(value, index.file.0, index.offset) != index.checksum
             && !planted::is("blob-checksum-ignored")
         {
             return Err(damaged("the checksum of a value does not match"));
         }
-        Ok(Bytes::from(value))
+        Ok(memory.into_value())
     }
 
     fn open(&self, number: FileNumber) -> Result<Arc<OpenBlob>> {

@@ -20,6 +20,7 @@
 //! know; this module removes nothing.
 
 mod files;
+mod spare;
 mod writer;
 
 pub(crate) use files::BlobFiles;

@@ -14,7 +14,7 @@ use std::collections::{HashMap, HashSet};
 
 use bytes::Bytes;
 
-use crate::base::blob::BlobIndex;
+use crate::base::blob::{BlobIndex, LogPlace};
 use crate::base::checksum::checksum;
 use crate::base::error::{Error, Result};
 use crate::base::expiry::EXPIRY_BYTES;
@@ -34,24 +34,15 @@ const BLOB_FILE_BYTES: u64 = 256 << 20;
 #[derive(Debug, Default)]
 pub(crate) struct LogValues(HashMap<SeqNo, LogPlace>);
 
-/// Where a value lies.
-#[derive(Debug, Clone, Copy)]
-struct LogPlace {
-    file: FileNumber,
-    offset: u64,
-    bytes: u32,
-}
-
 impl LogValues {
-    /// Takes note that the value of `bytes` bytes that was written as `seq` lies at `offset` of
-    /// segment `file`.
-    pub(crate) fn note(&mut self, seq: SeqNo, file: FileNumber, offset: u64, bytes: u32) {
-        self.0.insert(seq, LogPlace { file, offset, bytes });
+    /// Takes note that the value that was written as `seq` lies there.
+    pub(crate) fn note(&mut self, seq: SeqNo, place: LogPlace) {
+        self.0.insert(seq, place);
     }
 
-    /// Takes all of another in.
-    pub(crate) fn absorb(&mut self, other: LogValues) {
-        self.0.extend(other.0);
+    /// Forgets those in segments that `keeps` does not hold.
+    pub(crate) fn retain(&mut self, keeps: impl Fn(FileNumber) -> bool) {
+        self.0.retain(|_, place| keeps(place.file));
     }
 
     /// The index of `value`, which was written as `seq`, where it is known to lie in the log.
@@ -116,8 +107,8 @@ impl<'a> BlobOutputs<'a> {
                 && key::trailer_kind(key::trailer(internal_key)).is_some_and(ValueKind::is_blob))
     }
 
-    /// Writes the value of an entry, where it is one for a blob file, and gives the entry that
-    /// stands in its place: its key, and what it has for a value.
+    /// Writes the value of an entry to a blob file, or takes it out of one, where that is due, and
+    /// gives the entry that stands in its place: its key, and what it has for a value.
     pub(crate) fn take(
         &mut self,
         internal_key: &[u8],
@@ -128,35 +119,40 @@ impl<'a> BlobOutputs<'a> {
         let Some(kind) = key::trailer_kind(trailer) else { return Ok(None) };
         let expiry_bytes = if kind.expires() { EXPIRY_BYTES } else { 0 };
         let (expiry, stored) = value.split_at(expiry_bytes.min(value.len()));
-        let (kind, index) = match kind.with_blob() {
-            Some(kind) if stored.len() >= self.bytes_min => {
-                let in_log = self.context.in_log;
-                match in_log.and_then(|log| log.index(key::trailer_seq(trailer), stored)) {
-                    Some(index) => (kind, index),
-                    None => (kind, self.append(stored, output)?),
-                }
+        let seq = key::trailer_seq(trailer);
+        let mut new_value = expiry.to_vec();
+        let new_kind = if let Some(apart) = kind.with_blob() {
+            if stored.len() < self.bytes_min {
+                return Ok(None);
             }
-            Some(_) => return Ok(None),
-            None if kind.is_blob() => {
-                let index = BlobIndex::decode(stored)
-                    .ok_or_else(|| Error::invalid("a blob index that is none"))?;
-                if !self.context.emptied.contains(index.file) {
-                    return Ok(None);
-                }
-                let Some(value) = self.read(&index, output)? else { return Ok(None) };
-                self.moved_bytes = self.moved_bytes.saturating_add(value.len());
-                (kind, self.append(&value, output)?)
+            let index = match self.context.in_log.and_then(|log| log.index(seq, stored)) {
+                Some(index) => index,
+                None => self.append(stored, output)?,
+            };
+            index.encode_into(&mut new_value);
+            apart
+        } else if let Some(beside) = kind.without_blob() {
+            let index = BlobIndex::decode(stored)
+                .ok_or_else(|| Error::invalid("a blob index that is none"))?;
+            if !self.context.emptied.contains(index.file) {
+                return Ok(None);
             }
-            None => return Ok(None),
+            let Some(moved) = self.read(&index, output)? else { return Ok(None) };
+            self.moved_bytes = self.moved_bytes.saturating_add(moved.len());
+            // It goes where a new one of its length goes; but none of those of a whole store, with
+            // which a table would have no bound.
+            if moved.len() < self.bytes_min && !matches!(self.context.emptied, Emptied::All) {
+                new_value.extend_from_slice(&moved);
+                beside
+            } else {
+                self.append(&moved, output)?.encode_into(&mut new_value);
+                kind
+            }
+        } else {
+            return Ok(None);
         };
         let mut new_key = Vec::with_capacity(internal_key.len());
-        key::encode_into(
-            &mut new_key,
-            user_key,
-            key::pack_trailer(key::trailer_seq(trailer), kind),
-        );
-        let mut new_value = expiry.to_vec();
-        index.encode_into(&mut new_value);
+        key::encode_into(&mut new_key, user_key, key::pack_trailer(seq, new_kind));
         Ok(Some((new_key, new_value)))
     }
 

@@ -35,6 +35,8 @@ const GROUP_BYTES_MAX: usize = 1 << 20;
 pub(crate) struct Request {
     pub(crate) batch: BatchBuffer,
     pub(crate) durability: Durability,
+    /// Where in the segment of the log the batch begins, once it is there.
+    pub(crate) logged_at: u64,
 }
 
 /// A queued writer.

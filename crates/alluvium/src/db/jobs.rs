@@ -77,9 +77,11 @@ fn run_flush(
     let strategy = family.strategy();
     let place = ColumnFamilyOptions::flush_place(&strategy);
     let windows = strategy.windows().map(TimeWindows::split);
+    let bytes = memtables.iter().map(|memtable| memtable.memory_bytes()).sum();
     let mut options = family
         .options
         .table_options(place, family.id)
+        .of_job(bytes as u64)
         .with_event_time(windows.map(|windows| windows.time));
     let entries = memtables.iter().map(|memtable| memtable.entries()).sum();
     let ratio = family.options.level_ratio;
@@ -87,7 +89,6 @@ fn run_flush(
     let older = Arc::clone(&family.load().version);
     let shape = compaction::shape::of_flush(&older, entries, ratio);
     options.filter_bits_per_key = family.options.filter_bits_per_key(&shape);
-    let bytes = memtables.iter().map(|memtable| memtable.memory_bytes()).sum();
     let split = match windows {
         Some(windows) => FlushSplit::Windows(windows),
         // Of a small one there is little to save.
@@ -101,12 +102,7 @@ fn run_flush(
     let pacing = Pacing::of_flush(core, &running.job);
     let buffers = flush_bytes(entries, bytes, place, windows.is_some(), &family.options);
     let _buffers = Charge::new(&core.memory.jobs, buffers);
-    let log = retired::survey_log(
-        core,
-        family,
-        newest.next_log,
-        (&memtables, bytes / entries.max(1) as usize),
-    );
+    let log = retired::survey_log(core, family, newest.next_log, &options, &memtables)?;
     let output = with_context(core, &|step| pacing.step(step), |context| {
         let context = JobContext { in_log: Some(&log.values), ..*context };
         let inputs = (memtables.as_slice(), Some(&*older));

@@ -408,7 +408,7 @@ impl State<'_> {
         let family = self.options_of(id);
         let place = ColumnFamilyOptions::flush_place(&family.strategy);
         let windows = family.strategy.windows().map(TimeWindows::split);
-        let options = family.table_options(place, id);
+        let options = family.table_options(place, id).of_job(memtable.memory_bytes() as u64);
         let options = options.with_event_time(windows.map(|windows| windows.time));
         let retain = Retain::new(Vec::new(), Now::UNKNOWN);
         let split = windows.map_or(FlushSplit::None, FlushSplit::Windows);

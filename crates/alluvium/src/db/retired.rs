@@ -1,9 +1,10 @@
 //! Segments of the log that become blob files.
 //!
-//! A flush of large values need not write them: they lie in the log already. Where a segment is
-//! mostly such values ([`survey`]), the tables of the flush lead there, and the segment stays when
-//! nothing needs it as a part of the log any more. It gets the name of a blob file then, so that no
-//! recovery and no repair takes it for log that is still to be replayed.
+//! A flush of large values need not write them: they lie in the log already, and where each of them
+//! does was noted when it was written. Where a segment is mostly such values ([`survey_log`]), the
+//! tables of the flush lead there, and the segment stays when nothing needs it as a part of the log
+//! any more. It gets the name of a blob file then, so that no recovery and no repair takes it for
+//! log that is still to be replayed.
 //!
 //! # Who removes it
 //!
@@ -15,14 +16,13 @@ use std::collections::{HashMap, HashSet};
 use std::io::ErrorKind;
 use std::sync::{Arc, Weak};
 
+use crate::base::blob::LogPlace;
 use crate::base::error::{Error, Result};
-use crate::base::expiry::EXPIRY_BYTES;
 use crate::base::file::{FileId, FileNumber};
+use crate::base::iterator::InternalIterator;
 use crate::base::key::{self, SeqNo};
-use crate::base::limits::VALUE_BYTES_MAX;
 use crate::base::planted;
 use crate::base::sync::Mutex;
-use crate::batch::{BatchView, ColumnFamilyId};
 use crate::compaction::blobs::LogValues;
 use crate::compaction::job::JobOutput;
 use crate::db::core::Core;
@@ -30,9 +30,8 @@ use crate::db::family::Family;
 use crate::db::wal_set::{Failure, Sealed, sync_directory};
 use crate::env::Env;
 use crate::memtable::Memtable;
+use crate::sstable::TableOptions;
 use crate::version::BlobMeta;
-use crate::wal::frame::FRAME_HEADER_BYTES;
-use crate::wal::{LogKind, LogOpen, LogReader, ReadFrame};
 
 /// A segment is kept where no more than one part in so many is anything else than values of the
 /// flush: it would be sparse soon.
@@ -165,14 +164,12 @@ pub(crate) fn rename_all(env: &dyn Env, blobs: &[Arc<BlobMeta>], present: &HashS
     old_names.for_each(|blob| drop(give_new_name(env, blob.number)));
 }
 
-/// What a flush finds in the log.
+/// What a flush leaves in the log.
 #[derive(Debug, Default)]
 pub(crate) struct Survey {
     pub(crate) values: LogValues,
     /// The segments that may be kept for them.
     segments: Vec<Arc<Sealed>>,
-    /// What could not be read of others.
-    failures: Vec<Error>,
 }
 
 impl Survey {
@@ -189,46 +186,89 @@ impl Survey {
     }
 }
 
-/// The log that a flush surveys is at most so many times what the memtables take.
-const SURVEY_FACTOR: u64 = 4;
-
-/// What of the values of `family` in segments before `next_log` can stay in the log. Where entries
-/// are short, `each` bytes long about, that is not looked for.
+/// What of the values in `memtables` of `family`, newest first, can stay in the segments of the log
+/// before `next_log`; `options` are those of the tables that they are flushed to.
 pub(crate) fn survey_log(
     core: &Core,
     family: &Family,
     next_log: FileNumber,
-    (memtables, each): (&[Arc<Memtable>], usize),
-) -> Survey {
-    let bytes_min = match family.options.blob_bytes_min {
-        Some(bytes_min) if each >= bytes_min / 2 => bytes_min,
-        _ => return Survey::default(),
-    };
-    let known = core.versions.lock().families().get(&family.id).map(|known| known.log_number);
-    let Some(first) = known else { return Survey::default() };
-    let mut segments = core.wal.lock().sealed();
-    segments.retain(|segment| (first..next_log).contains(&segment.number()));
-    // A family that is seldom flushed has much of others' log behind it, which is not worth a look.
-    let memtable_bytes: usize = memtables.iter().map(|memtable| memtable.memory_bytes()).sum();
-    let mut left = (memtable_bytes as u64).saturating_mul(SURVEY_FACTOR);
-    segments.reverse();
-    segments.retain(|segment| {
-        let fits = segment.bytes() <= left;
-        left = if fits { left - segment.bytes() } else { 0 };
-        fits
-    });
-    // Of several versions the newest stays, nearly always.
-    let is_newest = |user_key: &[u8], seq: SeqNo| {
-        let lookup = key::encode(user_key, key::seek_trailer(SeqNo::MAX));
-        let found = memtables.iter().find_map(|memtable| memtable.get(&lookup));
-        found.is_some_and(|(trailer, _)| key::trailer_seq(trailer) == seq)
-    };
-    let wanted = Wanted { family: family.id, bytes_min, is_newest: &is_newest };
-    let survey = survey(core.env.as_ref(), segments, &wanted);
-    for error in &survey.failures {
-        core.health.note_failure("a look for values in the log", error);
+    options: &TableOptions,
+    memtables: &[Arc<Memtable>],
+) -> Result<Survey> {
+    if options.blob_bytes_min == usize::MAX {
+        return Ok(Survey::default());
     }
-    survey
+    let known = core.versions.lock().families().get(&family.id).map(|known| known.log_number);
+    let Some(first) = known else { return Ok(Survey::default()) };
+    let mut segments = core.wal.lock().sealed();
+    segments.retain(|segment| {
+        (first..next_log).contains(&segment.number()) && segment.bytes() >= options.blob_job_bytes()
+    });
+    survey(segments, options.blob_bytes_min, memtables)
+}
+
+/// Of values of `bytes_min` and more the newest versions, in those of `segments` that are mostly
+/// such values.
+fn survey(
+    mut segments: Vec<Arc<Sealed>>,
+    bytes_min: usize,
+    memtables: &[Arc<Memtable>],
+) -> Result<Survey> {
+    let lengths: HashMap<FileNumber, u64> =
+        segments.iter().map(|segment| (segment.number(), segment.bytes())).collect();
+    let mut values = LogValues::default();
+    let mut value_bytes: HashMap<FileNumber, u64> = HashMap::new();
+    for (age, memtable) in memtables.iter().enumerate() {
+        let mut places: HashMap<SeqNo, LogPlace> = memtable.places().into_iter().collect();
+        // What is behind the length of a segment was refused.
+        places.retain(|_, place| {
+            let within = lengths.get(&place.file).is_some_and(|length| place.end() <= *length);
+            within && place.bytes as usize >= bytes_min
+        });
+        if places.is_empty() {
+            continue;
+        }
+        each_newest(memtable, &memtables[..age], |seq| {
+            if let Some(place) = places.get(&seq) {
+                values.note(seq, *place);
+                *value_bytes.entry(place.file).or_default() += u64::from(place.bytes);
+            }
+        })?;
+    }
+    segments.retain(|segment| {
+        let wanted = value_bytes.get(&segment.number()).copied().unwrap_or_default();
+        let other = segment.bytes().saturating_sub(wanted);
+        other.saturating_mul(OTHER_PART) <= segment.bytes()
+    });
+    let kept: HashSet<FileNumber> = segments.iter().map(|segment| segment.number()).collect();
+    values.retain(|file| kept.contains(&file));
+    Ok(Survey { values, segments })
+}
+
+/// Calls `each` with the sequence number of every entry of `memtable` that is the newest of its
+/// key, there and in the `newer` memtables: of several versions the newest stays, nearly always.
+fn each_newest(
+    memtable: &Arc<Memtable>,
+    newer: &[Arc<Memtable>],
+    mut each: impl FnMut(SeqNo),
+) -> Result<()> {
+    let mut entries = memtable.iter();
+    let mut before: Option<Vec<u8>> = None;
+    entries.seek_to_first()?;
+    while entries.valid() {
+        let (user_key, trailer) = key::split(entries.key());
+        if before.as_deref() != Some(user_key) {
+            let lookup = key::encode(user_key, key::seek_trailer(SeqNo::MAX));
+            if newer.iter().all(|memtable| memtable.get(&lookup).is_none()) {
+                each(key::trailer_seq(trailer));
+            }
+            let before = before.get_or_insert_default();
+            before.clear();
+            before.extend_from_slice(user_key);
+        }
+        entries.next()?;
+    }
+    Ok(())
 }
 
 /// The segments of the log that the tables of a flush lead to; they survive a power cut.
@@ -243,69 +283,4 @@ pub(crate) fn keep_segments(
         core.wal.lock().failure = Some(Failure::Fatal(error.clone()));
         core.health.stop(error.clone());
     })
-}
-
-/// Which values a flush looks for.
-struct Wanted<'a> {
-    family: ColumnFamilyId,
-    /// From this length on.
-    bytes_min: usize,
-    /// Whether what was written as this sequence number is the newest version of the key.
-    is_newest: &'a dyn Fn(&[u8], SeqNo) -> bool,
-}
-
-/// Finds the values that are `wanted` in `segments`, of those segments that are mostly such values.
-/// What cannot be read of the log is not found, and written anew.
-fn survey(env: &dyn Env, segments: Vec<Arc<Sealed>>, wanted: &Wanted<'_>) -> Survey {
-    let mut survey = Survey::default();
-    for segment in segments {
-        let mut found = (LogValues::default(), 0);
-        let read = values_in(env, &segment, wanted, &mut found);
-        let (values, value_bytes) = found;
-        let other = segment.bytes().saturating_sub(value_bytes);
-        if let Err(error) = read {
-            survey.failures.push(error);
-        } else if other.saturating_mul(OTHER_PART) <= segment.bytes() {
-            survey.values.absorb(values);
-            survey.segments.push(segment);
-        }
-    }
-    survey
-}
-
-fn values_in(
-    env: &dyn Env,
-    segment: &Sealed,
-    wanted: &Wanted<'_>,
-    (values, value_bytes): &mut (LogValues, u64),
-) -> Result<()> {
-    let number = segment.number();
-    let name = env.display(FileId::Wal(number));
-    let file =
-        env.open(FileId::Wal(number)).map_err(|error| Error::io("open", name.as_str(), error))?;
-    let LogOpen::Whole(mut reader) = LogReader::open(file, name, number, LogKind::Wal)? else {
-        return Ok(());
-    };
-    while let ReadFrame::Frame { offset, payload, .. } = reader.next()? {
-        // What is behind was refused.
-        if offset >= segment.bytes() {
-            return Ok(());
-        }
-        let Some(view) = BatchView::parse(payload) else { return Ok(()) };
-        for (seq, operation) in (view.first.get()..).zip(view.operations().flatten()) {
-            let expiry_bytes = if operation.kind.expires() { EXPIRY_BYTES } else { 0 };
-            let value = operation.value.get(expiry_bytes..).unwrap_or_default();
-            if operation.family == wanted.family
-                && operation.kind.with_blob().is_some()
-                && (wanted.bytes_min..=VALUE_BYTES_MAX).contains(&value.len())
-                && (wanted.is_newest)(operation.key, SeqNo::new(seq))
-            {
-                let within = value.as_ptr().addr() - payload.as_ptr().addr();
-                let at = offset + (FRAME_HEADER_BYTES + within) as u64;
-                values.note(SeqNo::new(seq), number, at, value.len() as u32);
-                *value_bytes += value.len() as u64;
-            }
-        }
-    }
-    Ok(())
 }

@@ -27,7 +27,7 @@ fn request(keys: &[&[u8]]) -> Request {
     for key in keys {
         batch.put(DEFAULT, key, b"v");
     }
-    Request { batch, durability: Durability::Os }
+    Request { batch, durability: Durability::Os, logged_at: 0 }
 }
 
 /// The user keys and sequence numbers up to `seq`.

@@ -61,6 +61,9 @@ pub(crate) fn run(
     let version = family.load().version.clone();
     let retain = jobs::retain(core, family);
     let options = family.options.table_options(plan.place, family.id);
+    let usage = core.blob_usage.load();
+    let moved = plan.tables().map(|table| usage.sparse_bytes(&table.blobs));
+    let options = options.of_job(moved.fold(plan.input_bytes(), u64::saturating_add));
     let mut options = options.with_event_time(plan.windows.map(|windows| windows.time));
     let shape = shape::of_compaction(&version, plan, family.options.level_ratio);
     options.filter_bits_per_key = family.options.filter_bits_per_key(&shape);

@@ -182,10 +182,10 @@ impl WalSet {
     }
 
     /// Appends one batch frame, which ends at sequence number `last`, to the buffer of the current
-    /// segment.
-    pub(crate) fn append(&mut self, payload: &[u8], last: SeqNo) {
-        self.writer.append(FrameKind::Batch, payload);
+    /// segment; returns where in that the payload begins.
+    pub(crate) fn append(&mut self, payload: &[u8], last: SeqNo) -> u64 {
         self.appended_seq = last;
+        self.writer.append(FrameKind::Batch, payload)
     }
 
     /// Bytes that are in the buffer only.
@@ -193,10 +193,15 @@ impl WalSet {
         self.writer.bytes() - self.writer.flushed_bytes()
     }
 
+    /// Whether nothing has failed in the current segment.
+    pub(crate) fn is_sound(&self) -> bool {
+        self.writer.check().is_ok()
+    }
+
     /// Hands the buffer to the operating system. A full disk is survivable when the buffer held
     /// nothing that was acknowledged before (`group_only`).
     pub(crate) fn flush(&mut self, group_only: bool) -> Result<()> {
-        let before = self.writer.flushed_bytes();
+        let before = self.good_bytes;
         match self.writer.flush() {
             Ok(()) => {
                 self.good_bytes = self.writer.flushed_bytes();

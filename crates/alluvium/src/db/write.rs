@@ -18,12 +18,14 @@ use std::time::Duration;
 
 use smallvec::SmallVec;
 
+use crate::base::blob::LogPlace;
 use crate::base::error::{Error, Result};
-use crate::base::expiry;
+use crate::base::expiry::{self, EXPIRY_BYTES};
+use crate::base::file::FileNumber;
 use crate::base::key::SeqNo;
 use crate::base::planted;
 use crate::base::sync::atomic::Ordering;
-use crate::batch::{BatchBuffer, ColumnFamilyId};
+use crate::batch::{BatchBuffer, ColumnFamilyId, Operation};
 use crate::db::background;
 use crate::db::commit::Request;
 use crate::db::core::{Core, nanoseconds};
@@ -52,7 +54,7 @@ pub(crate) fn write(core: &Arc<Core>, batch: BatchBuffer, durability: Durability
     }
     let batch = with_times(core, batch)?;
     let begun = nanoseconds(core.env.as_ref());
-    let request = Request { batch, durability };
+    let request = Request { batch, durability, logged_at: 0 };
     let result = core.queue.commit(request, |group| run_group(core, group));
     core.events.deliver();
     core.latencies.write.record(nanoseconds(core.env.as_ref()).saturating_sub(begun));
@@ -157,13 +159,13 @@ fn log_group(core: &Core, wal: &mut WalSet, group: &mut [Request]) -> Result<()>
         let first = wal.last_seq.plus(1);
         wal.last_seq = wal.last_seq.plus(count);
         let last = wal.last_seq;
-        wal.append(request.batch.seal(first, durable), last);
+        request.logged_at = wal.append(request.batch.seal(first, durable), last);
         core.counters.write_operations.add_alone(count);
         core.counters.write_user_bytes.add_alone(request.batch.user_bytes());
     }
     core.counters.write_groups.add_alone(1);
     let result = match durability {
-        Durability::Buffered if wal.buffered_bytes() < BUFFER_BYTES_MAX => Ok(()),
+        Durability::Buffered if wal.buffered_bytes() < BUFFER_BYTES_MAX && wal.is_sound() => Ok(()),
         Durability::Os if planted::is("os-write-kept-back") => Ok(()),
         Durability::Buffered | Durability::Os => wal.flush(group_only),
         Durability::Disk if planted::is("ack-before-sync") => wal.flush(group_only),
@@ -214,22 +216,58 @@ impl Targets {
     }
 }
 
+/// A memtable that a group writes to.
+struct Target<'a> {
+    id: ColumnFamilyId,
+    writer: MemtableWriter<'a>,
+    /// Values from this length on are set apart when they are flushed.
+    apart: usize,
+}
+
+/// Takes note of where in segment `file` of the log a large value lies, so that a flush need not
+/// write it.
+fn note_place(
+    writer: &MemtableWriter<'_>,
+    seq: SeqNo,
+    operation: &Operation<'_>,
+    request: &Request,
+    file: FileNumber,
+) {
+    let expiry_bytes = if operation.kind.expires() { EXPIRY_BYTES } else { 0 };
+    let value = operation.value.get(expiry_bytes..).unwrap_or_default();
+    if operation.kind.with_blob().is_some()
+        && let Ok(bytes) = u32::try_from(value.len())
+    {
+        let offset = request.logged_at + request.batch.offset_of(value) as u64;
+        writer.note_place(seq, LogPlace { file, offset, bytes });
+    }
+}
+
 /// Puts every operation of the group into the memtables.
 fn apply_group(core: &Core, wal: &mut WalSet, targets: &Targets, group: &[Request]) {
     let current: SmallVec<[_; 2]> = targets.0.iter().map(|(_, family)| family.peek()).collect();
-    let mut writers: SmallVec<[(ColumnFamilyId, MemtableWriter<'_>); 2]> = targets
+    let mut writers: SmallVec<[Target<'_>; 2]> = targets
         .0
         .iter()
         .zip(&current)
-        .map(|((id, _), current)| (*id, current.active.writer()))
+        .map(|((id, family), current)| Target {
+            id: *id,
+            writer: current.active.writer(),
+            apart: family.options.blob_bytes_min.unwrap_or(usize::MAX),
+        })
         .collect();
     let operations: u64 = group.iter().map(|request| u64::from(request.batch.count())).sum();
     let mut seq = wal.last_seq.get() - operations;
-    for operation in group.iter().flat_map(|request| request.batch.operations()).flatten() {
-        seq += 1;
-        let writer = writers.iter_mut().find(|(id, _)| *id == operation.family);
-        if let Some((_, writer)) = writer {
-            writer.insert(SeqNo::new(seq), operation.kind, operation.key, operation.value);
+    for request in group {
+        for operation in request.batch.operations().flatten() {
+            seq += 1;
+            let target = writers.iter_mut().find(|target| target.id == operation.family);
+            if let Some(Target { writer, apart, .. }) = target {
+                writer.insert(SeqNo::new(seq), operation.kind, operation.key, operation.value);
+                if operation.value.len() >= *apart {
+                    note_place(writer, SeqNo::new(seq), &operation, request, wal.number());
+                }
+            }
         }
     }
     debug_assert_eq!(seq, wal.last_seq.get());

@@ -20,9 +20,10 @@ mod tree;
 
 use std::sync::Arc;
 
+use crate::base::blob::LogPlace;
 use crate::base::key::{self, SeqNo, ValueKind};
-use crate::base::sync::ArcSwap;
 use crate::base::sync::fine_atomic::{AtomicU64, AtomicUsize, Ordering};
+use crate::base::sync::{ArcSwap, Mutex};
 use crate::ranges::Fragments;
 pub use arena::ChunkPool;
 pub use iter::MemtableIterator;
@@ -38,6 +39,10 @@ pub struct Memtable {
     range_tombstones: AtomicU64,
     /// Memory of `ranges`.
     range_bytes: AtomicUsize,
+    /// Where in the log the large values lie, of a family that sets those apart.
+    places: Mutex<Vec<(SeqNo, LogPlace)>>,
+    /// Memory of `places`.
+    place_bytes: AtomicUsize,
     /// The newest sequence number in the tree, as of the last writer that was dropped.
     newest: AtomicU64,
 }
@@ -70,6 +75,8 @@ impl Memtable {
             ranges: ArcSwap::default(),
             range_tombstones: AtomicU64::new(0),
             range_bytes: AtomicUsize::new(0),
+            places: Mutex::default(),
+            place_bytes: AtomicUsize::new(0),
             newest: AtomicU64::new(0),
         }
     }
@@ -139,11 +146,19 @@ impl Memtable {
         first.iter().zip(last).take_while(|(a, b)| a == b).map(|(a, _)| *a).collect()
     }
 
+    /// Where in the log large values lie, as far as somebody noted it.
+    #[must_use]
+    pub fn places(&self) -> Vec<(SeqNo, LogPlace)> {
+        self.places.lock().clone()
+    }
+
     /// Bytes of memory filled, with entries and range tombstones. Chunks that were begun take up to
     /// twice that of a small memtable, and 2 MiB each of a large one.
     #[must_use]
     pub fn memory_bytes(&self) -> usize {
-        self.tree.memory_bytes() + self.range_bytes.load(Ordering::Relaxed)
+        self.tree.memory_bytes()
+            + self.range_bytes.load(Ordering::Relaxed)
+            + self.place_bytes.load(Ordering::Relaxed)
     }
 
     /// Point entries inserted, tombstones among them.
@@ -200,6 +215,14 @@ impl MemtableWriter<'_> {
             let tombstones = memtable.tombstones.load(Ordering::Relaxed) + 1;
             memtable.tombstones.store(tombstones, Ordering::Relaxed);
         }
+    }
+
+    /// Takes note that the value that was inserted as `seq` lies there in the log, too.
+    pub fn note_place(&self, seq: SeqNo, place: LogPlace) {
+        let mut places = self.memtable.places.lock();
+        places.push((seq, place));
+        let bytes = places.capacity() * size_of::<(SeqNo, LogPlace)>();
+        self.memtable.place_bytes.store(bytes, Ordering::Relaxed);
     }
 
     #[cold]

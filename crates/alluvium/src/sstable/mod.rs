@@ -91,6 +91,10 @@ pub(crate) struct TableOptions {
     pub(crate) blob_bytes_min: usize,
 }
 
+/// A job over less than one part in so many of a full table makes no blob file: there would be as
+/// many small ones as there are small flushes.
+const BLOB_JOB_PART: u64 = 64;
+
 impl TableOptions {
     /// The most bytes of blocks that wait for a dictionary; 0 where none is trained.
     pub(crate) fn gather_bytes_max(&self) -> usize {
@@ -99,6 +103,18 @@ impl TableOptions {
         }
         let quarter = usize::try_from(self.table_bytes / 4).unwrap_or(usize::MAX);
         self.zstd.samples_bytes().min(quarter)
+    }
+
+    /// The bytes that a job has to go over to make a blob file.
+    pub(crate) fn blob_job_bytes(&self) -> u64 {
+        self.table_bytes / BLOB_JOB_PART
+    }
+
+    /// The same for a job over so many bytes: where they are few, values stay with their keys.
+    pub(crate) fn of_job(self, bytes: u64) -> TableOptions {
+        let is_small = bytes < self.blob_job_bytes();
+        let blob_bytes_min = if is_small { usize::MAX } else { self.blob_bytes_min };
+        TableOptions { blob_bytes_min, ..self }
     }
 
     /// The same with the event times of keys noted, or not.

@@ -4,7 +4,7 @@
 //! their form in every version of the format, so that a newer version (a header that checks) is
 //! told apart from a damaged header (one that does not).
 
-use crate::base::checksum::checksum;
+use crate::base::checksum::{RunningChecksum, checksum};
 use crate::base::error::Error;
 use crate::base::file::{FileNumber, LOG_MAGIC};
 use crate::base::limits::{EDIT_BYTES_MAX, FRAME_PAYLOAD_BYTES_MAX};
@@ -177,6 +177,24 @@ pub fn encode_frame(
     out.extend_from_slice(payload);
     let sum = checksum(&out[start + 8..], number.0, offset);
     out[start..start + 8].copy_from_slice(&sum.to_le_bytes());
+}
+
+/// The bytes of a frame that stand before its payload, for a frame whose first byte will stand at
+/// `offset` of log `number`.
+pub fn encode_frame_head(
+    number: FileNumber,
+    offset: u64,
+    kind: FrameKind,
+    payload: &[u8],
+) -> [u8; FRAME_HEADER_BYTES] {
+    let mut head = [0; FRAME_HEADER_BYTES];
+    head[8..16].copy_from_slice(&frame_word(number, kind).to_le_bytes());
+    head[16..20].copy_from_slice(&(payload.len() as u32).to_le_bytes());
+    let mut sum = RunningChecksum::new(number.0, offset);
+    sum.update(&head[8..]);
+    sum.update(payload);
+    head[..8].copy_from_slice(&sum.value().to_le_bytes());
+    head
 }
 
 /// The word of a frame that names its file and its kind.

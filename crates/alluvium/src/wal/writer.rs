@@ -21,10 +21,15 @@ use crate::base::file::FileNumber;
 use crate::base::limits::FRAME_PAYLOAD_BYTES_MAX;
 use crate::base::planted;
 use crate::env::WritableFile;
-use crate::wal::frame::{self, FrameKind, LOG_HEADER_BYTES, LogHeader, LogKind};
+use crate::wal::frame::{
+    self, FRAME_HEADER_BYTES, FrameKind, LOG_HEADER_BYTES, LogHeader, LogKind,
+};
 
 /// A buffer that one large batch has grown beyond this is given back after its flush.
 const BUFFER_BYTES_KEPT: usize = 4 << 20;
+
+/// A payload of this length goes to the file as it is: to copy it takes longer than a system call.
+const UNBUFFERED_BYTES_MIN: usize = 32 << 10;
 
 /// A segment that is synced is made longer ahead of what is appended, by so much at a time.
 const AHEAD_BYTES: u64 = 1 << 20;
@@ -67,22 +72,42 @@ impl LogWriter {
         }
     }
 
-    /// Puts a frame into the buffer. Nothing is promised until [`Self::flush`], which also reports
-    /// a payload over [`FRAME_PAYLOAD_BYTES_MAX`].
+    /// Puts a frame into the buffer, or a large one into the file; returns where in that its
+    /// payload begins. Nothing is promised until [`Self::flush`], which also reports what failed
+    /// here: an append, or a payload over [`FRAME_PAYLOAD_BYTES_MAX`].
     #[inline]
-    pub fn append(&mut self, kind: FrameKind, payload: &[u8]) {
+    pub fn append(&mut self, kind: FrameKind, payload: &[u8]) -> u64 {
+        let offset = self.bytes();
+        let at = offset + FRAME_HEADER_BYTES as u64;
         if self.error.is_some() {
-            return;
+            return at;
         }
         if payload.len() > FRAME_PAYLOAD_BYTES_MAX {
             self.fail(Error::invalid(format!(
                 "a log frame of {} bytes: at most {FRAME_PAYLOAD_BYTES_MAX} are allowed",
                 payload.len()
             )));
+            return at;
+        }
+        if payload.len() >= UNBUFFERED_BYTES_MIN {
+            self.append_unbuffered(offset, kind, payload);
+        } else {
+            frame::encode_frame(&mut self.buffer, self.number, offset, kind, payload);
+        }
+        at
+    }
+
+    /// Appends a frame from where its payload is.
+    fn append_unbuffered(&mut self, offset: u64, kind: FrameKind, payload: &[u8]) {
+        let head = frame::encode_frame_head(self.number, offset, kind, payload);
+        self.buffer.extend_from_slice(&head);
+        if self.flush().is_err() {
             return;
         }
-        let offset = self.bytes();
-        frame::encode_frame(&mut self.buffer, self.number, offset, kind, payload);
+        match self.file.append(payload) {
+            Ok(()) => self.flushed += payload.len() as u64,
+            Err(source) => drop(self.fail(Error::io("append to", &self.name, source))),
+        }
     }
 
     /// Hands the buffer to the operating system, in one append.

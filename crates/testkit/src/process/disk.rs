@@ -29,7 +29,7 @@ use crate::torture::Turn;
 /// The size of a file system.
 const BYTES: u64 = 6 << 20;
 /// The inodes of one in memory.
-const INODES: u64 = 160;
+const INODES: u64 = 1200;
 /// A writer that has room goes on within this time. The promise is 5 s on a machine that has time;
 /// the longest wait is printed.
 const HEAL_MAX: Duration = Duration::from_secs(30);

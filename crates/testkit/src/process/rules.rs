@@ -7,8 +7,11 @@
 //! 2. A temporary file is synced before it is renamed, and so is the manifest that it leads to, and
 //!    its name.
 //! 3. After a rename the directory is synced before anything is acknowledged or removed.
-//! 4. A log goes only when a manifest has been synced behind its last byte; a table, too.
-//! 5. Files are made with "must not exist" and only ever grow.
+//! 4. A log goes only when a manifest has been synced behind its last byte; a table and a blob
+//!    file, too.
+//! 5. A log gets a second name as a blob file when every byte of it was synced, and loses the first
+//!    when the second is durable.
+//! 6. Files are made with "must not exist" and only ever grow.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -82,6 +85,7 @@ fn in_directory(directory: &Path, call: &Call) -> Option<Call> {
         Call::SetLength(path, length) => Call::SetLength(name(path)?, *length),
         Call::Sync(path) => Call::Sync(name(path)?),
         Call::Rename(from, to) => Call::Rename(name(from)?, name(to)?),
+        Call::Link(from, to) => Call::Link(name(from)?, name(to)?),
         Call::Unlink(path) => Call::Unlink(name(path)?),
         Call::MakeDirectory(_) => return None,
         // Of the dynamic loader, and of the standard library as it starts.
@@ -109,10 +113,20 @@ impl Seen {
                 }
             }
             Call::Rename(..) => Err("only CURRENT is replaced by a rename".to_owned()),
+            Call::Link(from, to) => {
+                if from.strip_suffix(".wal").is_none_or(|log| to.strip_suffix(".blob") != Some(log))
+                {
+                    return Err("only a log gets a second name, as a blob file".to_owned());
+                }
+                self.files.get(from).map_or(Ok(()), |file| self.is_synced(from, file))
+            }
             Call::Unlink(name) => {
                 self.renames_are_synced()?;
                 let file = self.files.get(name).copied().unwrap_or_default();
-                let is_data = name.ends_with(".wal") || name.ends_with(".sst");
+                if let Some((second, linked)) = self.second_name(name) {
+                    return self.is_synced(&second, linked);
+                }
+                let is_data = [".wal", ".sst", ".blob"].iter().any(|end| name.ends_with(end));
                 if is_data && self.manifest_synced <= file.appended {
                     return Err("no manifest was synced behind its last byte".to_owned());
                 }
@@ -122,8 +136,10 @@ impl Seen {
                 Ok(())
             }
             Call::Append(name, _) => match self.files.get(name) {
-                Some(file) if name.ends_with(".sst") && file.synced > 0 => {
-                    Err("a table that was synced is written again".to_owned())
+                Some(file)
+                    if file.synced > 0 && (name.ends_with(".sst") || name.ends_with(".blob")) =>
+                {
+                    Err("a file that was synced as a whole is written again".to_owned())
                 }
                 Some(_) => Ok(()),
                 None => Err("it was there before".to_owned()),
@@ -172,9 +188,20 @@ impl Seen {
                     self.files.insert(to.clone(), file);
                 }
             }
+            Call::Link(from, to) => {
+                if let Some(file) = self.files.get(from) {
+                    self.files.insert(to.clone(), File { created: event.ended, ..*file });
+                }
+            }
             Call::Unlink(name) => drop(self.files.remove(name)),
             _ => {}
         }
+    }
+
+    /// The second name of a log, if it has one, and what is known of the file by that.
+    fn second_name(&self, name: &str) -> Option<(String, &File)> {
+        let second = format!("{}.blob", name.strip_suffix(".wal")?);
+        self.files.get(&second).map(|file| (second, file))
     }
 
     fn newest_manifest(&self) -> Option<(&String, &File)> {
@@ -253,6 +280,10 @@ mod tests {
                 "sync" => format!("7 fsync(3<{path}>) = 0\n"),
                 "lengthen" => format!("7 ftruncate(3<{path}>, 4711) = 0\n"),
                 "rename" => "7 rename(\"/d/2.tmp\", \"/d/CURRENT\") = 0\n".to_owned(),
+                "link" => format!(
+                    "7 linkat(AT, \"{path}\", AT, \"{}blob\", 0) = 0\n",
+                    path.trim_end_matches("wal")
+                ),
                 "unlink" => format!("7 unlink(\"{path}\") = 0\n"),
                 _ => format!("7 writev(1<pipe:[1]>, [{{iov_base=\"ack {rest}\\n\"}}], 1) = 8\n"),
             }
@@ -301,6 +332,18 @@ mod tests {
         assert!(is_good(&steps).unwrap_err().contains("no manifest was synced"));
         let steps = [&GOOD[..24], &["unlink 1.manifest"]].concat();
         assert!(is_good(&steps).unwrap_err().contains("in force"));
+    }
+
+    #[test]
+    fn a_log_keeps_one_durable_name() {
+        let linked = [&GOOD[..24], &["link 3.wal", "sync /", "unlink 3.wal"]].concat();
+        assert_eq!(is_good(&linked), Ok(27));
+        let unsynced = [&linked[..25], &linked[26..]].concat();
+        assert!(is_good(&unsynced).unwrap_err().contains("the name of 3.blob was not synced"));
+        let early = [&GOOD[..14], &["link 3.wal"]].concat();
+        assert!(is_good(&early).unwrap_err().contains("3.wal was not synced"));
+        let table = [GOOD, &["link 5.sst"]].concat();
+        assert!(is_good(&table).unwrap_err().contains("only a log"));
     }
 
     #[test]

@@ -51,6 +51,8 @@ pub enum Call {
     Sync(String),
     /// A file was renamed.
     Rename(String, String),
+    /// A file got a second name.
+    Link(String, String),
     /// A file was removed.
     Unlink(String),
     /// A directory was made.
@@ -205,6 +207,8 @@ fn parse_call(text: &str) -> Result<Option<Call>, String> {
         "fsync" | "fdatasync" => Call::Sync(in_brackets(argument(0))),
         "rename" => Call::Rename(path(argument(0))?, path(argument(1))?),
         "renameat" | "renameat2" => Call::Rename(path(argument(1))?, path(argument(3))?),
+        "link" => Call::Link(path(argument(0))?, path(argument(1))?),
+        "linkat" => Call::Link(path(argument(1))?, path(argument(3))?),
         "unlink" => Call::Unlink(path(argument(0))?),
         "unlinkat" => Call::Unlink(path(argument(1))?),
         "mkdir" => Call::MakeDirectory(path(argument(0))?),
@@ -351,6 +355,10 @@ fn redo(
         },
         Call::Rename(from, to) => match (id(from), id(to)) {
             (Some(from), Some(to)) => env.rename(from, to),
+            _ => return Ok(false),
+        },
+        Call::Link(from, to) => match (id(from), id(to)) {
+            (Some(from), Some(to)) => env.link(from, to),
             _ => return Ok(false),
         },
         Call::Unlink(path) => match id(path) {

@@ -12,7 +12,7 @@ use crate::env::{Env, MemEnv};
 fn request(key: &[u8]) -> Request {
     let mut batch = BatchBuffer::new();
     batch.put(ColumnFamilyId::DEFAULT, key, b"v");
-    Request { batch, durability: Durability::Os }
+    Request { batch, durability: Durability::Os, logged_at: 0 }
 }
 
 /// Runs `body(i)` on `count` threads and waits for them.

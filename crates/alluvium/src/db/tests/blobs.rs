@@ -613,3 +613,46 @@ fn a_repair_takes_the_copy_whose_value_can_be_read() {
     check(&db, &wanted);
     assert!(report.table_losses.is_empty(), "{report}");
 }
+
+/// A job has to go over `bytes` to make a blob file.
+fn apart_from(bytes: u64) -> Options {
+    let mut options = apart();
+    options.column_family.memtable_bytes = 1 << 20;
+    options.column_family.table_bytes = 64 * bytes;
+    options
+}
+
+#[test]
+fn small_flushes_make_no_blob_files() {
+    let env = MemEnv::new();
+    for round in 0..30 {
+        let db = open(&env, apart_from(8 << 10));
+        write(&db, 3 * round..3 * round + 3, 0);
+        db.flush().unwrap();
+        assert!(round > 0 || blobs(&env).is_empty());
+        db.close().unwrap();
+    }
+    let bytes = 90 * 450;
+    assert!(blobs(&env).len() < 1 + bytes / (8 << 10), "{:?}", blobs(&env));
+    let db = open(&env, apart_from(8 << 10));
+    db.compact().unwrap();
+    assert!(!blobs(&env).is_empty(), "a merge over all of it is large enough");
+    check(&db, &expected(0..90, 0));
+}
+
+#[test]
+fn the_few_values_that_are_left_of_a_blob_file_go_back_to_their_keys() {
+    let env = MemEnv::new();
+    let db = open(&env, apart_from(16 << 10));
+    write(&db, 0..100, 0);
+    db.flush().unwrap();
+    db.compact().unwrap();
+    assert!(!blobs(&env).is_empty());
+    (0..97).for_each(|index| db.delete(key(index)).unwrap());
+    db.compact().unwrap();
+    db.wait_idle().unwrap();
+    assert_eq!(blobs(&env), []);
+    check(&db, &expected(97..100, 0));
+    db.close().unwrap();
+    check(&open(&env, apart_from(16 << 10)), &expected(97..100, 0));
+}

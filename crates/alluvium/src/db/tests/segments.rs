@@ -126,3 +126,28 @@ fn a_segment_that_comes_too_late_is_given_back() {
     wal.close().unwrap();
     assert!(wal.put_ahead(create(6)).is_some(), "nothing comes behind the end");
 }
+
+#[test]
+fn a_large_write_that_the_log_refuses_is_told_though_it_is_buffered() {
+    for nth in 1..=2 {
+        let env = MemEnv::new();
+        let faults = Arc::new(FaultEnv::new(Arc::new(env.clone())));
+        let options = Options { durability: Durability::Buffered, ..small() };
+        let db = Db::open_env(faults.clone(), options).unwrap();
+        let large = vec![7; 50_000];
+        db.put("before", &large).unwrap();
+        // Of the head of its frame, or of the value.
+        let rule = FaultRule::new(&[Operation::Append], When::Nth(nth), Fault::DiskFull);
+        faults.add(rule.on(FileKind::Wal));
+        assert!(matches!(db.put("refused", &large), Err(Error::NoSpace { .. })), "{nth}");
+        assert_eq!(db.get("refused").unwrap(), None);
+        db.put("after", &large).unwrap();
+        db.sync().unwrap();
+        drop(db);
+        let db = open(&env.crash_image(CrashPolicy::DropUnsynced, 0), small());
+        assert_eq!(db.get("refused").unwrap(), None);
+        for key in ["before", "after"] {
+            assert_eq!(db.get(key).unwrap().as_deref(), Some(&large[..]), "{nth} {key}");
+        }
+    }
+}

@@ -35,6 +35,48 @@ fn nothing_is_in_the_file_before_the_flush_and_a_flush_is_one_append() {
 }
 
 #[test]
+fn a_large_payload_is_appended_from_where_it_is_and_makes_the_same_bytes() {
+    let memory = new_env();
+    let env = FaultEnv::new(Arc::new(memory.clone()));
+    let mut writer = LogWriter::create(env.create(WAL).unwrap(), WAL.name(), header());
+    let payloads: [Vec<u8>; 4] =
+        [vec![1; 10], (0..100_000).map(|i| i as u8).collect(), vec![], vec![2; 40_000]];
+    let places = payloads.each_ref().map(|payload| writer.append(FrameKind::Batch, payload));
+    writer.flush().unwrap();
+    // Each large one, and what is before it.
+    assert_eq!(env.count(Operation::Append), 4);
+    let bytes = memory.file_bytes(WAL).unwrap();
+    assert_eq!(writer.bytes(), bytes.len() as u64);
+    let mut expected = header().encode().to_vec();
+    for (payload, place) in payloads.iter().zip(places) {
+        let offset = expected.len() as u64;
+        frame::encode_frame(&mut expected, NUMBER, offset, FrameKind::Batch, payload);
+        assert_eq!(&bytes[place as usize..][..payload.len()], payload);
+    }
+    assert_eq!(bytes, expected);
+}
+
+#[test]
+fn a_large_payload_that_is_refused_is_told_by_the_flush() {
+    for nth in 1..=2 {
+        let memory = new_env();
+        let env = FaultEnv::new(Arc::new(memory.clone()));
+        let mut writer = LogWriter::create(env.create(WAL).unwrap(), WAL.name(), header());
+        env.add(FaultRule::new(
+            &[Operation::Append],
+            When::Nth(nth),
+            Fault::ShortAppend { bytes: 5 },
+        ));
+        writer.append(FrameKind::Batch, &[3; 50_000]);
+        let at = writer.bytes();
+        writer.append(FrameKind::Batch, &[4; 50_000]);
+        assert!(writer.check().is_err());
+        assert!(matches!(writer.flush(), Err(Error::Io { operation: "append to", .. })));
+        assert_eq!((writer.bytes(), env.count(Operation::Append)), (at, nth));
+    }
+}
+
+#[test]
 fn a_log_that_is_synced_is_made_longer_ahead_and_closed_at_its_length() {
     let dir = tempfile::tempdir().unwrap();
     let env = PosixEnv::new(dir.path());
