@@ -146,9 +146,9 @@ pub(crate) fn flush_bytes(
     options: &ColumnFamilyOptions,
 ) -> usize {
     let table = TableMade { keys: usize::try_from(entries).unwrap_or(usize::MAX), bytes };
-    // Each value that stays in the log is noted.
+    // Each value that may stay in the log is noted, and each that does.
     let survey = match options.blob_bytes_min {
-        Some(_) => WRITER_BYTES + table.keys.min(bytes >> 6).saturating_mul(64),
+        Some(_) => WRITER_BYTES + table.keys.min(bytes >> 6).saturating_mul(128),
         None => 0,
     };
     writing_bytes(table, bytes, place, windows, options).saturating_add(STREAM_BYTES + survey)

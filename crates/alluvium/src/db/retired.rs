@@ -16,7 +16,6 @@ use std::collections::{HashMap, HashSet};
 use std::io::ErrorKind;
 use std::sync::{Arc, Weak};
 
-use crate::base::blob::LogPlace;
 use crate::base::error::{Error, Result};
 use crate::base::file::{FileId, FileNumber};
 use crate::base::iterator::InternalIterator;
@@ -219,9 +218,8 @@ fn survey(
     let mut values = LogValues::default();
     let mut value_bytes: HashMap<FileNumber, u64> = HashMap::new();
     for (age, memtable) in memtables.iter().enumerate() {
-        let mut places: HashMap<SeqNo, LogPlace> = memtable.places().into_iter().collect();
         // What is behind the length of a segment was refused.
-        places.retain(|_, place| {
+        let places = memtable.places(|place| {
             let within = lengths.get(&place.file).is_some_and(|length| place.end() <= *length);
             within && place.bytes as usize >= bytes_min
         });

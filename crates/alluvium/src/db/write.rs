@@ -234,8 +234,8 @@ fn note_place(
     file: FileNumber,
 ) {
     let expiry_bytes = if operation.kind.expires() { EXPIRY_BYTES } else { 0 };
-    let value = operation.value.get(expiry_bytes..).unwrap_or_default();
     if operation.kind.with_blob().is_some()
+        && let Some(value) = operation.value.get(expiry_bytes..)
         && let Ok(bytes) = u32::try_from(value.len())
     {
         let offset = request.logged_at + request.batch.offset_of(value) as u64;

@@ -18,6 +18,7 @@ mod arena;
 mod iter;
 mod tree;
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::base::blob::LogPlace;
@@ -146,10 +147,11 @@ impl Memtable {
         first.iter().zip(last).take_while(|(a, b)| a == b).map(|(a, _)| *a).collect()
     }
 
-    /// Where in the log large values lie, as far as somebody noted it.
+    /// Where in the log large values lie, as far as somebody noted it: those that `wanted` takes.
     #[must_use]
-    pub fn places(&self) -> Vec<(SeqNo, LogPlace)> {
-        self.places.lock().clone()
+    pub fn places(&self, wanted: impl Fn(&LogPlace) -> bool) -> HashMap<SeqNo, LogPlace> {
+        let places = self.places.lock();
+        places.iter().filter(|(_, place)| wanted(place)).copied().collect()
     }
 
     /// Bytes of memory filled, with entries and range tombstones. Chunks that were begun take up to
