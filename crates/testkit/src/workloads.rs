@@ -205,6 +205,16 @@ fn log_workloads() -> Vec<Workload> {
             .puts(&["d"], 9_000, os)
             .named("big values"),
         script()
+            .puts(&["a", "b"], 40_000, buffered)
+            .puts(&["c"], 10, buffered)
+            .puts(&["d", "e"], 40_000, buffered)
+            .puts(&["f"], 10, disk)
+            .puts(&["g"], 40_000, buffered)
+            .then(Operation::Sync)
+            .named("big values, buffered")
+            .with(|o| o.column_family.memtable_bytes = 1 << 20)
+            .left_open(),
+        script()
             .puts(&["a", "b"], 10, os)
             .then(Operation::Sync)
             .puts(&["c"], 10, os)

@@ -1,9 +1,8 @@
 //! Memory for large values, used again.
 //!
 //! Why: what is freed in large pieces goes back to the system, and the next piece has every page
-//! mapped and cleared anew, which takes a third as long as all else in reading a value of 64 KiB.
-//! Memory that is used again needs neither, nor does it have to be cleared before a file is read
-//! into it.
+//! mapped and cleared anew: about a third of the time that reading a value of 64 KiB took. Memory
+//! that is used again needs neither, nor does it have to be cleared before a file is read into it.
 //!
 //! A value takes memory that is hardly larger than it is, since it may be held for long ([`Fit`]).
 

@@ -188,14 +188,17 @@ impl WalSet {
         self.writer.append(FrameKind::Batch, payload)
     }
 
-    /// Bytes that are in the buffer only.
-    pub(crate) fn buffered_bytes(&self) -> u64 {
-        self.writer.bytes() - self.writer.flushed_bytes()
+    /// Whether every group so far was handed over whole.
+    pub(crate) fn is_settled(&self) -> bool {
+        self.good_bytes == self.writer.bytes()
     }
 
-    /// Whether nothing has failed in the current segment.
-    pub(crate) fn is_sound(&self) -> bool {
-        self.writer.check().is_ok()
+    /// Whether all that was not handed over can wait: it is fewer than `most` bytes in the buffer,
+    /// and nothing has failed. Where the buffer is empty there may still be groups in the file
+    /// that do not count yet.
+    pub(crate) fn waits(&self, most: u64) -> bool {
+        let buffered = self.writer.bytes() - self.writer.flushed_bytes();
+        (1..most).contains(&buffered) && self.writer.check().is_ok()
     }
 
     /// Hands the buffer to the operating system. A full disk is survivable when the buffer held

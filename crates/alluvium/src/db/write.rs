@@ -147,7 +147,7 @@ fn resume_after_full_disk(core: &Core, wal: &mut WalSet) -> Result<()> {
 
 /// Appends every batch and makes the group as durable as its most demanding member asks.
 fn log_group(core: &Core, wal: &mut WalSet, group: &mut [Request]) -> Result<()> {
-    let group_only = wal.buffered_bytes() == 0;
+    let group_only = wal.is_settled();
     let mut durability = Durability::Buffered;
     for request in group.iter_mut() {
         let count = u64::from(request.batch.count());
@@ -165,7 +165,8 @@ fn log_group(core: &Core, wal: &mut WalSet, group: &mut [Request]) -> Result<()>
     }
     core.counters.write_groups.add_alone(1);
     let result = match durability {
-        Durability::Buffered if wal.buffered_bytes() < BUFFER_BYTES_MAX && wal.is_sound() => Ok(()),
+        // Large ones went past the buffer: what became of them is not known before the flush.
+        Durability::Buffered if wal.waits(BUFFER_BYTES_MAX) => Ok(()),
         Durability::Os if planted::is("os-write-kept-back") => Ok(()),
         Durability::Buffered | Durability::Os => wal.flush(group_only),
         Durability::Disk if planted::is("ack-before-sync") => wal.flush(group_only),

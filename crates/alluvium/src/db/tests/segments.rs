@@ -128,14 +128,16 @@ fn a_segment_that_comes_too_late_is_given_back() {
 }
 
 #[test]
-fn a_large_write_that_the_log_refuses_is_told_though_it_is_buffered() {
+fn a_large_write_that_the_log_refuses_is_told_and_takes_none_with_it() {
     for nth in 1..=2 {
         let env = MemEnv::new();
         let faults = Arc::new(FaultEnv::new(Arc::new(env.clone())));
-        let options = Options { durability: Durability::Buffered, ..small() };
+        let mut options = Options { durability: Durability::Buffered, ..small() };
+        options.column_family.memtable_bytes = 1 << 20;
         let db = Db::open_env(faults.clone(), options).unwrap();
         let large = vec![7; 50_000];
         db.put("before", &large).unwrap();
+        db.put("before, too", &large).unwrap();
         // Of the head of its frame, or of the value.
         let rule = FaultRule::new(&[Operation::Append], When::Nth(nth), Fault::DiskFull);
         faults.add(rule.on(FileKind::Wal));
@@ -146,7 +148,7 @@ fn a_large_write_that_the_log_refuses_is_told_though_it_is_buffered() {
         drop(db);
         let db = open(&env.crash_image(CrashPolicy::DropUnsynced, 0), small());
         assert_eq!(db.get("refused").unwrap(), None);
-        for key in ["before", "after"] {
+        for key in ["before", "before, too", "after"] {
             assert_eq!(db.get(key).unwrap().as_deref(), Some(&large[..]), "{nth} {key}");
         }
     }
