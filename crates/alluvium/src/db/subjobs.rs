@@ -14,8 +14,9 @@ use crate::base::error::{Error, Result};
 
 use crate::base::sync::atomic::{AtomicBool, Ordering};
 use crate::base::sync::{Condvar, Mutex};
+use crate::compaction::blobs::Emptied;
 use crate::compaction::cut::cut;
-use crate::compaction::job::{self, JobOutput, Part, Work, check_counts};
+use crate::compaction::job::{self, JobContext, JobOutput, Part, Work, check_counts};
 use crate::compaction::pace::Step;
 use crate::compaction::retain::Retain;
 use crate::compaction::{Compaction, shape};
@@ -25,7 +26,7 @@ use crate::db::jobs;
 use crate::db::memory::{Charge, job_bytes};
 use crate::db::progress::{Pacing, Running};
 use crate::sstable::TableOptions;
-use crate::version::Version;
+use crate::version::{BlobUsage, Version};
 
 /// A merge that is shared out.
 #[derive(Debug)]
@@ -34,6 +35,8 @@ pub(crate) struct SharedMerge {
     version: Arc<Version>,
     retain: Retain,
     options: TableOptions,
+    /// Which blob files are emptied: the same for all parts, and where `options` come from.
+    usage: Arc<BlobUsage>,
     parts: Vec<Part>,
     running: Arc<Running>,
     failed: AtomicBool,
@@ -61,7 +64,7 @@ pub(crate) fn run(
     let version = family.load().version.clone();
     let retain = jobs::retain(core, family);
     let options = family.options.table_options(plan.place, family.id);
-    let usage = core.blob_usage.load();
+    let usage = core.blob_usage.load_full();
     let moved = plan.tables().map(|table| usage.sparse_bytes(&table.blobs));
     let options = options.of_job(moved.fold(plan.input_bytes(), u64::saturating_add));
     let mut options = options.with_event_time(plan.windows.map(|windows| windows.time));
@@ -77,6 +80,7 @@ pub(crate) fn run(
         version,
         retain,
         options,
+        usage,
         parts,
         running: Arc::clone(running),
         failed: AtomicBool::new(false),
@@ -124,7 +128,10 @@ impl SharedMerge {
             retain: &self.retain,
             table_options: &self.options,
         };
-        jobs::with_context(core, &pace, |context| job::run(context, work, &self.parts[place]))
+        jobs::with_context(core, &pace, |context| {
+            let emptied = Emptied::Some(&self.usage.sparse);
+            job::run(&JobContext { emptied, ..*context }, work, &self.parts[place])
+        })
     }
 
     /// Waits for the parts that others have begun, and puts all together.
