@@ -160,8 +160,8 @@ pub struct ColumnFamilyOptions {
     /// Values of so many bytes and more are written to blob files, apart from their keys: once,
     /// where merges else write each several times. Reads of them take one look more. Smaller: less
     /// rewriting of values, for more looks and scans that read here and there; from some KiB on it
-    /// pays. It holds for what is flushed or merged from then on. Default: none, values stay with
-    /// their keys.
+    /// pays. It holds for what is flushed or merged from then on; a flush or a merge over less than
+    /// 1/64 of `table_bytes` leaves values with their keys. Default: none, all stay with them.
     pub blob_bytes_min: Option<usize>,
 }
 
