@@ -103,7 +103,7 @@ impl BlobFiles {
         if fill_cache && self.cache.wants(index.file, index.offset) {
             // The cache counts the bytes of a value, and no more.
             let value = self.read_twice(index, Fit::Exact)?;
-            self.cache.insert(index.file, index.offset, value.clone(), 0);
+            self.cache.insert(index.file, index.offset, value.clone());
             return Ok(value);
         }
         self.read_past_cache(index)

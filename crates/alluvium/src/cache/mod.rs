@@ -15,10 +15,14 @@
 //! blocks that would be gone before anybody asked again, and whoever reads such a block needs no
 //! memory of its own for it.
 //!
+//! Tables reach their blocks the short way, past the hash table (`slots.rs`).
+//!
 //! The cache trusts what is put in: a block is verified as it leaves the disk, never again here.
 
+mod slots;
+
 use std::hash::{BuildHasher, Hasher};
-use std::hint::black_box;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use quick_cache::sync::{Cache, DefaultLifecycle};
@@ -26,12 +30,14 @@ use quick_cache::{OptionsBuilder, Weighter};
 
 use crate::base::file::FileNumber;
 use crate::base::planted;
-use crate::base::sync::Mutex;
 use crate::base::sync::tally::{AtomicBool, AtomicU16, AtomicUsize, Ordering};
+use crate::base::sync::{Look, Mutex};
+pub(crate) use slots::BlockSlots;
+use slots::{Held, Kept};
 
-/// What a cached block costs beside its bytes: the cache's own entry, two reference counts and the
-/// allocator's rounding.
-const ENTRY_OVERHEAD_BYTES: u64 = 128;
+/// What a cached block costs beside its bytes: the cache's own entry, what a slot leads to,
+/// reference counts and the allocator's rounding.
+const ENTRY_OVERHEAD_BYTES: u64 = 192;
 /// One part in so many of the capacity is free in a cache that counts as full: its shards do not
 /// fill alike.
 const FULL_BUT_FOR: u64 = 32;
@@ -68,7 +74,7 @@ impl Place {
 #[derive(Debug)]
 pub(crate) struct BlockCache {
     /// `None` when the capacity is 0.
-    blocks: Option<Cache<Place, Held, WeighBlock, BuildPlaceHasher>>,
+    blocks: Option<Cache<Place, Kept, WeighBlock, BuildPlaceHasher>>,
     /// Whether a block that comes in is likely to drive others out: looked up now and then.
     full: AtomicBool,
     inserted: AtomicUsize,
@@ -116,16 +122,80 @@ impl BlockCache {
     /// The block at `offset` of `file`.
     #[inline]
     pub(crate) fn get(&self, file: FileNumber, offset: u64) -> Option<Bytes> {
-        Some(self.blocks.as_ref()?.get(&Place::new(file, offset))?.block)
+        let kept = self.blocks.as_ref()?.get(&Place::new(file, offset))?;
+        Some(kept.held().lend())
+    }
+
+    /// Block `position` of an open table, whose file is `file`.
+    #[inline]
+    pub(crate) fn get_block(
+        &self,
+        slots: &Arc<BlockSlots>,
+        position: usize,
+        file: FileNumber,
+    ) -> Option<Bytes> {
+        match slots.get(position) {
+            Look::Found((block, told)) => {
+                if told && self.is_full() {
+                    self.note_use(Place::new(file, slots.ends(position).0));
+                }
+                Some(block)
+            }
+            Look::Empty if slots.lead_to_all() => None,
+            Look::Empty => self.adopt_block(slots, position, file),
+            Look::Busy => self.get(file, slots.ends(position).0),
+        }
+    }
+
+    /// The same where no slot leads to a block that may be there: from now on one does.
+    #[inline(never)]
+    fn adopt_block(
+        &self,
+        slots: &Arc<BlockSlots>,
+        position: usize,
+        file: FileNumber,
+    ) -> Option<Bytes> {
+        let blocks = self.blocks.as_ref()?;
+        let place = Place::new(file, slots.ends(position).0);
+        let kept = blocks.get(&place)?;
+        let block = kept.held().lend();
+        let held = Held::new(block.clone(), kept.held().first_look());
+        blocks.insert(place, Kept::at(slots, position, held));
+        Some(block)
+    }
+
+    /// Lets what decides about what stays know that a block was used.
+    #[inline(never)]
+    fn note_use(&self, place: Place) {
+        if let Some(blocks) = &self.blocks {
+            drop(blocks.get(&place));
+        }
     }
 
     /// Keeps `block`, perhaps, and lets others go for it. The memory behind `block` should be its
-    /// own: a slice of something larger keeps all of that alive, unaccounted. `first_look` is where
+    /// own: a slice of something larger keeps all of that alive, unaccounted.
+    pub(crate) fn insert(&self, file: FileNumber, offset: u64, block: Bytes) {
+        self.keep(Place::new(file, offset), || Kept::alone(Held::new(block, 0)));
+    }
+
+    /// The same for block `position` of an open table, whose file is `file`. `first_look` is where
     /// in the block a reader is likely to look first, beside its end.
-    pub(crate) fn insert(&self, file: FileNumber, offset: u64, block: Bytes, first_look: usize) {
+    pub(crate) fn insert_block(
+        &self,
+        slots: &Arc<BlockSlots>,
+        position: usize,
+        file: FileNumber,
+        block: Bytes,
+        first_look: usize,
+    ) {
+        let first_look = u32::try_from(first_look).unwrap_or(0);
+        let place = Place::new(file, slots.ends(position).0);
+        self.keep(place, || Kept::at(slots, position, Held::new(block, first_look)));
+    }
+
+    fn keep(&self, place: Place, kept: impl FnOnce() -> Kept) {
         if let Some(blocks) = &self.blocks {
-            let first_look = u32::try_from(first_look).unwrap_or(0);
-            blocks.insert(Place::new(file, offset), Held { block, first_look });
+            blocks.insert(place, kept());
             // The answer takes a look at every shard.
             let inserted = self.inserted.fetch_add(1, Ordering::Relaxed);
             if inserted.is_multiple_of(blocks.num_shards()) {
@@ -209,32 +279,13 @@ impl BlockCache {
     }
 }
 
-/// A block in the cache.
-#[derive(Debug)]
-struct Held {
-    block: Bytes,
-    first_look: u32,
-}
-
-impl Clone for Held {
-    /// Takes a reference. Counting it waits for the memory where the count is, and holds up every
-    /// read behind it; so what the reader looks at next is read before, all of it at once.
-    #[inline]
-    fn clone(&self) -> Held {
-        black_box(self.block.last().copied());
-        black_box(self.block.get(self.first_look as usize).copied());
-        black_box(self.block.is_unique());
-        Held { block: self.block.clone(), first_look: self.first_look }
-    }
-}
-
 #[derive(Debug, Clone)]
 struct WeighBlock;
 
-impl Weighter<Place, Held> for WeighBlock {
+impl Weighter<Place, Kept> for WeighBlock {
     #[inline]
-    fn weight(&self, _place: &Place, held: &Held) -> u64 {
-        held.block.len() as u64 + ENTRY_OVERHEAD_BYTES
+    fn weight(&self, _place: &Place, kept: &Kept) -> u64 {
+        kept.held().bytes() as u64 + ENTRY_OVERHEAD_BYTES
     }
 }
 

@@ -10,9 +10,9 @@ fn block(fill: u8, length: usize) -> Bytes {
 #[test]
 fn blocks_are_told_apart_by_file_and_offset() {
     let cache = BlockCache::new(1 << 20);
-    cache.insert(FileNumber(1), 0, block(1, 10), 0);
-    cache.insert(FileNumber(1), 10, block(2, 10), 0);
-    cache.insert(FileNumber(2), 0, block(3, 10), 0);
+    cache.insert(FileNumber(1), 0, block(1, 10));
+    cache.insert(FileNumber(1), 10, block(2, 10));
+    cache.insert(FileNumber(2), 0, block(3, 10));
     assert_eq!(cache.get(FileNumber(1), 0), Some(block(1, 10)));
     assert_eq!(cache.get(FileNumber(1), 10), Some(block(2, 10)));
     assert_eq!(cache.get(FileNumber(2), 0), Some(block(3, 10)));
@@ -24,7 +24,7 @@ fn the_bytes_held_stay_within_the_capacity() {
     let capacity = 1 << 20;
     let cache = BlockCache::new(capacity);
     for offset in 0..2_000u64 {
-        cache.insert(FileNumber(7), offset, block(0, 1 + (offset as usize * 37) % 9_000), 0);
+        cache.insert(FileNumber(7), offset, block(0, 1 + (offset as usize * 37) % 9_000));
         assert!(cache.bytes() <= capacity as u64, "{} bytes", cache.bytes());
     }
     assert!(cache.bytes() > capacity as u64 / 2, "{} bytes", cache.bytes());
@@ -33,7 +33,7 @@ fn the_bytes_held_stay_within_the_capacity() {
 #[test]
 fn a_capacity_of_zero_keeps_nothing() {
     let cache = BlockCache::new(0);
-    cache.insert(FileNumber(1), 0, block(1, 10), 0);
+    cache.insert(FileNumber(1), 0, block(1, 10));
     assert_eq!(cache.get(FileNumber(1), 0), None);
     assert_eq!(cache.bytes(), 0);
 }
@@ -41,7 +41,7 @@ fn a_capacity_of_zero_keeps_nothing() {
 #[test]
 fn a_block_larger_than_the_cache_is_not_kept() {
     let cache = BlockCache::new(10_000);
-    cache.insert(FileNumber(1), 0, block(1, 20_000), 0);
+    cache.insert(FileNumber(1), 0, block(1, 20_000));
     assert_eq!(cache.get(FileNumber(1), 0), None);
     assert_eq!(cache.bytes(), 0);
 }
@@ -66,7 +66,7 @@ fn a_cache_is_full_when_what_comes_in_drives_others_out() {
     let mut offset = 0;
     while !cache.is_full() {
         assert!(offset < 300, "never full");
-        cache.insert(FileNumber(1), offset, block(0, 4_096), 0);
+        cache.insert(FileNumber(1), offset, block(0, 4_096));
         offset += 1;
     }
     assert!(offset > 200, "full with {offset} blocks of 4 KiB");
@@ -79,7 +79,7 @@ fn a_full_cache_wants_what_was_missed_not_long_ago() {
     let mut offset = 0;
     while !cache.is_full() {
         assert!(cache.wants(FileNumber(1), offset) && offset < 300);
-        cache.insert(FileNumber(1), offset, block(0, 4_096), 0);
+        cache.insert(FileNumber(1), offset, block(0, 4_096));
         offset += 1;
     }
     let wanted = |file, offsets: std::ops::Range<u64>| {
@@ -106,7 +106,7 @@ fn the_blocks_of_removed_files_go_and_others_stay() {
     let cache = BlockCache::new(1 << 20);
     for file in 1..=5 {
         for offset in [0, 100, 200] {
-            cache.insert(FileNumber(file), offset, block(file as u8, 50), 0);
+            cache.insert(FileNumber(file), offset, block(file as u8, 50));
         }
     }
     let all = cache.bytes();
@@ -120,12 +120,105 @@ fn the_blocks_of_removed_files_go_and_others_stay() {
     assert_eq!(cache.bytes(), all / 5 * 3);
 }
 
+/// Slots for `blocks` blocks of 4,096 bytes.
+fn slots(blocks: u64) -> Arc<BlockSlots> {
+    Arc::new(BlockSlots::new(&(0..=blocks).map(|n| n * 4_096).collect::<Vec<_>>()))
+}
+
+/// What the slots lead to, without a look into the cache.
+fn led_to(slots: &BlockSlots, blocks: u64) -> Vec<u64> {
+    let leads = |&position: &u64| matches!(slots.get(position as usize), Look::Found(_));
+    (0..blocks).filter(leads).collect()
+}
+
+/// Otherwise slots would hold memory that the cache does not count.
+#[test]
+fn a_slot_leads_to_what_the_cache_has_and_to_nothing_else() {
+    const BLOCKS: u64 = 1_000;
+    let cache = BlockCache::new(1 << 20);
+    let (file, slots) = (FileNumber(3), slots(BLOCKS));
+    for position in 0..BLOCKS {
+        cache.insert_block(&slots, position as usize, file, block(position as u8, 4_096), 9);
+        // Uses that the cache hears of, and uses that it does not.
+        assert!(cache.get_block(&slots, 0, file).is_none_or(|first| first == block(0, 4_096)));
+    }
+    let in_cache = |position: &u64| cache.get(file, position * 4_096).is_some();
+    let kept: Vec<u64> = (0..BLOCKS).filter(in_cache).collect();
+    assert!((150..300).contains(&kept.len()), "{} blocks of 4 KiB in 1 MiB", kept.len());
+    assert_eq!(led_to(&slots, BLOCKS), kept);
+    for &position in &kept {
+        let found = cache.get_block(&slots, position as usize, file).unwrap();
+        assert_eq!(found, block(position as u8, 4_096));
+    }
+
+    // One that is put in again: what was there is let go.
+    let again = kept[0] as usize;
+    cache.insert_block(&slots, again, file, block(77, 4_096), 0);
+    assert_eq!(cache.get_block(&slots, again, file), Some(block(77, 4_096)));
+    assert_eq!(led_to(&slots, BLOCKS), (0..BLOCKS).filter(in_cache).collect::<Vec<_>>());
+
+    cache.set_capacity(100_000);
+    let fewer: Vec<u64> = (0..BLOCKS).filter(in_cache).collect();
+    assert!(!fewer.is_empty() && fewer.len() < kept.len());
+    assert_eq!(led_to(&slots, BLOCKS), fewer);
+    cache.forget(&[file]);
+    assert_eq!(led_to(&slots, BLOCKS), [0; 0]);
+    assert_eq!(cache.bytes(), 0);
+}
+
+#[test]
+fn a_block_that_is_not_kept_leaves_no_slot() {
+    let cache = BlockCache::new(10_000);
+    let slots = slots(2);
+    cache.insert_block(&slots, 1, FileNumber(1), block(1, 20_000), 0);
+    assert_eq!(led_to(&slots, 2), [0; 0]);
+    let nothing = BlockCache::new(0);
+    nothing.insert_block(&slots, 1, FileNumber(1), block(1, 20), 0);
+    assert_eq!((led_to(&slots, 2), nothing.get_block(&slots, 1, FileNumber(1))), (vec![], None));
+}
+
+/// The memory of a block is freed by the cache alone: neither slots that are left nor a table that
+/// is gone keep it.
+#[test]
+fn a_table_that_is_opened_again_finds_its_blocks_and_slots_keep_nothing_alive() {
+    let cache = BlockCache::new(1 << 20);
+    let file = FileNumber(1);
+    let first = slots(10);
+    cache.insert_block(&first, 4, file, block(4, 4_096), 17);
+    drop(first);
+    let second = slots(10);
+    assert_eq!(led_to(&second, 10), [0; 0]);
+    let mut wrong = BlockSlots::new(&[0, 4_096, 8_192, 12_288, 16_384, 20_480]);
+    wrong.open_first();
+    assert_eq!(cache.get_block(&Arc::new(wrong), 4, file), None, "it was told not to look");
+    assert_eq!(cache.get_block(&second, 5, file), None);
+    let bytes = cache.bytes();
+    let found = cache.get_block(&second, 4, file).unwrap();
+    assert_eq!((&found, led_to(&second, 10)), (&block(4, 4_096), vec![4]));
+    assert_eq!(cache.bytes(), bytes, "counted once");
+    assert!(!found.is_unique());
+    cache.forget(&[file]);
+    assert!(found.is_unique() && led_to(&second, 10).is_empty());
+}
+
+/// A block that is read again and again by its slot stays when others come and go.
+#[test]
+fn uses_by_the_slot_count() {
+    let cache = BlockCache::new(1 << 20);
+    let (file, slots) = (FileNumber(1), slots(4_000));
+    cache.insert_block(&slots, 0, file, block(0, 4_096), 0);
+    for position in 1..4_000 {
+        cache.insert_block(&slots, position, file, block(0, 4_096), 0);
+        assert!(cache.get_block(&slots, 0, file).is_some(), "gone after {position}");
+    }
+}
+
 #[test]
 fn a_large_cache_gathers_removed_files() {
     let cache = BlockCache::new(64 << 20);
     let blocks = LOOKS_A_FILE as u64 * 3 / 2;
     for offset in 0..blocks {
-        cache.insert(FileNumber(offset % 4), offset, block(0, 1), 0);
+        cache.insert(FileNumber(offset % 4), offset, block(0, 1));
     }
     let all = cache.bytes();
     assert!(all > LOOKS_A_FILE as u64 * ENTRY_OVERHEAD_BYTES, "all but a few are kept");

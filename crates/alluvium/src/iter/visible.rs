@@ -668,6 +668,7 @@ impl<I: InternalIterator> VisibleIterator<I> {
 
 fn set_target(target: &mut Vec<u8>, user_key: &[u8], trailer: u64) {
     target.clear();
+    target.reserve(user_key.len() + key::TRAILER_BYTES);
     key::encode_into(target, user_key, trailer);
 }
 

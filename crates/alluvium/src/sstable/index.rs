@@ -1,7 +1,8 @@
 //! The index of an open table, in a form made for searching.
 //!
 //! On disk it is a block like any other. It is read once, checked whole, and kept as four arrays,
-//! which take about the same memory as the block did. The first eight bytes in which separators
+//! which take about the same memory as the block did, and eight bytes a data block for the way to
+//! it in the block cache. The first eight bytes in which separators
 //! differ are kept apart as integers ([`Prefixes`]), so that a search touches a few cache lines of
 //! one array, and compares keys only among separators that these bytes cannot tell apart.
 //!
@@ -10,9 +11,10 @@
 //! nothing here can fail.
 
 use std::cmp::Ordering;
-use std::hint::black_box;
+use std::sync::Arc;
 
 use crate::base::key::{compare, split};
+use crate::cache::BlockSlots;
 use crate::sstable::block::{Block, Entry, Restart};
 use crate::sstable::format::{BlockHandle, Malformed};
 use crate::sstable::prefixes::{GROUP, Prefixes};
@@ -24,8 +26,9 @@ pub(super) struct Index {
     keys: Box<[u8]>,
     /// Where each separator ends in `keys`.
     key_ends: Box<[u32]>,
-    /// Where each data block begins; and where the last ends.
-    offsets: Box<[u64]>,
+    /// Where each data block begins, and where the last ends; and the blocks, where they are
+    /// cached.
+    slots: Arc<BlockSlots>,
     /// Bytes that the user keys of all separators have in common at their front.
     common: usize,
     /// Of each separator's user key, the eight bytes behind the common ones.
@@ -65,7 +68,7 @@ impl Index {
         let mut index = Index {
             keys: keys.into_boxed_slice(),
             key_ends: key_ends.into_boxed_slice(),
-            offsets: offsets.into_boxed_slice(),
+            slots: Arc::new(BlockSlots::new(&offsets)),
             common: 0,
             prefixes: Prefixes::default(),
         };
@@ -112,7 +115,21 @@ impl Index {
     /// The place of data block `position`.
     #[inline]
     pub(super) fn handle(&self, position: usize) -> BlockHandle {
-        BlockHandle::between(self.offsets[position], self.offsets[position + 1])
+        let (begin, end) = self.slots.ends(position);
+        BlockHandle::between(begin, end)
+    }
+
+    /// The table is open for the first time: the cache has no block of it.
+    pub(super) fn open_first(&mut self) {
+        if let Some(slots) = Arc::get_mut(&mut self.slots) {
+            slots.open_first();
+        }
+    }
+
+    /// Where the data blocks are.
+    #[inline]
+    pub(super) fn slots(&self) -> &Arc<BlockSlots> {
+        &self.slots
     }
 
     /// The first data block that can hold an entry at or behind the target; [`Self::blocks`] when
@@ -126,11 +143,7 @@ impl Index {
         };
         let prefix = prefix_of(rest);
         // The blocks' places are fetched meanwhile.
-        let low = self.prefixes.before(prefix, |place| {
-            for offset in [self.offsets.get(place), self.offsets.get(place + GROUP / 2)] {
-                black_box(offset.copied());
-            }
-        });
+        let low = self.prefixes.before(prefix, |place| self.slots.fetch(place, GROUP));
         let is_before = |position: usize| {
             let (separator, separator_trailer) = split(self.key(position));
             match separator[self.common..].cmp(rest) {
@@ -160,7 +173,7 @@ impl Index {
     pub(super) fn memory_bytes(&self) -> usize {
         self.keys.len()
             + size_of_val(&*self.key_ends)
-            + size_of_val(&*self.offsets)
+            + self.slots.memory_bytes()
             + self.prefixes.memory_bytes()
     }
 }

@@ -42,10 +42,11 @@ pub(crate) enum ReadPurpose {
 pub(crate) struct TableIterator {
     table: Arc<Table>,
     purpose: ReadPurpose,
-    ahead: ReadAhead,
     /// The position in the index of the block that `block` is over.
     position: Option<usize>,
     block: BlockIter,
+    /// Behind `block`, which goes first: memory that a block lies in is not used again.
+    ahead: ReadAhead,
     /// Whether the cache is to keep what was read last.
     keeps: bool,
     /// Whether a user's block lies in memory that is read into again, or is large: values that are
@@ -180,7 +181,7 @@ impl TableIterator {
                 if has && !self.keeps {
                     // Nearer than the cache is, which shall not have it.
                     table.counters.cache_misses.add(1);
-                } else if let Some(block) = table.cached_block(handle)? {
+                } else if let Some(block) = table.cached_block(position)? {
                     self.lent = false;
                     return Ok(block);
                 }
@@ -202,7 +203,7 @@ impl TableIterator {
         let contents = stored
             .and_then(|stored| table.file.open_block(handle, stored))
             .or_else(|_| table.file.reread_block(handle))?;
-        table.admit_block(handle, contents, fill_cache)
+        table.admit_block(position, contents, fill_cache)
     }
 
     /// Keeps the error of a move that failed.

@@ -113,6 +113,11 @@ impl Table {
         })
     }
 
+    /// Whoever opened it says that nobody did before, with the same block cache.
+    pub(super) fn open_first(&mut self) {
+        self.index.open_first();
+    }
+
     /// The first entry with the user key of `lookup` at or behind it: its trailer and its value.
     /// `lookup` is an encoded internal key; `may_hold` is what [`Table::may_hold`] says of its
     /// hash, or true. With `fill_cache` a block read for this is kept. What
@@ -170,7 +175,7 @@ impl Table {
         // entry is before the target, and then the index would have led there.
         let handle = self.index.handle(position);
         let damaged = |malformed| self.file.damaged(handle.offset, malformed);
-        let block = match self.cached_block(handle)? {
+        let block = match self.cached_block(position)? {
             Some(block) => block,
             None => {
                 self.counters.block_read_bytes.add(handle.stored_bytes() as u64);
@@ -179,7 +184,7 @@ impl Table {
                     let looked = self.file.look(handle, |contents| copy_from(contents, lookup))?;
                     return looked.map_err(damaged);
                 }
-                self.admit_block(handle, self.file.read_block(handle)?, wanted)?
+                self.admit_block(position, self.file.read_block(handle)?, wanted)?
             }
         };
         match block.seek(user_key, trailer).map_err(damaged)? {
@@ -198,28 +203,36 @@ impl Table {
 
     /// A data block from the cache, counted as hit or miss.
     #[inline]
-    pub(super) fn cached_block(&self, handle: BlockHandle) -> Result<Option<Block>> {
-        let Some(contents) = self.cache.get(self.file.number, handle.offset) else {
+    pub(super) fn cached_block(&self, position: usize) -> Result<Option<Block>> {
+        let cached = self.cache.get_block(self.index.slots(), position, self.file.number);
+        let Some(contents) = cached else {
             self.counters.cache_misses.add(1);
             return Ok(None);
         };
         self.counters.cache_hits.add(1);
         let block = Block::new(contents);
-        block.map(Some).map_err(|malformed| self.file.damaged(handle.offset, malformed))
+        block.map(Some).map_err(|malformed| self.damaged(position, malformed))
+    }
+
+    /// Damage in a data block.
+    #[cold]
+    fn damaged(&self, position: usize, malformed: Malformed) -> Error {
+        self.file.damaged(self.index.handle(position).offset, malformed)
     }
 
     /// Takes in the contents of a data block as they left the disk.
     pub(super) fn admit_block(
         &self,
-        handle: BlockHandle,
+        position: usize,
         contents: Bytes,
         fill_cache: bool,
     ) -> Result<Block> {
-        let block = Block::from_disk(contents)
-            .map_err(|malformed| self.file.damaged(handle.offset, malformed))?;
+        let block =
+            Block::from_disk(contents).map_err(|malformed| self.damaged(position, malformed))?;
         if fill_cache {
             let (contents, first_look) = (block.contents(), block.first_look());
-            self.cache.insert(self.file.number, handle.offset, contents, first_look);
+            let slots = self.index.slots();
+            self.cache.insert_block(slots, position, self.file.number, contents, first_look);
         }
         Ok(block)
     }

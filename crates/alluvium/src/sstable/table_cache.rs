@@ -34,8 +34,8 @@ pub(crate) struct TableHandle {
     slot: ArcSwapOption<Table>,
     /// Set by use, cleared by the clock's hand.
     used: AtomicBool,
-    /// Held while the table is being opened.
-    opening: Mutex<()>,
+    /// Held while the table is being opened: whether it ever was.
+    opening: Mutex<bool>,
     /// Tombstones that scans have stepped over. The open table has it too.
     tombstones_walked: Arc<AtomicU64>,
 }
@@ -48,7 +48,7 @@ impl TableHandle {
             footer_checksum,
             slot: ArcSwapOption::empty(),
             used: AtomicBool::new(false),
-            opening: Mutex::new(()),
+            opening: Mutex::new(false),
             tombstones_walked: Arc::default(),
         }
     }
@@ -142,11 +142,15 @@ impl TableCache {
 
     #[cold]
     fn open_slow(&self, handle: &Arc<TableHandle>) -> Result<Arc<Table>> {
-        let _opening = handle.opening.lock();
+        let mut was_open = handle.opening.lock();
         if let Some(table) = handle.opened() {
             return Ok(table);
         }
-        let table = Arc::new(self.open_file(handle)?);
+        let mut table = self.open_file(handle)?;
+        if !std::mem::replace(&mut *was_open, true) {
+            table.open_first();
+        }
+        let table = Arc::new(table);
         let closed = {
             let mut clock = self.clock.lock();
             let closed = clock.admit(handle, table.memory_bytes());

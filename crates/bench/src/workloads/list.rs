@@ -188,6 +188,18 @@ pub const ALL: &[Workload] = &[
         "loaded; a new iterator at a random key, 100 entries read",
         |run| seek::seek(run, 100),
     ),
+    Workload::loaded(
+        "seekrandom-10-cached",
+        "loaded; as seekrandom-10, all of it in the block cache",
+        |run| seek::seek_cached(run, 10),
+    )
+    .with(cached),
+    Workload::loaded(
+        "seekrandom-100-cached",
+        "loaded; as seekrandom-100, all of it in the block cache",
+        |run| seek::seek_cached(run, 100),
+    )
+    .with(cached),
     Workload::loaded("scan", "loaded; every entry in order, again and again", scan::scan),
     Workload::loaded(
         "readwhilewriting",

@@ -1,12 +1,24 @@
 //! Short scans from random places.
 
-use super::{Outcome, Run, share};
+use super::{Outcome, Run, scan, share};
 use crate::Result;
 use crate::keys::{Rng, key_of};
 
 /// Warms, and reads `entries` entries from random keys, each time through a new iterator.
 pub fn seek(run: &Run<'_>, entries: u64) -> Result<Outcome> {
     run.warm_loaded()?;
+    walk_about(run, entries)
+}
+
+/// Warms, walks over everything once, so that it is all in a cache that has room for it, and seeks.
+pub fn seek_cached(run: &Run<'_>, entries: u64) -> Result<Outcome> {
+    run.warm_loaded()?;
+    scan::check_count(run, run.settings.keys)?;
+    walk_about(run, entries)
+}
+
+/// Walks from random keys, half as many times untimed before.
+fn walk_about(run: &Run<'_>, entries: u64) -> Result<Outcome> {
     let keys = run.settings.keys;
     // Near five seconds for engines of this kind.
     let seeks = run.settings.reads.unwrap_or(keys / (entries / 5).max(1));

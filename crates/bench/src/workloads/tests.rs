@@ -116,7 +116,8 @@ fn a_name_fixes_threads_values_and_durability() {
 
 #[test]
 fn a_name_fixes_a_cache_that_holds_the_store_whatever_was_asked_for() {
-    for name in ["readrandom-cached", "readrandom-zipf-cached"] {
+    let walks = ["seekrandom-10-cached", "seekrandom-100-cached"];
+    for name in ["readrandom-cached", "readrandom-zipf-cached"].into_iter().chain(walks) {
         let of = |keys: u64, cache_mib: u64| {
             let asked = Settings { keys, cache_mib, ..Settings::small(1) };
             let own = find(name).unwrap().settings(&asked);

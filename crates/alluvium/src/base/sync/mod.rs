@@ -16,6 +16,7 @@
 //! | [`Mutex`], [`Condvar`], [`ArcSwap`], [`atomic`] | what threads meet over | its own | its own |
 //! | [`fine_atomic`] | the nodes of a memtable's tree | its own | `std` |
 //! | [`tally`] | counts by which nothing is decided that must be exact | `std` | `std` |
+//! | [`ShortCut`] | what may as well not be there | `std` | `std` |
 //!
 //! A search in a memtable loads dozens of them; if each were a point of choice, whole-store
 //! schedules would consist of little else. `Arc`, `Weak` and `OnceLock` are those of the standard
@@ -29,6 +30,7 @@ mod explore;
 mod modelled;
 #[cfg(not(any(loom, shuttle)))]
 mod ordinary;
+mod short_cut;
 
 #[cfg(all(test, loom))]
 pub(crate) use explore::explore;
@@ -36,4 +38,5 @@ pub(crate) use explore::explore;
 pub(crate) use modelled::*;
 #[cfg(not(any(loom, shuttle)))]
 pub(crate) use ordinary::*;
+pub(crate) use short_cut::{Look, ShortCut};
 pub(crate) use std::sync::atomic as tally;

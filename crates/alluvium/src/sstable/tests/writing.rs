@@ -216,7 +216,7 @@ fn a_full_cache_keeps_a_block_that_is_missed_twice_and_lends_memory_for_the_firs
     let cache = Arc::new(BlockCache::new(1 << 20));
     let mut offset = 0;
     while !cache.is_full() {
-        cache.insert(FileNumber(1), offset, Bytes::from(vec![0; 4_096]), 0);
+        cache.insert(FileNumber(1), offset, Bytes::from(vec![0; 4_096]));
         offset += 1;
     }
     Arc::get_mut(&mut large.table).expect("the only one").cache = cache;
