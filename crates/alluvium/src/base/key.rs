@@ -172,6 +172,13 @@ pub fn trailer_seq(trailer: u64) -> SeqNo {
     SeqNo(trailer >> 8)
 }
 
+/// Whether the trailer is that of a plain put, as most are.
+#[must_use]
+#[inline]
+pub fn is_put(trailer: u64) -> bool {
+    trailer & 0xff == ValueKind::Put as u64
+}
+
 /// The kind in the trailer of a point entry, or `None` when it is unknown, reserved, or that of a
 /// range tombstone, which stands apart from the point entries.
 #[must_use]

@@ -25,15 +25,16 @@ use std::hash::{BuildHasher, Hasher};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use quick_cache::sync::{Cache, DefaultLifecycle};
-use quick_cache::{OptionsBuilder, Weighter};
+use quick_cache::sync::Cache;
+use quick_cache::{Lifecycle, OptionsBuilder, Weighter};
+use smallvec::SmallVec;
 
 use crate::base::file::FileNumber;
 use crate::base::planted;
 use crate::base::sync::tally::{AtomicBool, AtomicU16, AtomicUsize, Ordering};
 use crate::base::sync::{Look, Mutex};
 pub(crate) use slots::BlockSlots;
-use slots::{Held, Kept};
+use slots::{Held, Kept, Told};
 
 /// What a cached block costs beside its bytes: the cache's own entry, what a slot leads to,
 /// reference counts and the allocator's rounding.
@@ -74,7 +75,7 @@ impl Place {
 #[derive(Debug)]
 pub(crate) struct BlockCache {
     /// `None` when the capacity is 0.
-    blocks: Option<Cache<Place, Kept, WeighBlock, BuildPlaceHasher>>,
+    blocks: Option<Cache<Place, Kept, WeighBlock, BuildPlaceHasher, LetGoLater>>,
     /// Whether a block that comes in is likely to drive others out: looked up now and then.
     full: AtomicBool,
     inserted: AtomicUsize,
@@ -97,12 +98,9 @@ impl BlockCache {
             options.shards(blocks / SHARD_BLOCKS);
         }
         let blocks = match options.build() {
-            Ok(options) if capacity_bytes > 0 => Some(Cache::with_options(
-                options,
-                WeighBlock,
-                BuildPlaceHasher,
-                DefaultLifecycle::default(),
-            )),
+            Ok(options) if capacity_bytes > 0 => {
+                Some(Cache::with_options(options, WeighBlock, BuildPlaceHasher, LetGoLater))
+            }
             _ => None,
         };
         let places = if blocks.is_some() { capacity_bytes / TYPICAL_BLOCK_BYTES } else { 0 };
@@ -136,7 +134,7 @@ impl BlockCache {
     ) -> Option<Bytes> {
         match slots.get(position) {
             Look::Found((block, told)) => {
-                if told && self.is_full() {
+                if told == Told::Always || told == Told::Full && self.is_full() {
                     self.note_use(Place::new(file, slots.ends(position).0));
                 }
                 Some(block)
@@ -159,8 +157,12 @@ impl BlockCache {
         let place = Place::new(file, slots.ends(position).0);
         let kept = blocks.get(&place)?;
         let block = kept.held().lend();
-        let held = Held::new(block.clone(), kept.held().first_look());
-        blocks.insert(place, Kept::at(slots, position, held));
+        // Two openings of a table would take it from each other.
+        if !kept.led_to() {
+            let held = Held::new(block.clone(), kept.held().first_look());
+            // Nothing comes back that went meanwhile, nor does this count as a use.
+            drop(blocks.replace(place, Kept::at(slots, position, held), true));
+        }
         Some(block)
     }
 
@@ -286,6 +288,19 @@ impl Weighter<Place, Kept> for WeighBlock {
     #[inline]
     fn weight(&self, _place: &Place, kept: &Kept) -> u64 {
         kept.held().bytes() as u64 + ENTRY_OVERHEAD_BYTES
+    }
+}
+
+/// What goes is let go of when the shard's lock is free again.
+#[derive(Debug, Clone)]
+struct LetGoLater;
+
+impl Lifecycle<Place, Kept> for LetGoLater {
+    type RequestState = SmallVec<[Kept; 2]>;
+
+    #[inline]
+    fn on_evict(&self, gone: &mut Self::RequestState, _place: Place, kept: Kept) {
+        gone.push(kept);
     }
 }
 

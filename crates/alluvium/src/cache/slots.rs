@@ -19,11 +19,13 @@ use std::sync::{Arc, Weak};
 use bytes::Bytes;
 
 use crate::base::planted;
-use crate::base::sync::tally::{AtomicU8, Ordering};
+use crate::base::sync::tally::{AtomicBool, AtomicU8, Ordering};
 use crate::base::sync::{Look, ShortCut};
 
-/// A use in so many that come the short way is told to the cache, the first one always: it decides
-/// by them what stays.
+/// Of the uses that come the short way the first few are told to the cache, which decides by them
+/// what stays: more make no difference to it until it next looks for what may go.
+const USES_TOLD_FIRST: u8 = 2;
+/// Of those that follow one in so many, in a cache that is full.
 const USES_TOLD_ONE_IN: u8 = 4;
 /// Slots in a line of the processor's cache.
 const SLOTS_A_LINE: usize = 64 / size_of::<Slot>();
@@ -61,13 +63,26 @@ impl Held {
         self.block.clone()
     }
 
-    /// Counts a use, and says whether the cache is to hear of it.
+    /// Counts a use, and says who is to hear of it.
     #[inline]
-    fn note_use(&self) -> bool {
+    fn note_use(&self) -> Told {
         let uses = self.uses.load(Ordering::Relaxed);
         self.uses.store(uses.wrapping_add(1), Ordering::Relaxed);
-        uses.is_multiple_of(USES_TOLD_ONE_IN)
+        match uses {
+            ..USES_TOLD_FIRST => Told::Always,
+            _ if uses.is_multiple_of(USES_TOLD_ONE_IN) => Told::Full,
+            _ => Told::Never,
+        }
     }
+}
+
+/// Whether the cache is to hear of a use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Told {
+    Always,
+    /// If it is full.
+    Full,
+    Never,
 }
 
 /// The cache's own reference to a block, and the way back to the slot that leads to it.
@@ -76,18 +91,21 @@ pub(super) struct Kept {
     held: Arc<Held>,
     home: Weak<BlockSlots>,
     position: usize,
+    /// Of a look at it: whether a slot of an open table leads to it.
+    led_to: bool,
 }
 
 impl Kept {
     /// A block that no slot leads to.
     pub(super) fn alone(held: Held) -> Kept {
-        Kept { held: Arc::new(held), home: Weak::new(), position: 0 }
+        Kept { held: Arc::new(held), home: Weak::new(), position: 0, led_to: false }
     }
 
     /// A block that slot `position` leads to from now on.
     pub(super) fn at(slots: &Arc<BlockSlots>, position: usize, held: Held) -> Kept {
         let position = position + usize::from(planted::is("slot-of-the-next-block"));
-        let kept = Kept { held: Arc::new(held), home: Arc::downgrade(slots), position };
+        let (held, home) = (Arc::new(held), Arc::downgrade(slots));
+        let kept = Kept { held, home, position, led_to: true };
         if let Some(slot) = slots.slots.get(position) {
             slot.held.set(Some(Arc::clone(&kept.held)));
         }
@@ -97,12 +115,18 @@ impl Kept {
     pub(super) fn held(&self) -> &Held {
         &self.held
     }
+
+    /// Whether a slot of a table that is still open led to it when this look was taken.
+    pub(super) fn led_to(&self) -> bool {
+        self.led_to
+    }
 }
 
 impl Clone for Kept {
     /// For a look: a reference that empties no slot when it goes.
     fn clone(&self) -> Kept {
-        Kept { held: Arc::clone(&self.held), home: Weak::new(), position: 0 }
+        let led_to = self.home.strong_count() > 0;
+        Kept { held: Arc::clone(&self.held), home: Weak::new(), position: 0, led_to }
     }
 }
 
@@ -122,24 +146,27 @@ struct Slot {
     held: ShortCut<Arc<Held>>,
 }
 
-/// Where the blocks of an open table are, by their positions in its index.
+/// Where the blocks of an open table are, by their positions in its index. References to it are
+/// counted with every block that comes and goes; aligned, so that readers do not wait for that.
+#[repr(align(64))]
 pub(crate) struct BlockSlots {
     /// One more than there are blocks: the last says where the last block ends.
     slots: Box<[Slot]>,
-    /// Whether the cache has no block of the table that no slot leads to.
-    all: bool,
+    /// Whether the cache has no block of the table that no slot leads to; but for a few that two
+    /// threads put in at the same moment.
+    all: AtomicBool,
 }
 
 impl BlockSlots {
     /// For blocks that begin at these offsets; the last is where the last block ends.
     pub(crate) fn new(offsets: &[u64]) -> BlockSlots {
         let slot = |&offset: &u64| Slot { offset, held: ShortCut::default() };
-        BlockSlots { slots: offsets.iter().map(slot).collect(), all: false }
+        BlockSlots { slots: offsets.iter().map(slot).collect(), all: AtomicBool::new(false) }
     }
 
-    /// Of a table that is open for the first time: the cache has nothing of it.
-    pub(crate) fn open_first(&mut self) {
-        self.all = true;
+    /// Whether the cache can have no block that came from another opening of the table.
+    pub(crate) fn set_all(&self, all: bool) {
+        self.all.store(all, Ordering::Relaxed);
     }
 
     /// Where block `position` begins, and where it ends.
@@ -156,15 +183,15 @@ impl BlockSlots {
         }
     }
 
-    /// Whether the cache has no block that no slot leads to.
+    /// Whether an empty slot says that the cache does not have the block.
     #[inline]
     pub(super) fn lead_to_all(&self) -> bool {
-        self.all
+        self.all.load(Ordering::Relaxed)
     }
 
     /// The block that slot `position` leads to, and whether the cache is to hear of its use.
     #[inline]
-    pub(super) fn get(&self, position: usize) -> Look<(Bytes, bool)> {
+    pub(super) fn get(&self, position: usize) -> Look<(Bytes, Told)> {
         self.slots[position].held.look(|held| (held.lend(), held.note_use()))
     }
 

@@ -188,17 +188,83 @@ fn a_table_that_is_opened_again_finds_its_blocks_and_slots_keep_nothing_alive() 
     drop(first);
     let second = slots(10);
     assert_eq!(led_to(&second, 10), [0; 0]);
-    let mut wrong = BlockSlots::new(&[0, 4_096, 8_192, 12_288, 16_384, 20_480]);
-    wrong.open_first();
-    assert_eq!(cache.get_block(&Arc::new(wrong), 4, file), None, "it was told not to look");
+    let told = slots(10);
+    told.set_all(true);
+    assert_eq!(cache.get_block(&told, 4, file), None, "it was told not to look");
     assert_eq!(cache.get_block(&second, 5, file), None);
     let bytes = cache.bytes();
     let found = cache.get_block(&second, 4, file).unwrap();
     assert_eq!((&found, led_to(&second, 10)), (&block(4, 4_096), vec![4]));
     assert_eq!(cache.bytes(), bytes, "counted once");
     assert!(!found.is_unique());
+    // Another opening of the same table finds it too, and takes it from nobody.
+    told.set_all(false);
+    assert_eq!(cache.get_block(&told, 4, file), Some(found.clone()));
+    assert_eq!((led_to(&second, 10), led_to(&told, 10)), (vec![4], vec![]));
     cache.forget(&[file]);
     assert!(found.is_unique() && led_to(&second, 10).is_empty());
+}
+
+/// Whoever makes the cache smaller wants to lose what is not used.
+#[test]
+fn uses_before_the_cache_was_full_count_too() {
+    let cache = BlockCache::new(1 << 20);
+    let (file, slots) = (FileNumber(1), slots(200));
+    for position in 0..200 {
+        cache.insert_block(&slots, position, file, block(0, 4_096), 0);
+    }
+    assert!(!cache.is_full());
+    let hot: Vec<u64> = (0..200).step_by(4).collect();
+    for _ in 0..20 {
+        hot.iter().for_each(|&position| {
+            assert!(cache.get_block(&slots, position as usize, file).is_some());
+        });
+    }
+    cache.set_capacity(512 << 10);
+    let stay = led_to(&slots, 200);
+    let hot_stay = hot.iter().filter(|position| stay.contains(position)).count();
+    assert!(stay.len() < 130 && hot_stay > 45, "{hot_stay} of 50, and {} in all", stay.len());
+}
+
+/// Threads over two openings of a table, of which blocks come and go all the while.
+#[test]
+fn slots_and_the_cache_agree_when_threads_are_done() {
+    const BLOCKS: u64 = 400;
+    let cache = BlockCache::new(1 << 20);
+    let file = FileNumber(1);
+    let openings = [slots(BLOCKS), slots(BLOCKS)];
+    std::thread::scope(|scope| {
+        for thread in 0..4u64 {
+            let (cache, openings) = (&cache, &openings);
+            scope.spawn(move || {
+                let mut dice = thread;
+                for _ in 0..20_000 {
+                    dice = dice.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(thread);
+                    let slots = &openings[(dice >> 61) as usize % 2];
+                    let position = (dice >> 33) as usize % BLOCKS as usize;
+                    match (dice >> 48) % 1_000 {
+                        0 => cache.forget(&[file]),
+                        1 => cache.set_capacity(300_000 << (dice >> 20 & 1)),
+                        _ => match cache.get_block(slots, position, file) {
+                            Some(found) => assert_eq!(found, block(position as u8, 4_096)),
+                            None => {
+                                let fresh = block(position as u8, 4_096);
+                                cache.insert_block(slots, position, file, fresh, 0);
+                            }
+                        },
+                    }
+                }
+            });
+        }
+    });
+    let led: Vec<u64> = openings.iter().flat_map(|slots| led_to(slots, BLOCKS)).collect();
+    assert!(led.len() > 10, "{} blocks", led.len());
+    for &position in &led {
+        assert!(
+            cache.get(file, position * 4_096).is_some(),
+            "{position} is held by its slot alone"
+        );
+    }
 }
 
 /// A block that is read again and again by its slot stays when others come and go.

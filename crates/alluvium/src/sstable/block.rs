@@ -23,7 +23,7 @@ use bytes::{Buf, Bytes};
 use crate::base::blob::BLOB_INDEX_BYTES;
 use crate::base::coding::{take_varint, take_varint32};
 use crate::base::expiry::EXPIRY_BYTES;
-use crate::base::key::{TRAILER_BYTES, ValueKind, trailer_kind};
+use crate::base::key::{TRAILER_BYTES, ValueKind, is_put, trailer_kind};
 use crate::sstable::format::Malformed;
 use crate::sstable::separator::common_prefix;
 
@@ -113,6 +113,11 @@ impl Entry {
     pub(super) fn trailer(self, entries: &[u8]) -> Result<u64, Malformed> {
         let bytes = entries[..self.end].last_chunk::<TRAILER_BYTES>();
         let trailer = u64::from_le_bytes(*bytes.ok_or(NO_ENTRY)?);
+        if is_put(trailer) { Ok(trailer) } else { self.check_kind(trailer) }
+    }
+
+    #[inline(never)]
+    fn check_kind(self, trailer: u64) -> Result<u64, Malformed> {
         match trailer_kind(trailer) {
             None => Err(Malformed("an entry of a kind that this version does not know")),
             Some(ValueKind::PutExpiring) if self.value_bytes < EXPIRY_BYTES => {

@@ -218,7 +218,8 @@ impl BlockIter {
             let value_end = self.block.value_end(self.value_end, entry.value_bytes)?;
             check_shared(&self.key, entry)?;
             let trailer = entry.trailer(entries)?;
-            if entry.repeats(self.key.as_slice(), entries) {
+            let repeats = entry.repeats(self.key.as_slice(), entries);
+            if repeats {
                 walk.versions += 1;
             } else {
                 (walk.settled, walk.versions) = (false, 0);
@@ -226,6 +227,11 @@ impl BlockIter {
             extend_key(&mut self.key, entries, entry);
             (self.at, self.end) = (self.end, entry.end);
             (self.value_start, self.value_end) = (self.value_end, value_end);
+            // What most entries are, without a call.
+            if !repeats && key::is_put(trailer) && self.is_seen(walk, trailer) {
+                self.valid = true;
+                return Ok(Stop::Live(0));
+            }
             if let Some(stop) = self.look(walk, trailer) {
                 self.valid = true;
                 return Ok(stop);
@@ -234,8 +240,17 @@ impl BlockIter {
         Ok(Stop::End)
     }
 
+    /// Whether the current entry, of a key that is not settled, is neither for somebody else to
+    /// look at nor too new.
+    #[inline(always)]
+    fn is_seen(&self, walk: &Walk, trailer: u64) -> bool {
+        key::order_prefix(self.key.as_slice()) < walk.limit
+            && walk.dead < DEAD_PASSED_MAX
+            && key::trailer_seq(trailer) <= walk.sight.seq
+    }
+
     /// Looks at the current entry, which `walk` has come to; `None` where it is passed.
-    #[inline]
+    #[inline(never)]
     pub(super) fn look(&self, walk: &mut Walk, trailer: u64) -> Option<Stop> {
         if walk.versions > VERSIONS_PASSED_MAX {
             return Some(Stop::Versions);

@@ -1,8 +1,8 @@
 //! The index of an open table, in a form made for searching.
 //!
 //! On disk it is a block like any other. It is read once, checked whole, and kept as four arrays,
-//! which take about the same memory as the block did, and eight bytes a data block for the way to
-//! it in the block cache. The first eight bytes in which separators
+//! which take about the same memory as the block did, and sixteen bytes a data block for the way
+//! to it in the block cache. The first eight bytes in which separators
 //! differ are kept apart as integers ([`Prefixes`]), so that a search touches a few cache lines of
 //! one array, and compares keys only among separators that these bytes cannot tell apart.
 //!
@@ -117,13 +117,6 @@ impl Index {
     pub(super) fn handle(&self, position: usize) -> BlockHandle {
         let (begin, end) = self.slots.ends(position);
         BlockHandle::between(begin, end)
-    }
-
-    /// The table is open for the first time: the cache has no block of it.
-    pub(super) fn open_first(&mut self) {
-        if let Some(slots) = Arc::get_mut(&mut self.slots) {
-            slots.open_first();
-        }
     }
 
     /// Where the data blocks are.

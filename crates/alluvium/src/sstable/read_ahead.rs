@@ -25,10 +25,10 @@ use crate::base::error::Result;
 use crate::sstable::format::BlockHandle;
 use crate::sstable::table_file::TableFile;
 
-/// What a reader asks for that reads its second block in a row: more than a block of 4 KiB, less
-/// than two.
-const WINDOW_BYTES_MIN: usize = 5 << 10;
 const WINDOW_BYTES_MAX: usize = 256 << 10;
+/// A larger block has memory of its own, which goes when the reader does on: what a reader keeps is
+/// never more than the largest window.
+const LONE_BYTES_MAX: usize = WINDOW_BYTES_MAX / 2;
 /// A thread keeps memory for so many small chunks,
 const SPARE_MAX: usize = 4;
 /// none of them larger than this.
@@ -94,12 +94,13 @@ impl ReadAhead {
         if let Some(stored) = self.in_chunk(handle, lent) {
             return Ok(stored);
         }
+        let wanted = handle.stored_bytes();
         self.window = match (self.sequential, follows) {
             (true, _) => WINDOW_BYTES_MAX,
-            (false, true) => (self.window * 2).clamp(WINDOW_BYTES_MIN, WINDOW_BYTES_MAX),
+            // At first a block, and what others may be longer; then two of them.
+            (false, true) => (self.window * 2).max(wanted + wanted / 4).min(WINDOW_BYTES_MAX),
             (false, false) => 0,
         };
-        let wanted = handle.stored_bytes();
         let left = usize::try_from(limit.saturating_sub(handle.offset)).unwrap_or(usize::MAX);
         let ahead = self.window.min(left);
         // With no room for another block, what is read behind this one is of no use.
@@ -114,7 +115,7 @@ impl ReadAhead {
             }
         }
         // Alone: no reading ahead, or something behind the block cannot be read.
-        if lent {
+        if lent && wanted <= LONE_BYTES_MAX {
             self.fill(file, handle.offset, wanted)?;
             if let Some(stored) = self.in_chunk(handle, lent) {
                 return Ok(stored);
@@ -266,11 +267,13 @@ mod tests {
         for lent in [false, true] {
             let reader = Reader::new();
             let mut ahead = ReadAhead::adaptive();
-            for block in 0..20 {
+            for block in 0..16 {
                 drop(reader.read(&mut ahead, block, lent));
             }
             let block = BLOCK as usize;
-            assert_eq!(reader.lengths(), [block, block, 10 << 10, 20 << 10, 40 << 10, 80 << 10]);
+            let window = block + block / 4;
+            let windows = [2 * window, 4 * window, 8 * window];
+            assert_eq!(reader.lengths(), [&[block, block], &windows[..]].concat());
             drop(reader.read(&mut ahead, 70, lent));
             assert_eq!(reader.lengths(), [block], "elsewhere");
         }
@@ -299,6 +302,20 @@ mod tests {
         assert_ne!(reader.read(&mut another, 8, true).as_ptr(), place, "it is held still");
         assert_eq!(held, bytes(BlockHandle::between(3 * BLOCK, 4 * BLOCK)));
         assert_eq!(first, bytes(BlockHandle::between(7 * BLOCK, 8 * BLOCK)));
+    }
+
+    /// A table with a few very large blocks, and many readers over it.
+    #[test]
+    fn a_large_block_is_not_kept_by_whoever_read_it() {
+        let reader = Reader::new();
+        for mut ahead in [ReadAhead::sequential(), ReadAhead::adaptive()] {
+            for blocks in [40, 90, 99] {
+                let handle = BlockHandle::between(0, blocks * BLOCK);
+                let stored = ahead.stored(&reader.file, handle, 100 * BLOCK, true).unwrap();
+                assert_eq!(stored, bytes(handle));
+                assert!(ahead.chunk.len() <= WINDOW_BYTES_MAX, "{} bytes", ahead.chunk.len());
+            }
+        }
     }
 
     #[test]

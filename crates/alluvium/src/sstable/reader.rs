@@ -113,9 +113,9 @@ impl Table {
         })
     }
 
-    /// Whoever opened it says that nobody did before, with the same block cache.
-    pub(super) fn open_first(&mut self) {
-        self.index.open_first();
+    /// Whether nobody else opens it, or did before, with the same block cache.
+    pub(super) fn set_alone(&self, alone: bool) {
+        self.index.slots().set_all(alone);
     }
 
     /// The first entry with the user key of `lookup` at or behind it: its trailer and its value.

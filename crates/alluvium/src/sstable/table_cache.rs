@@ -146,11 +146,8 @@ impl TableCache {
         if let Some(table) = handle.opened() {
             return Ok(table);
         }
-        let mut table = self.open_file(handle)?;
-        if !std::mem::replace(&mut *was_open, true) {
-            table.open_first();
-        }
-        let table = Arc::new(table);
+        let table = Arc::new(self.open_file(handle)?);
+        table.set_alone(!std::mem::replace(&mut *was_open, true));
         let closed = {
             let mut clock = self.clock.lock();
             let closed = clock.admit(handle, table.memory_bytes());
@@ -220,7 +217,10 @@ struct Place {
 impl Place {
     /// Empties the slot.
     fn close(self) -> Option<Arc<Table>> {
-        self.handle.upgrade()?.slot.swap(None)
+        let table = self.handle.upgrade()?.slot.swap(None)?;
+        // Somebody may go on with it, and somebody else open it again.
+        table.set_alone(false);
+        Some(table)
     }
 }
 
