@@ -22,11 +22,12 @@ use crate::base::planted;
 use crate::base::sync::tally::{AtomicBool, AtomicU8, Ordering};
 use crate::base::sync::{Look, ShortCut};
 
-/// Of the uses that come the short way the first few are told to the cache, which decides by them
-/// what stays: more make no difference to it until it next looks for what may go.
-const USES_TOLD_FIRST: u8 = 2;
-/// Of those that follow one in so many, in a cache that is full.
+/// Of the uses that come the short way one in so many is told to the cache, which decides by them
+/// what stays: from the first one on where it is full.
 const USES_TOLD_ONE_IN: u8 = 4;
+/// One that it is told of though it is not full, for the day when it is made smaller. What is used
+/// less often than that is not worth the long way.
+const USE_TOLD_ALWAYS: u8 = 4;
 /// Slots in a line of the processor's cache.
 const SLOTS_A_LINE: usize = 64 / size_of::<Slot>();
 
@@ -69,7 +70,7 @@ impl Held {
         let uses = self.uses.load(Ordering::Relaxed);
         self.uses.store(uses.wrapping_add(1), Ordering::Relaxed);
         match uses {
-            ..USES_TOLD_FIRST => Told::Always,
+            USE_TOLD_ALWAYS => Told::Always,
             _ if uses.is_multiple_of(USES_TOLD_ONE_IN) => Told::Full,
             _ => Told::Never,
         }
