@@ -232,6 +232,7 @@ pub(crate) fn pick_emptying(
         place: TablePlace { level, depth: level.max(1), bottom },
         table_bytes,
         grandparents: Vec::new(),
-        windows,
+        // A deeper level is one sorted run, whatever windows its keys fall into.
+        windows: windows.filter(|_| level == 0),
     })
 }

@@ -12,6 +12,7 @@ use super::*;
 use crate::base::key::{SeqNo, ValueKind, encode, pack_trailer};
 use crate::version::TableFacts;
 
+mod blobs;
 mod digests;
 mod strategies;
 
