@@ -213,14 +213,18 @@ impl Generator {
     fn cursor(&mut self) -> Operation {
         let mut moves = Vec::new();
         for _ in 0..1 + self.random.below(12) {
-            moves.push(match self.random.below(12) {
+            let movement = match self.random.below(12) {
                 0 => Move::First,
                 1 => Move::Last,
                 2 | 3 => Move::Seek(self.key()),
                 4 | 5 => Move::SeekForPrev(self.key()),
                 6..9 => Move::Next,
                 _ => Move::Prev,
-            });
+            };
+            // Steps mostly come several in a row: a cursor is handed several entries at once.
+            let is_step = matches!(movement, Move::Next | Move::Prev);
+            let times = if is_step { 1 + self.random.below(4) } else { 1 };
+            moves.extend((0..times).map(|_| movement.clone()));
         }
         Operation::Cursor { family: self.family(), moves }
     }

@@ -2,6 +2,7 @@
 
 use crate::base::error::Result;
 use crate::base::key::{SeqNo, order_prefix};
+use crate::base::rows::Rows;
 
 /// What a reader sees: writes up to a sequence number, and what has not expired at a moment.
 #[derive(Debug, Clone, Copy)]
@@ -73,9 +74,14 @@ pub trait InternalIterator: Send {
     /// key is settled, and may stop at any entry whose key is not. The caller knows that no other
     /// source holds a key below that. Must be `valid`, and not have moved backwards last.
     ///
+    /// Where it comes to rest on a plain value it may go on, and hand out `rows`: that entry and
+    /// those behind it, each of which is what is seen of its user key, and below `limit`. It lands
+    /// on the last of them, or right behind that on an entry whose key is not settled. `rows` must
+    /// be empty.
+    ///
     /// A cursor that hands out an entry in no other way than by single steps need not have this.
     #[inline]
-    fn next_in_sight(&mut self, _sight: Sight, _limit: u64) -> Result<Landing> {
+    fn next_in_sight(&mut self, _sight: Sight, _limit: u64, _rows: &mut Rows) -> Result<Landing> {
         Ok(Landing::Unmoved)
     }
     /// Moves to the first entry at or behind `target`, if none from here up to there is as new as

@@ -14,4 +14,6 @@ pub mod iterator;
 pub mod key;
 pub mod limits;
 pub(crate) mod planted;
+pub(crate) mod prefetch;
+pub mod rows;
 pub mod sync;

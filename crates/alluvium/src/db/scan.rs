@@ -268,7 +268,7 @@ impl Cursor {
     fn count(&mut self) {
         if self.valid() {
             self.uncounted += 1;
-            if self.uncounted == ENTRIES_COUNTED_AT_ONCE {
+            if self.uncounted >= ENTRIES_COUNTED_AT_ONCE {
                 self.count_out();
             }
         }
@@ -344,7 +344,12 @@ impl Cursor {
     /// # Errors
     /// See [`Cursor::seek_to_first`].
     #[expect(clippy::should_implement_trait, reason = "a cursor's next gives no item")]
+    #[inline]
     pub fn next(&mut self) -> Result<()> {
+        if self.iterator.next_row() {
+            self.uncounted += 1;
+            return Ok(());
+        }
         self.run(VisibleIterator::next)
     }
 

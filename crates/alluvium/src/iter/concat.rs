@@ -7,6 +7,7 @@ use bytes::Bytes;
 use crate::base::error::{Error, Result};
 use crate::base::iterator::{InternalIterator, Landing, Sight};
 use crate::base::key::{self, SeqNo};
+use crate::base::rows::Rows;
 use crate::sstable::{ReadPurpose, TableCache, TableHandle, TableIterator};
 
 /// The tables of a sorted run: ascending, without overlap.
@@ -208,11 +209,11 @@ impl<T: SortedTables> InternalIterator for ConcatIterator<T> {
     }
 
     #[inline]
-    fn next_in_sight(&mut self, sight: Sight, limit: u64) -> Result<Landing> {
+    fn next_in_sight(&mut self, sight: Sight, limit: u64, rows: &mut Rows) -> Result<Landing> {
         let Some(current) = &mut self.current else {
             return self.leave_table(None, true).map(|()| Landing::Off);
         };
-        let left = match current.next_in_sight(sight, limit) {
+        let left = match current.next_in_sight(sight, limit, rows) {
             Ok(Landing::Off) => Ok(()),
             Err(error) => Err(error),
             landed => return landed,

@@ -23,6 +23,7 @@ use bytes::Bytes;
 use crate::base::error::{Error, Result};
 use crate::base::iterator::{InternalIterator, Landing, Sight};
 use crate::base::key::{self, SeqNo};
+use crate::base::rows::Rows;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Direction {
@@ -244,7 +245,7 @@ impl InternalIterator for MergingIterator {
     }
 
     #[inline]
-    fn next_in_sight(&mut self, sight: Sight, limit: u64) -> Result<Landing> {
+    fn next_in_sight(&mut self, sight: Sight, limit: u64, rows: &mut Rows) -> Result<Landing> {
         let [root, rest @ ..] = self.heap.as_slice() else { return Ok(Landing::Unmoved) };
         let mut limit = limit;
         // The next two in the heap: one of them has the least key but the current.
@@ -255,7 +256,7 @@ impl InternalIterator for MergingIterator {
         if root.prefix >= limit || self.direction == Direction::Reverse {
             return Ok(Landing::Unmoved);
         }
-        match self.sources[root.source].next_in_sight(sight, limit) {
+        match self.sources[root.source].next_in_sight(sight, limit, rows) {
             Ok(landed @ Landing::Live { prefix, .. }) => {
                 // Below the limit: it stays the root.
                 self.heap[0].prefix = prefix;

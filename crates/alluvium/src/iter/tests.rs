@@ -95,9 +95,16 @@ fn bound() -> impl Strategy<Value = Bound<Vec<u8>>> {
     ]
 }
 
+/// Mostly into one source, and mostly plain values: a walk meets some in a row.
 fn writes() -> impl Strategy<Value = Vec<Write>> {
-    let value = prop::option::weighted(0.7, any::<u8>());
-    prop::collection::vec((0usize..4, user_key(), value), 0..60)
+    let value = prop::option::weighted(0.8, prop_oneof![any::<u8>(), Just(1)]);
+    let source = prop_oneof![3 => Just(0usize), 1 => 0usize..4];
+    prop::collection::vec((source, user_key(), value), 0..60)
+}
+
+/// Mostly steps, of which several go on in the same direction.
+fn movement() -> impl Strategy<Value = u8> {
+    prop_oneof![1 => 0u8..4, 5 => Just(4), 2 => Just(5)]
 }
 
 /// When an entry with this value expires: one in three does.
@@ -205,7 +212,7 @@ proptest! {
         lower in bound(),
         upper in bound(),
         block_bytes in block_bytes(),
-        targets in prop::collection::vec((0u8..6, user_key()), 0..30),
+        targets in prop::collection::vec((movement(), user_key()), 0..60),
     ) {
         let bounds = (lower.clone(), upper.clone());
         let expected: Vec<(Vec<u8>, u8)> =

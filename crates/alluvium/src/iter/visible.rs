@@ -18,9 +18,13 @@
 //! A key with very many versions is not walked over: after [`SKIPS_BEFORE_SEEK`] steps the source
 //! is asked to seek past them.
 //!
+//! # Many at once
+//!
 //! Where no range tombstone is near, the walk over what is hidden is left to the source that stands
 //! in front, up to where another has its next key ([`InternalIterator::next_in_sight`]): it knows
 //! from its own entries what is a version of the same key, and passes them without handing out one.
+//! Of what is not hidden it hands out several at once ([`Rows`]), among which a cursor steps by
+//! itself; the source is further on then, and a turn seeks.
 //!
 //! Nor is a stretch of keys that a range tombstone covers: each source that holds nothing newer
 //! there is moved behind it at once. What is left is walked, and after every
@@ -29,6 +33,7 @@
 //! Who walks forwards over much that is not there leaves a gap for those who come after, and
 //! they take it for a range tombstone.
 
+mod backward;
 mod leave;
 
 use std::ops::Bound;
@@ -41,6 +46,7 @@ use crate::base::expiry::{self, EXPIRY_BYTES};
 use crate::base::iterator::{InternalIterator, Landing, Sight};
 use crate::base::key::{self, SeqNo, ValueKind};
 use crate::base::planted;
+use crate::base::rows::Rows;
 use crate::iter::covers::Covers;
 use crate::ranges::gaps::KnownGaps;
 
@@ -66,6 +72,8 @@ enum Position {
     Off,
     /// The source rests on the current entry.
     OnSource,
+    /// The current entry is among `rows`; the source rests on the last of them, or behind that.
+    InRows,
     /// The source rests before the current key; `saved_key` and `saved_value` hold the entry.
     Saved,
 }
@@ -100,6 +108,11 @@ pub(crate) struct VisibleIterator<I> {
     gaps_left: u32,
     /// Keys that are there though something older covers them.
     covered_rows: u32,
+    /// What the source handed out at once, and which of it is current, where it is one of them.
+    rows: Rows,
+    row: usize,
+    /// Whether the source has moved on from the last of them.
+    behind_rows: bool,
     target: Vec<u8>,
     /// Stepped over since the source heard of them last.
     tombstones: u32,
@@ -138,6 +151,9 @@ impl<I: InternalIterator> VisibleIterator<I> {
             steps_before_gap: STEPS_BEFORE_GAP,
             gaps_left: 0,
             covered_rows: 0,
+            rows: Rows::default(),
+            row: 0,
+            behind_rows: false,
             target: Vec::new(),
             tombstones: 0,
             error: None,
@@ -164,6 +180,15 @@ impl<I: InternalIterator> VisibleIterator<I> {
         self.open_until = if self.covers.is_empty() { u64::MAX } else { 0 };
     }
 
+    /// The source is to be put elsewhere.
+    #[inline]
+    fn leave(&mut self) {
+        self.position = Position::Off;
+        self.rows.restart();
+        self.behind_rows = false;
+        self.forget_open();
+    }
+
     pub(crate) fn valid(&self) -> bool {
         self.position != Position::Off
     }
@@ -172,6 +197,7 @@ impl<I: InternalIterator> VisibleIterator<I> {
     #[inline]
     pub(crate) fn key(&self) -> &[u8] {
         match self.position {
+            Position::InRows => self.rows.key(self.row),
             Position::Saved => &self.saved_key,
             _ => key::user_key(self.source.key()),
         }
@@ -191,6 +217,9 @@ impl<I: InternalIterator> VisibleIterator<I> {
     /// The value. Must be `valid`.
     #[inline]
     pub(crate) fn value(&self) -> &[u8] {
+        if self.position == Position::InRows {
+            return self.rows.value(self.row);
+        }
         self.stored_value().get(self.value_start..).unwrap_or_default()
     }
 
@@ -208,6 +237,7 @@ impl<I: InternalIterator> VisibleIterator<I> {
     #[inline]
     fn stored_value(&self) -> &[u8] {
         match self.position {
+            Position::InRows => self.rows.value(self.row),
             Position::Saved => &self.saved_value,
             _ => self.source.value(),
         }
@@ -216,6 +246,7 @@ impl<I: InternalIterator> VisibleIterator<I> {
     /// The value as a handle that outlives the position. Must be `valid`.
     pub(crate) fn value_handle(&self) -> Bytes {
         let mut value = match self.position {
+            Position::InRows => self.rows.value_handle(self.row),
             Position::Saved => self.saved_value.clone(),
             _ => self.source.value_handle(),
         };
@@ -247,8 +278,7 @@ impl<I: InternalIterator> VisibleIterator<I> {
     }
 
     fn try_seek_to_first(&mut self) -> Result<()> {
-        self.position = Position::Off;
-        self.forget_open();
+        self.leave();
         match &self.lower {
             Bound::Unbounded => self.source.seek_to_first()?,
             Bound::Included(lower) => {
@@ -271,8 +301,7 @@ impl<I: InternalIterator> VisibleIterator<I> {
     }
 
     fn try_seek_to_last(&mut self) -> Result<()> {
-        self.position = Position::Off;
-        self.forget_open();
+        self.leave();
         match &self.upper {
             Bound::Unbounded => self.source.seek_to_last()?,
             Bound::Included(upper) => {
@@ -298,8 +327,7 @@ impl<I: InternalIterator> VisibleIterator<I> {
         if self.is_before_lower(user_key) {
             return self.try_seek_to_first();
         }
-        self.position = Position::Off;
-        self.forget_open();
+        self.leave();
         set_target(&mut self.target, user_key, key::seek_trailer(self.sight.seq));
         self.source.seek(&self.target)?;
         self.find_forward(false)
@@ -316,11 +344,18 @@ impl<I: InternalIterator> VisibleIterator<I> {
         if self.is_behind_upper(user_key) {
             return self.try_seek_to_last();
         }
-        self.position = Position::Off;
-        self.forget_open();
+        self.leave();
         set_target(&mut self.target, user_key, 0);
         self.source.seek_for_prev(&self.target)?;
         self.find_backward()
+    }
+
+    /// Moves to the next of the rows that the source handed out; false where there is none.
+    #[inline]
+    pub(crate) fn next_row(&mut self) -> bool {
+        let has = self.row + 1 < self.rows.count();
+        self.row += usize::from(has);
+        has
     }
 
     /// Moves to the next key. Does nothing when not `valid`.
@@ -334,8 +369,15 @@ impl<I: InternalIterator> VisibleIterator<I> {
     fn try_next(&mut self) -> Result<()> {
         match self.position {
             Position::Off => return self.error.clone().map_or(Ok(()), Err),
-            Position::OnSource => {
+            Position::OnSource | Position::InRows => {
+                if self.next_row() {
+                    return Ok(());
+                }
+                self.rows.clear();
                 self.position = Position::Off;
+                if std::mem::take(&mut self.behind_rows) {
+                    return self.find_forward(false);
+                }
                 match self.next_in_sight()? {
                     Some(true) => return Ok(()),
                     Some(false) => return self.find_forward(false),
@@ -370,43 +412,29 @@ impl<I: InternalIterator> VisibleIterator<I> {
             return Ok(None);
         }
         let limit = self.upper_prefix.min(self.open_until);
-        Ok(match self.source.next_in_sight(self.sight, limit)? {
+        let landing = self.source.next_in_sight(self.sight, limit, &mut self.rows)?;
+        if self.rows.count() > 0 {
+            (self.value_start, self.in_blob, self.row) = (0, false, 0);
+            self.behind_rows = !matches!(landing, Landing::Live { .. });
+            self.position = Position::InRows;
+            return Ok(Some(true));
+        }
+        Ok(match landing {
             Landing::Unmoved => None,
             Landing::Off | Landing::Unsettled(_) => Some(false),
             Landing::Live { value_start, .. } => {
-                self.value_start = value_start;
-                self.in_blob = false;
+                (self.value_start, self.in_blob) = (value_start, false);
                 self.position = Position::OnSource;
                 Some(true)
             }
         })
     }
 
-    /// Moves to the key before. Does nothing when not `valid`.
-    pub(crate) fn prev(&mut self) -> Result<()> {
-        let result = self.try_prev();
-        self.keep(result)
-    }
-
-    fn try_prev(&mut self) -> Result<()> {
-        self.forget_open();
-        match self.position {
-            Position::Off => return self.error.clone().map_or(Ok(()), Err),
-            Position::OnSource => {
-                // Back over the newer, hidden versions of this key too.
-                key::copy_into(&mut self.saved_key, key::user_key(self.source.key()));
-                self.position = Position::Off;
-                self.leave_key_backward()?;
-            }
-            Position::Saved => self.position = Position::Off,
-        }
-        self.find_backward()
-    }
-
     #[inline]
     fn keep(&mut self, result: Result<()>) -> Result<()> {
         if let Err(error) = &result {
             self.position = Position::Off;
+            self.rows.clear();
             if !planted::is("cursor-error-not-kept") {
                 self.error = Some(error.clone());
             }
@@ -535,86 +563,6 @@ impl<I: InternalIterator> VisibleIterator<I> {
         Ok(true)
     }
 
-    /// Asks the source to leave the covered stretch around the current key backwards.
-    #[cold]
-    fn skip_covered_backward(&mut self) -> Result<()> {
-        let window = self.covers.at(key::user_key(self.source.key()))?;
-        let Some(start) = &window.start else { return Ok(()) };
-        set_target(&mut self.target, start, u64::MAX);
-        self.source.skip_backward(&self.target, window.seq.plus(1))
-    }
-
-    /// Moves the source before every version of `saved_key`, on one of which it stands.
-    fn leave_key_backward(&mut self) -> Result<()> {
-        for _ in 0..SKIPS_BEFORE_SEEK {
-            self.source.prev()?;
-            if !self.source.valid() || key::user_key(self.source.key()) != self.saved_key.as_slice()
-            {
-                return Ok(());
-            }
-        }
-        set_target(&mut self.target, &self.saved_key, u64::MAX);
-        self.source.seek_for_prev(&self.target)
-    }
-
-    /// From where the source stands, finds the last key that is visible, key by key backwards.
-    fn find_backward(&mut self) -> Result<()> {
-        let mut covered_keys = 0;
-        while self.source.valid() {
-            let user_key = key::user_key(self.source.key());
-            if self.is_before_lower(user_key) {
-                return Ok(());
-            }
-            let mut covering = self.covers.newest(user_key)?;
-            if planted::is("range-tombstone-ignored-backwards") {
-                covering = SeqNo::ZERO;
-            }
-            if covering > SeqNo::ZERO {
-                covered_keys += 1;
-                if covered_keys % SKIPS_BEFORE_SEEK == 1 {
-                    self.skip_covered_backward()?;
-                    continue;
-                }
-            }
-            key::copy_into(&mut self.saved_key, user_key);
-            if self.newest_visible_backward(covering)? {
-                self.position = Position::Saved;
-                return Ok(());
-            }
-        }
-        Ok(())
-    }
-
-    /// The source stands on the oldest version of `saved_key`. Walks over all of them, keeps the
-    /// value of the newest visible one, and says whether it is a value newer than `covering`.
-    fn newest_visible_backward(&mut self, covering: SeqNo) -> Result<bool> {
-        let mut found = false;
-        for _ in 0..=SKIPS_BEFORE_SEEK {
-            let trailer = key::trailer(self.source.key());
-            let older_stays = found && planted::is("older-value-wins-backwards");
-            if key::trailer_seq(trailer) <= self.sight.seq && !older_stays {
-                let newer = key::trailer_seq(trailer) > covering;
-                found = newer && self.save_live_value(trailer)?;
-            }
-            self.source.prev()?;
-            if !self.source.valid() || key::user_key(self.source.key()) != self.saved_key.as_slice()
-            {
-                return Ok(found);
-            }
-        }
-        // Very many versions: ask for the newest visible one instead, then go before them all.
-        set_target(&mut self.target, &self.saved_key, key::seek_trailer(self.sight.seq));
-        self.source.seek(&self.target)?;
-        if self.source.valid() && key::user_key(self.source.key()) == self.saved_key.as_slice() {
-            let trailer = key::trailer(self.source.key());
-            let newer = key::trailer_seq(trailer) > covering;
-            found = newer && self.save_live_value(trailer)?;
-        }
-        set_target(&mut self.target, &self.saved_key, u64::MAX);
-        self.source.seek_for_prev(&self.target)?;
-        Ok(found)
-    }
-
     /// The source stands on an entry that says that its key is not there. The source hears of many
     /// at once: what a scan walks over in vain is worth a compaction.
     #[inline]
@@ -630,18 +578,6 @@ impl<I: InternalIterator> VisibleIterator<I> {
     fn tell_of_tombstones(&mut self) {
         self.tombstones = 0;
         self.source.note_tombstones(u64::from(TOMBSTONES_NOTED_AT_ONCE));
-    }
-
-    /// Keeps the value of the entry that the source stands on, and says whether it has one.
-    fn save_live_value(&mut self, trailer: u64) -> Result<bool> {
-        let Some(start) = self.live_value_start(trailer)? else {
-            self.note_tombstone();
-            return Ok(false);
-        };
-        self.saved_value = self.source.value_handle();
-        self.value_start = start;
-        self.in_blob = is_in_blob(trailer);
-        Ok(true)
     }
 
     #[inline]

@@ -23,7 +23,7 @@ use bytes::{Buf, Bytes};
 use crate::base::blob::BLOB_INDEX_BYTES;
 use crate::base::coding::{take_varint, take_varint32};
 use crate::base::expiry::EXPIRY_BYTES;
-use crate::base::key::{TRAILER_BYTES, ValueKind, is_put, trailer_kind};
+use crate::base::key::{TRAILER_BYTES, ValueKind, is_put, order_prefix_of, trailer_kind};
 use crate::sstable::format::Malformed;
 use crate::sstable::separator::common_prefix;
 
@@ -93,6 +93,18 @@ impl Entry {
         &entries[self.key_start..self.end - TRAILER_BYTES]
     }
 
+    /// The [`order_prefix_of`] the user key, where `before` is that of the entry before, which has
+    /// what this one shares.
+    #[inline]
+    pub(super) fn order_prefix(self, before: u64, entries: &[u8]) -> u64 {
+        if self.shared >= 8 {
+            return before;
+        }
+        let shared_bits = 8 * self.shared as u32;
+        let own = order_prefix_of(self.user_suffix(entries)) >> shared_bits;
+        before & !(u64::MAX >> shared_bits) | own
+    }
+
     /// Whether the user key is that of the entry before, the encoded internal key `before`.
     #[inline]
     pub(super) fn repeats(self, before: &[u8], entries: &[u8]) -> bool {
@@ -111,9 +123,15 @@ impl Entry {
     /// The trailer. Fails on a kind of write that this version does not know.
     #[inline]
     pub(super) fn trailer(self, entries: &[u8]) -> Result<u64, Malformed> {
-        let bytes = entries[..self.end].last_chunk::<TRAILER_BYTES>();
-        let trailer = u64::from_le_bytes(*bytes.ok_or(NO_ENTRY)?);
+        let trailer = self.raw_trailer(entries).ok_or(NO_ENTRY)?;
         if is_put(trailer) { Ok(trailer) } else { self.check_kind(trailer) }
+    }
+
+    /// The trailer, whatever it says.
+    #[inline]
+    pub(super) fn raw_trailer(self, entries: &[u8]) -> Option<u64> {
+        let bytes = entries[..self.end].last_chunk::<TRAILER_BYTES>();
+        bytes.map(|bytes| u64::from_le_bytes(*bytes))
     }
 
     #[inline(never)]

@@ -10,6 +10,8 @@ use bytes::Bytes;
 use crate::base::expiry::{self, EXPIRY_BYTES};
 use crate::base::iterator::Sight;
 use crate::base::key::{self, TRAILER_BYTES, ValueKind};
+use crate::base::prefetch::prefetch;
+use crate::base::rows::Rows;
 use crate::sstable::block::{Block, Entry, Restart};
 use crate::sstable::format::Malformed;
 use crate::sstable::key_buffer::KeyBuffer;
@@ -207,9 +209,10 @@ impl BlockIter {
     }
 
     /// Passes on over what `walk` is not looking for. It begins behind the current entry, or behind
-    /// the one that the walk passed last.
+    /// the one that the walk passed last. On a plain value it goes on as long as others follow, and
+    /// hands all of them out as `rows`.
     #[inline]
-    pub(super) fn walk(&mut self, walk: &mut Walk) -> Result<Stop, Malformed> {
+    pub(super) fn walk(&mut self, walk: &mut Walk, rows: &mut Rows) -> Result<Stop, Malformed> {
         self.forget_passed();
         self.valid = false;
         let entries = self.block.entries();
@@ -230,7 +233,7 @@ impl BlockIter {
             // What most entries are, without a call.
             if !repeats && key::is_put(trailer) && self.is_seen(walk, trailer) {
                 self.valid = true;
-                return Ok(Stop::Live(0));
+                return Ok(self.gather(walk, rows));
             }
             if let Some(stop) = self.look(walk, trailer) {
                 self.valid = true;
@@ -238,6 +241,50 @@ impl BlockIter {
             }
         }
         Ok(Stop::End)
+    }
+
+    /// Hands out the current entry and those behind it, up to one at the limit, where it comes to
+    /// rest. Stops before one that is not a plain value, is of the key before, too new, damaged or
+    /// in another block: that is for whoever walks on.
+    fn gather(&mut self, walk: &Walk, rows: &mut Rows) -> Stop {
+        rows.begin(self.block.contents());
+        self.hand_out(rows);
+        let entries = self.block.entries();
+        let mut prefix = key::order_prefix(self.key.as_slice());
+        while rows.has_room() && self.end < entries.len() {
+            let Ok(entry) = Entry::decode(entries, self.end) else { break };
+            let Ok(value_end) = self.block.value_end(self.value_end, entry.value_bytes) else {
+                break;
+            };
+            let plain = entry.raw_trailer(entries).is_some_and(|trailer| {
+                key::is_put(trailer) && key::trailer_seq(trailer) <= walk.sight.seq
+            });
+            if !plain
+                || check_shared(&self.key, entry).is_err()
+                || entry.repeats(self.key.as_slice(), entries)
+            {
+                break;
+            }
+            prefix = entry.order_prefix(prefix, entries);
+            extend_key(&mut self.key, entries, entry);
+            (self.at, self.end) = (self.end, entry.end);
+            (self.value_start, self.value_end) = (self.value_end, value_end);
+            if prefix >= walk.limit {
+                return Stop::Unsettled;
+            }
+            self.hand_out(rows);
+        }
+        Stop::Live(0)
+    }
+
+    /// Hands out the current entry. Its value is looked at soon, and far from its key.
+    #[inline(always)]
+    fn hand_out(&self, rows: &mut Rows) {
+        let key_bytes = self.key.len() - TRAILER_BYTES;
+        rows.push(self.key.padded(), key_bytes, self.value_start, self.value_end);
+        let values = self.block.values().as_ptr();
+        prefetch(values.wrapping_add(self.value_start));
+        prefetch(values.wrapping_add(self.value_end.saturating_sub(1)));
     }
 
     /// Whether the current entry, of a key that is not settled, is neither for somebody else to

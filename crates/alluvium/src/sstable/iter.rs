@@ -16,6 +16,7 @@ use crate::base::error::{Error, Result};
 use crate::base::iterator::{InternalIterator, Landing, Sight};
 use crate::base::key::{self, SeqNo, compare, split};
 use crate::base::planted;
+use crate::base::rows::Rows;
 use crate::sstable::block::Block;
 use crate::sstable::block_iter::{BlockIter, Stop, Walk};
 use crate::sstable::format::Malformed;
@@ -105,9 +106,9 @@ impl TableIterator {
 
     /// Walks on, from block to block.
     #[inline]
-    fn do_walk(&mut self, walk: &mut Walk) -> Result<Landing> {
+    fn do_walk(&mut self, walk: &mut Walk, rows: &mut Rows) -> Result<Landing> {
         loop {
-            let walked = self.block.walk(walk);
+            let walked = self.block.walk(walk, rows);
             match walked.map_err(|malformed| self.damaged(malformed))? {
                 Stop::Live(value_start) => return Ok(self.live(value_start)),
                 Stop::Unsettled => return Ok(self.unsettled()),
@@ -368,12 +369,14 @@ impl InternalIterator for TableIterator {
     }
 
     #[inline]
-    fn next_in_sight(&mut self, sight: Sight, limit: u64) -> Result<Landing> {
+    fn next_in_sight(&mut self, sight: Sight, limit: u64, rows: &mut Rows) -> Result<Landing> {
         if !self.block.valid() {
             return self.error.clone().map_or(Ok(Landing::Off), Err);
         }
         let mut walk = Walk::new(sight, limit);
-        let landed = self.do_walk(&mut walk);
+        let landed = self.do_walk(&mut walk, rows);
+        // Of the last block that the walk came to.
+        rows.set_lent(self.lent);
         if walk.dead > 0 {
             self.note_dead(walk.dead);
         }

@@ -23,6 +23,12 @@ impl KeyBuffer {
         &self.bytes[..self.length]
     }
 
+    /// The key, and memory behind it.
+    #[inline]
+    pub(super) fn padded(&self) -> &[u8] {
+        &self.bytes
+    }
+
     /// Its length.
     #[inline]
     pub(super) fn len(&self) -> usize {

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use super::{GAPS_OF_ONE_SIZE, Position, STEPS_BEFORE_GAP, VisibleIterator};
 use crate::base::iterator::InternalIterator;
 use crate::base::key;
+use crate::base::planted;
 use crate::ranges::gaps::Gap;
 
 impl<I: InternalIterator> VisibleIterator<I> {
@@ -36,7 +37,10 @@ impl<I: InternalIterator> VisibleIterator<I> {
         let longer = u32::from(self.gaps_left.is_multiple_of(GAPS_OF_ONE_SIZE));
         self.steps_before_gap = self.steps_before_gap.saturating_mul(1 + longer);
         let end = match (self.position, &self.upper) {
-            (Position::OnSource, _) => key::user_key(self.source.key()),
+            (Position::InRows, _) if planted::is("gap-up-to-the-source") => {
+                key::user_key(self.source.key())
+            }
+            (Position::OnSource | Position::InRows, _) => self.key(),
             // The sources need not hold what lies behind the bound.
             (_, Bound::Included(upper) | Bound::Excluded(upper)) => upper,
             (_, Bound::Unbounded) => &self.gap_end,

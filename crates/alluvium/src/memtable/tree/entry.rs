@@ -15,6 +15,7 @@ use std::slice;
 
 use super::super::arena::{ALIGN, Arena};
 use crate::base::key::{self, TRAILER_BYTES};
+use crate::base::prefetch::prefetch;
 
 /// Most of an entry that a walk asks for ahead; the processor guesses the rest of a longer one.
 const BYTES_AHEAD: usize = 192;
@@ -179,17 +180,4 @@ impl<'a> Entry<'a> {
 unsafe fn write_bytes(to: NonNull<u8>, bytes: &[u8]) {
     // SAFETY: the caller's promise.
     unsafe { ptr::copy_nonoverlapping(bytes.as_ptr(), to.as_ptr(), bytes.len()) };
-}
-
-/// A hint that `at`, which may be any address, will be used soon.
-#[inline]
-pub(super) fn prefetch<T>(at: *const T) {
-    #[cfg(all(target_arch = "x86_64", not(miri)))]
-    {
-        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-        // SAFETY: a prefetch of any address is without effect on the program's state.
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(at.cast()) };
-    }
-    #[cfg(not(all(target_arch = "x86_64", not(miri))))]
-    let _ = at;
 }

@@ -14,8 +14,9 @@
 
 use std::cmp::Ordering as Order;
 
-use super::entry::{Entry, LINE_BYTES, prefetch};
+use super::entry::{Entry, LINE_BYTES};
 use crate::base::planted;
+use crate::base::prefetch::prefetch;
 use crate::base::sync::fine_atomic::{AtomicPtr, AtomicU64, Ordering};
 
 /// Entries of a leaf: with its header, sixteen lines of the processor's cache.

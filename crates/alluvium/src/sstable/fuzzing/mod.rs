@@ -18,6 +18,7 @@ use crate::base::iterator::Sight;
 use crate::base::key::{
     SeqNo, TRAILER_BYTES, ValueKind, compare, split, trailer_kind, trailer_seq, user_key,
 };
+use crate::base::rows::Rows;
 use crate::filter::PrefixExtractor;
 use crate::sstable::block::{Block, Entry, Restart};
 use crate::sstable::block_iter::{BlockIter, Stop, Walk};
@@ -185,17 +186,29 @@ fn walk(block: &Block, forwards: bool) -> Result<Vec<Pair>, Malformed> {
     Ok(pairs)
 }
 
-/// What a walk stops at from the first entry on, and whether it was not for what it sees.
+/// What a walk hands out or stops at from the first entry on, user keys and values, and whether it
+/// stopped for something else than what it sees.
 fn walk_in_sight(block: &Block, seq: SeqNo) -> Result<(Vec<Pair>, bool), Malformed> {
     let (mut found, mut otherwise) = (Vec::new(), false);
     let mut iter = BlockIter::default();
     iter.load(block.clone());
     iter.seek_to_first()?;
+    let mut rows = Rows::default();
     while iter.valid() {
-        let stop = iter.walk(&mut Walk::new(Sight { seq, now_ms: NOW_MS }, u64::MAX))?;
+        rows.clear();
+        let sight = Sight { seq, now_ms: NOW_MS };
+        let stop = iter.walk(&mut Walk::new(sight, u64::MAX), &mut rows)?;
         otherwise |= matches!(stop, Stop::Unsettled | Stop::Versions);
-        if iter.valid() {
-            found.push((iter.key().to_vec(), iter.value().to_vec()));
+        found.extend(
+            (0..rows.count()).map(|row| (rows.key(row).to_vec(), rows.value(row).to_vec())),
+        );
+        let on_last_row = rows.count() > 0 && matches!(stop, Stop::Live(_));
+        if iter.valid() && !on_last_row {
+            found.push((user_key(iter.key()).to_vec(), iter.value().to_vec()));
+        }
+        if on_last_row {
+            let last = found.last().map(|(key, value)| (key.as_slice(), value.as_slice()));
+            assert_eq!(last, Some((user_key(iter.key()), iter.value())), "not on the last row");
         }
     }
     Ok((found, otherwise))
@@ -221,7 +234,7 @@ fn check_walk(block: &Block, pairs: &[Pair], seq: SeqNo) {
             kind => kind == Some(ValueKind::Put),
         };
         if live {
-            expected.push(pair.clone());
+            expected.push((user_key.to_vec(), pair.1.clone()));
         }
     }
     if !otherwise {

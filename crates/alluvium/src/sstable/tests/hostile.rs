@@ -10,6 +10,7 @@ use crate::base::coding::put_varint;
 use crate::base::iterator::Sight;
 use crate::base::key::seek_trailer;
 use crate::base::limits::BLOCK_BYTES_MAX;
+use crate::base::rows::Rows;
 use crate::sstable::block::Block;
 use crate::sstable::block_builder::BlockBuilder;
 use crate::sstable::block_iter::{BlockIter, Walk};
@@ -149,8 +150,10 @@ fn exercise(bytes: &[u8], target: &[u8]) {
         }
         for sight in [3, 77].map(|seq| Sight { seq: SeqNo::new(seq), now_ms: 1_000 }) {
             check(iter.seek_to_first());
+            let mut rows = Rows::default();
             while iter.valid() {
-                check(iter.next_in_sight(sight, u64::MAX).map(drop));
+                rows.clear();
+                check(iter.next_in_sight(sight, u64::MAX, &mut rows).map(drop));
             }
         }
         check(iter.seek_for_prev(target));
@@ -238,7 +241,12 @@ proptest! {
             while iter.valid() && iter.next().is_ok() {}
             let _ = iter.seek_to_first();
             let sight = Sight { seq: SeqNo::new(77), now_ms: 1_000 };
-            while iter.valid() && iter.walk(&mut Walk::new(sight, u64::MAX)).is_ok() {}
+            let mut rows = Rows::default();
+            while iter.valid()
+                && iter.walk(&mut Walk::new(sight, u64::MAX), &mut rows).is_ok()
+            {
+                rows.clear();
+            }
         }
     }
 

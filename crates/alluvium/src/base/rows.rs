@@ -1,0 +1,242 @@
+//! Entries that a source hands out many at once.
+//!
+//! A step of a cursor leads through a merge, a run and a table down to a block and back, and most
+//! of its cost is that way. A block that has several entries in a row, each of which is what a
+//! reader sees of its key, hands them out together; the cursor then steps among them by itself.
+//! And what several values need of slow memory is on its way at once.
+//!
+//! Keys are put together here, one behind the other. Values stay in the block, of which this holds
+//! a part; whoever reads ahead uses the block's memory again, so that it is to be let go
+//! ([`Rows::clear`]) before the source moves on.
+
+use bytes::Bytes;
+
+/// Entries handed out at once: at first, and at most.
+const ROWS_FIRST: usize = 4;
+const ROWS_MAX: usize = 32;
+/// No entry is added behind so many bytes of keys.
+const KEY_BYTES_MAX: usize = 2 << 10;
+/// A key is copied in pieces of this length, without a call.
+const PIECE_BYTES: usize = 32;
+
+#[derive(Debug, Clone, Copy)]
+struct Row {
+    key_start: u32,
+    key_end: u32,
+    value_start: u32,
+    value_end: u32,
+}
+
+/// Entries of one block, in order: the user key and the value of each.
+#[derive(Debug)]
+pub struct Rows {
+    rows: Vec<Row>,
+    /// The keys, and room behind them.
+    keys: Vec<u8>,
+    keys_end: usize,
+    /// How many are wanted.
+    wanted: usize,
+    /// What the values lie in.
+    block: Bytes,
+    /// Whether that is memory which shall not be kept for long.
+    lent: bool,
+}
+
+impl Default for Rows {
+    fn default() -> Rows {
+        Rows {
+            rows: Vec::new(),
+            keys: Vec::new(),
+            keys_end: 0,
+            wanted: ROWS_FIRST,
+            block: Bytes::new(),
+            lent: false,
+        }
+    }
+}
+
+impl Rows {
+    /// Lets all of them go. More are wanted the next time, if there were as many as were wanted.
+    pub fn clear(&mut self) {
+        if self.rows.len() >= self.wanted {
+            self.wanted = (self.wanted * 2).min(ROWS_MAX);
+        }
+        self.rows.clear();
+        self.keys_end = 0;
+        self.block = Bytes::new();
+    }
+
+    /// Lets all of them go; few are wanted at first.
+    pub fn restart(&mut self) {
+        self.clear();
+        self.wanted = ROWS_FIRST;
+    }
+
+    /// How many there are.
+    #[must_use]
+    #[inline]
+    pub fn count(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// Whether another one may be added.
+    #[must_use]
+    #[inline]
+    pub fn has_room(&self) -> bool {
+        self.rows.len() < self.wanted && self.keys_end < KEY_BYTES_MAX
+    }
+
+    /// Those that are added lie in `block`.
+    pub fn begin(&mut self, block: Bytes) {
+        self.block = block;
+        self.rows.reserve(ROWS_MAX);
+    }
+
+    /// Whether values are to be copied when they are kept: the memory that they lie in is to be
+    /// used again.
+    pub fn set_lent(&mut self, lent: bool) {
+        self.lent = lent;
+    }
+
+    /// Adds the entry whose user key is the first `key_bytes` bytes of `key`, and whose value lies
+    /// at `value_start..value_end` of the block.
+    ///
+    /// # Panics
+    /// When `key` is shorter.
+    #[inline]
+    pub fn push(&mut self, key: &[u8], key_bytes: usize, value_start: usize, value_end: usize) {
+        let start = self.keys_end;
+        let place = self.keys.get_mut(start..).and_then(<[u8]>::first_chunk_mut);
+        match (place, key.first_chunk::<PIECE_BYTES>()) {
+            (Some(place), Some(piece)) if key_bytes <= PIECE_BYTES => *place = *piece,
+            _ => self.copy_exactly(&key[..key_bytes]),
+        }
+        self.keys_end = start + key_bytes;
+        // A block and its keys are far below 4 GiB.
+        self.rows.push(Row {
+            key_start: start as u32,
+            key_end: self.keys_end as u32,
+            value_start: value_start as u32,
+            value_end: value_end as u32,
+        });
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn copy_exactly(&mut self, key: &[u8]) {
+        let end = self.keys_end + key.len();
+        if self.keys.len() < end + PIECE_BYTES {
+            self.keys.resize((end + PIECE_BYTES).next_power_of_two().max(1 << 10), 0);
+        }
+        self.keys[self.keys_end..end].copy_from_slice(key);
+    }
+
+    /// The user key of entry `index`.
+    ///
+    /// # Panics
+    /// When there is none, as the others.
+    #[must_use]
+    #[inline]
+    pub fn key(&self, index: usize) -> &[u8] {
+        let row = self.rows[index];
+        &self.keys[row.key_start as usize..row.key_end as usize]
+    }
+
+    /// The value of entry `index`.
+    #[must_use]
+    #[inline]
+    pub fn value(&self, index: usize) -> &[u8] {
+        let row = self.rows[index];
+        &self.block[row.value_start as usize..row.value_end as usize]
+    }
+
+    /// The value of entry `index` as a handle that outlives the rows.
+    #[must_use]
+    pub fn value_handle(&self, index: usize) -> Bytes {
+        if self.lent {
+            return Bytes::copy_from_slice(self.value(index));
+        }
+        let row = self.rows[index];
+        self.block.slice(row.value_start as usize..row.value_end as usize)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn add(rows: &mut Rows, key: &[u8], slack: usize, value: std::ops::Range<usize>) {
+        let padded = [key, &vec![0xee; slack]].concat();
+        rows.push(&padded, key.len(), value.start, value.end);
+    }
+
+    #[test]
+    fn rows_are_what_was_added() {
+        let block = Bytes::from((0..=255).collect::<Vec<u8>>());
+        let keys: Vec<Vec<u8>> =
+            [0, 1, 31, 32, 33, 7, 200].map(|count| vec![count as u8; count]).to_vec();
+        let mut rows = Rows::default();
+        for (round, slack) in [0, 40, 3, 40].into_iter().enumerate() {
+            rows.restart();
+            rows.begin(block.clone());
+            rows.set_lent(round % 2 == 0);
+            for (at, key) in keys.iter().enumerate() {
+                add(&mut rows, key, slack, at..at * 3);
+            }
+            assert_eq!(rows.count(), keys.len());
+            for (at, key) in keys.iter().enumerate() {
+                assert_eq!(rows.key(at), key);
+                assert_eq!(rows.value(at), &block[at..at * 3]);
+                let handle = rows.value_handle(at);
+                assert_eq!(handle, rows.value(at));
+                if !handle.is_empty() {
+                    assert_eq!(handle.as_ptr() == rows.value(at).as_ptr(), round % 2 == 1);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn more_are_wanted_each_time_up_to_a_bound() {
+        let mut rows = Rows::default();
+        let fill = |rows: &mut Rows| {
+            rows.clear();
+            rows.begin(Bytes::from_static(b"value"));
+            while rows.has_room() {
+                add(rows, b"key", 0, 0..5);
+            }
+            rows.count()
+        };
+        assert_eq!([(); 5].map(|()| fill(&mut rows)), [4, 8, 16, 32, 32]);
+        rows.restart();
+        assert_eq!(fill(&mut rows), ROWS_FIRST);
+        rows.clear();
+        add(&mut rows, b"key", 0, 0..0);
+        rows.clear();
+        assert_eq!(fill(&mut rows), 2 * ROWS_FIRST, "one alone is no reason for more");
+    }
+
+    #[test]
+    fn long_keys_take_little_memory() {
+        let mut rows = Rows::default();
+        for _ in 0..10 {
+            rows.clear();
+            while rows.has_room() {
+                add(&mut rows, &[7; 1_000], 0, 0..0);
+            }
+            assert_eq!(rows.count(), 3);
+        }
+        assert!(rows.keys.len() <= 4 << 10);
+    }
+
+    #[test]
+    fn nothing_is_held_once_they_are_cleared() {
+        let block = Bytes::from(vec![1; 100]);
+        let mut rows = Rows::default();
+        rows.begin(block.clone());
+        add(&mut rows, b"key", 0, 0..5);
+        assert!(!block.is_unique());
+        rows.clear();
+        assert!(block.is_unique());
+    }
+}
