@@ -6,13 +6,15 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use alluvium::{ColumnFamily, ColumnFamilyOptions, Db, Options};
+use alluvium::{ColumnFamily, ColumnFamilyOptions, Db, Options, Workload};
 use clap::Args;
 
 use crate::failure::Failure;
 
 /// The column family that every store has.
 const DEFAULT_FAMILY: &str = "default";
+/// The column family of an event store that has each user's events together.
+const BY_USER: &str = "by_user";
 
 /// The flag that names a store.
 #[derive(Debug, Args)]
@@ -40,10 +42,20 @@ impl PlaceArgs {
     }
 }
 
-/// What the programs of this project open a store with that they write to: its statistics and its
-/// history can be looked at from outside, while it is open and after.
+/// What the programs of this project open a store with. All of them alike: a store that is opened
+/// with another strategy begins to change its shape.
+///
+/// An event store's entries by user come in no order, and merging them is most of what its
+/// background does: they are written more than they are read.
+pub fn options() -> Options {
+    let by_user = (BY_USER.to_owned(), Workload::WriteHeavy.options());
+    Options { column_families: vec![by_user], ..Options::default() }
+}
+
+/// The same for a store that is written to: its statistics and its history can be looked at from
+/// outside, while it is open and after.
 pub fn writing_options() -> Options {
-    Options { status_interval: Some(Duration::from_secs(1)), ..Options::default() }
+    Options { status_interval: Some(Duration::from_secs(1)), ..options() }
 }
 
 /// The flags that name a column family of a store.
@@ -70,7 +82,7 @@ impl StoreArgs {
     pub fn open(&self, missing: Missing) -> Result<Db, Failure> {
         let create_if_missing = missing == Missing::Create;
         // What only looks leaves what a writer told of itself.
-        let options = if create_if_missing { writing_options() } else { Options::default() };
+        let options = if create_if_missing { writing_options() } else { options() };
         let options = Options { create_if_missing, ..options };
         Ok(Db::open(&self.directory, options)?)
     }

@@ -316,3 +316,27 @@ fn a_store_without_events_says_so() {
     let missing = EventStore::open(&place.path("missing"), false, options()).unwrap_err();
     assert!(matches!(missing, EventsError::Store(_)), "{missing}");
 }
+
+/// Each family has the options of its name from its first moment on.
+#[test]
+fn families_are_made_with_the_options_of_their_names() {
+    let place = Place::new();
+    let own = |memtable_bytes| alluvium::ColumnFamilyOptions {
+        memtable_bytes,
+        ..alluvium::ColumnFamilyOptions::default()
+    };
+    let options = alluvium::Options {
+        column_families: vec![("by_user".to_owned(), own(16 << 10))],
+        ..alluvium::Options::default()
+    };
+    let store = EventStore::open(&place.path("store"), true, options).unwrap();
+    store.ingest_generated(20_000, 1, &mut |_| {}).unwrap();
+    store.db().wait_idle().unwrap();
+    let tables = |name: &str| {
+        let stats = store.db().stats();
+        let family = stats.families.iter().find(|family| family.name == name).unwrap();
+        family.levels.iter().map(|level| level.tables).sum::<usize>()
+    };
+    assert!(tables("by_user") > 0, "its memtables are small");
+    assert_eq!(tables("events"), 0, "those of others are not");
+}

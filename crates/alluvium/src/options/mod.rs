@@ -369,8 +369,18 @@ impl Default for Options {
 }
 
 impl Options {
-    /// The options of the column family `name`.
-    pub(crate) fn family(&self, name: &str) -> &ColumnFamilyOptions {
+    /// The options of the column family `name`: its own in [`Options::column_families`], or else
+    /// [`Options::column_family`].
+    ///
+    /// ```
+    /// use alluvium::{Options, Workload};
+    /// let clicks = ("clicks".to_owned(), Workload::WriteHeavy.options());
+    /// let options = Options { column_families: vec![clicks], ..Options::default() };
+    /// assert_eq!(options.family("clicks").memtable_bytes, 128 << 20);
+    /// assert_eq!(options.family("others").memtable_bytes, 64 << 20);
+    /// ```
+    #[must_use]
+    pub fn family(&self, name: &str) -> &ColumnFamilyOptions {
         self.column_families
             .iter()
             .find(|(family, _)| family == name)

@@ -105,7 +105,10 @@ impl WritingArgs {
     fn store_options(&self) -> Options {
         let mut options = writing_options();
         if let Some(bytes) = self.memtable_bytes {
-            options.column_family.memtable_bytes = bytes as usize;
+            let named = options.column_families.iter_mut().map(|(_, family)| family);
+            for family in named.chain([&mut options.column_family]) {
+                family.memtable_bytes = bytes as usize;
+            }
         }
         options
     }

@@ -19,13 +19,12 @@ mod watch;
 use std::ffi::OsStr;
 use std::io::Write;
 
-use alluvium::Options;
 use alluvium_events::EventStore;
 use clap::Subcommand;
 
 use crate::failure::Failure;
 use crate::output::bytes::FormArgs;
-use crate::store::StoreArgs;
+use crate::store::{StoreArgs, options};
 
 /// What the program can be asked to do.
 #[derive(Debug, Subcommand)]
@@ -101,5 +100,5 @@ fn parse(form: FormArgs, name: &str, argument: &OsStr) -> Result<Vec<u8>, Failur
 
 /// Opens a store that must have events in it.
 fn open_events(store: &StoreArgs) -> Result<EventStore, Failure> {
-    Ok(EventStore::open(&store.directory, false, Options::default())?)
+    Ok(EventStore::open(&store.directory, false, options())?)
 }

@@ -12,7 +12,7 @@ use clap::Args;
 use super::watch;
 use crate::failure::Failure;
 use crate::output::time::instant;
-use crate::store::PlaceArgs;
+use crate::store::{PlaceArgs, options};
 
 /// The arguments of `stats`.
 #[derive(Debug, Args)]
@@ -44,7 +44,7 @@ pub fn run(args: &StatsArgs, out: &mut dyn Write) -> Result<(), Failure> {
     if args.last {
         return print_status(args, &status_of(&args.store)?, out);
     }
-    let options = Options { create_if_missing: false, ..Options::default() };
+    let options = Options { create_if_missing: false, ..options() };
     let db = match Db::open(args.store.directory(), options) {
         Err(locked @ Error::Locked { .. }) => {
             let status = alluvium::status(args.store.directory())?;

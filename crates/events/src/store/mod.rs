@@ -112,7 +112,7 @@ impl Catalog {
 
 impl EventStore {
     /// Opens the event store in a directory; `create` makes what is not there. The options are the
-    /// engine's; `options.column_family` is used for all three families.
+    /// engine's, and hold for the families `events`, `by_user` and `sources` as for any other.
     ///
     /// # Errors
     ///
@@ -121,11 +121,11 @@ impl EventStore {
     /// them.
     pub fn open(dir: &Path, create: bool, options: Options) -> Result<EventStore, EventsError> {
         let options = Options { create_if_missing: create, ..options };
-        let family = options.column_family.clone();
+        let of_family = options.clone();
         let db = Db::open(dir, options)?;
         let family_named = |name: &str| match db.column_family(name) {
             Err(alluvium::Error::ColumnFamilyMissing { .. }) if create => {
-                Ok(db.create_column_family(name, family.clone())?)
+                Ok(db.create_column_family(name, of_family.family(name).clone())?)
             }
             Err(alluvium::Error::ColumnFamilyMissing { .. }) => {
                 Err(EventsError::NotAnEventStore { directory: dir.display().to_string() })
