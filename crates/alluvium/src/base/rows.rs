@@ -14,8 +14,10 @@ use bytes::Bytes;
 /// Entries handed out at once: at first, and at most.
 const ROWS_FIRST: usize = 4;
 const ROWS_MAX: usize = 32;
-/// No entry is added behind so many bytes of keys.
-const KEY_BYTES_MAX: usize = 2 << 10;
+/// No entry is added behind so many bytes of keys, and none with a longer key than this: there are
+/// copies to be made of it, and memory to be kept.
+const KEYS_BYTES_MAX: usize = 2 << 10;
+const KEY_BYTES_MAX: usize = 512;
 /// A key is copied in pieces of this length, without a call.
 const PIECE_BYTES: usize = 32;
 
@@ -28,7 +30,6 @@ struct Row {
 }
 
 /// Entries of one block, in order: the user key and the value of each.
-#[derive(Debug)]
 pub struct Rows {
     rows: Vec<Row>,
     /// The keys, and room behind them.
@@ -83,7 +84,14 @@ impl Rows {
     #[must_use]
     #[inline]
     pub fn has_room(&self) -> bool {
-        self.rows.len() < self.wanted && self.keys_end < KEY_BYTES_MAX
+        self.rows.len() < self.wanted && self.keys_end < KEYS_BYTES_MAX
+    }
+
+    /// Whether a user key of so many bytes may be added.
+    #[must_use]
+    #[inline]
+    pub fn takes(key_bytes: usize) -> bool {
+        key_bytes <= KEY_BYTES_MAX
     }
 
     /// Those that are added lie in `block`.
@@ -112,7 +120,7 @@ impl Rows {
             _ => self.copy_exactly(&key[..key_bytes]),
         }
         self.keys_end = start + key_bytes;
-        // A block and its keys are far below 4 GiB.
+        // A block is far below 4 GiB, and the keys are few.
         self.rows.push(Row {
             key_start: start as u32,
             key_end: self.keys_end as u32,
@@ -158,6 +166,12 @@ impl Rows {
         }
         let row = self.rows[index];
         self.block.slice(row.value_start as usize..row.value_end as usize)
+    }
+}
+
+impl std::fmt::Debug for Rows {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Rows({} of a block of {} bytes)", self.rows.len(), self.block.len())
     }
 }
 
@@ -222,11 +236,13 @@ mod tests {
         for _ in 0..10 {
             rows.clear();
             while rows.has_room() {
-                add(&mut rows, &[7; 1_000], 0, 0..0);
+                add(&mut rows, &[7; 500], 0, 0..0);
             }
-            assert_eq!(rows.count(), 3);
+            assert_eq!(rows.count(), 5.min(rows.wanted));
         }
+        assert_eq!(rows.count(), 5);
         assert!(rows.keys.len() <= 4 << 10);
+        assert!(Rows::takes(KEY_BYTES_MAX) && !Rows::takes(KEY_BYTES_MAX + 1));
     }
 
     #[test]

@@ -16,7 +16,7 @@ use crate::cache::BlockCache;
 use crate::env::{Env, MemEnv};
 use crate::metrics::Counters;
 use crate::ranges::gaps::KnownGaps;
-use crate::sstable::{ReadPurpose, Table, TableIterator, TableOptions, TableWriter};
+use crate::sstable::{ReadPurpose, Table, TableIterator, TableOptions, TableWriter, spare_chunks};
 
 /// A sorted list of encoded internal keys and values, that fails when it moves `fails_at` times.
 #[derive(Debug, Clone)]
@@ -136,6 +136,10 @@ fn merged(sources: Vec<ListIterator>) -> MergingIterator {
 
 /// A table of the entries of `list`, in blocks of `block_bytes` or little more.
 fn table(list: &ListIterator, block_bytes: usize, counters: &Arc<Counters>) -> TableIterator {
+    open_table(list, block_bytes, counters).iter(ReadPurpose::User { fill_cache: true })
+}
+
+fn open_table(list: &ListIterator, block_bytes: usize, counters: &Arc<Counters>) -> Arc<Table> {
     let (env, number) = (MemEnv::new(), FileNumber(1));
     env.create_directory().unwrap();
     let file = env.create(FileId::Table(number)).unwrap();
@@ -147,8 +151,7 @@ fn table(list: &ListIterator, block_bytes: usize, counters: &Arc<Counters>) -> T
     writer.finish().unwrap();
     let file = env.open(FileId::Table(number)).unwrap();
     let (cache, counters) = (Arc::new(BlockCache::new(1 << 16)), Arc::clone(counters));
-    let table = Table::open(file, number, "table".to_owned(), cache, counters).unwrap();
-    Arc::new(table).iter(ReadPurpose::User { fill_cache: true })
+    Arc::new(Table::open(file, number, "table".to_owned(), cache, counters).unwrap())
 }
 
 /// The sources as lists, or as tables with blocks of so many bytes.
@@ -318,6 +321,26 @@ fn a_walk_searches_its_way_out_of_very_many_versions() {
         assert_eq!(keys, expected, "at {seq}");
         let blocks = counters.cache_hits.get() + counters.cache_misses.get();
         assert!(blocks < 200, "{blocks} blocks of a thousand read at {seq}");
+    }
+}
+
+/// What is handed out at once lies in memory that the source reads into again; dropped after it, it
+/// kept that from the thread's next cursor.
+#[test]
+fn a_cursor_dropped_among_its_rows_leaves_the_thread_its_memory() {
+    let writes: Vec<Write> = (0..40u8).map(|key| (0, vec![key], Some(1))).collect();
+    let source = sources(&writes).remove(0);
+    let table = open_table(&source, 400, &Arc::new(Counters::default()));
+    for passed in [1, 2, 3, 30] {
+        let source = Arc::clone(&table).iter(ReadPurpose::User { fill_cache: false });
+        let (lower, upper) = (Bound::Unbounded, Bound::Unbounded);
+        let mut iterator = VisibleIterator::new(source, SeqNo::new(99), 0, lower, upper);
+        iterator.seek_to_first().unwrap();
+        (0..passed).for_each(|_| iterator.next().unwrap());
+        assert_eq!(iterator.key(), [passed]);
+        assert_eq!(spare_chunks(), 0, "in use");
+        drop(iterator);
+        assert_eq!(spare_chunks(), 1, "{passed} entries on");
     }
 }
 

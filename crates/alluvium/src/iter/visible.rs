@@ -81,6 +81,10 @@ enum Position {
 /// A cursor over user keys and values.
 #[derive(Debug)]
 pub(crate) struct VisibleIterator<I> {
+    /// What the source handed out at once, and which of it is current, where it is one of them.
+    /// Before the source, so that it goes first: the source uses the memory again.
+    rows: Rows,
+    row: usize,
     source: I,
     sight: Sight,
     lower: Bound<Vec<u8>>,
@@ -108,10 +112,7 @@ pub(crate) struct VisibleIterator<I> {
     gaps_left: u32,
     /// Keys that are there though something older covers them.
     covered_rows: u32,
-    /// What the source handed out at once, and which of it is current, where it is one of them.
-    rows: Rows,
-    row: usize,
-    /// Whether the source has moved on from the last of them.
+    /// Whether the source has moved on from the last of `rows`.
     behind_rows: bool,
     target: Vec<u8>,
     /// Stepped over since the source heard of them last.

@@ -87,6 +87,12 @@ impl Entry {
         &entries[self.key_start..self.end]
     }
 
+    /// Bytes of the user key, where the one before has what it shares.
+    #[inline]
+    pub(super) fn user_key_bytes(self) -> usize {
+        self.shared + self.end - self.key_start - TRAILER_BYTES
+    }
+
     /// The unshared end of the user key.
     #[inline]
     fn user_suffix(self, entries: &[u8]) -> &[u8] {

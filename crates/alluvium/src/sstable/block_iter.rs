@@ -245,13 +245,11 @@ impl BlockIter {
 
     /// Hands out the current entry and those behind it, up to one at the limit, where it comes to
     /// rest. Stops before one that is not a plain value, is of the key before, too new, damaged or
-    /// in another block: that is for whoever walks on.
+    /// in another block: that is for whoever walks on. One alone is not handed out: it is there.
     fn gather(&mut self, walk: &Walk, rows: &mut Rows) -> Stop {
-        rows.begin(self.block.contents());
-        self.hand_out(rows);
         let entries = self.block.entries();
         let mut prefix = key::order_prefix(self.key.as_slice());
-        while rows.has_room() && self.end < entries.len() {
+        while self.end < entries.len() && rows.has_room() {
             let Ok(entry) = Entry::decode(entries, self.end) else { break };
             let Ok(value_end) = self.block.value_end(self.value_end, entry.value_bytes) else {
                 break;
@@ -262,10 +260,18 @@ impl BlockIter {
             if !plain
                 || check_shared(&self.key, entry).is_err()
                 || entry.repeats(self.key.as_slice(), entries)
+                || !Rows::takes(entry.user_key_bytes())
             {
                 break;
             }
             prefix = entry.order_prefix(prefix, entries);
+            if rows.count() == 0 {
+                if prefix >= walk.limit || !Rows::takes(self.key.len() - TRAILER_BYTES) {
+                    break;
+                }
+                rows.begin(self.block.contents());
+                self.hand_out(rows);
+            }
             extend_key(&mut self.key, entries, entry);
             (self.at, self.end) = (self.end, entry.end);
             (self.value_start, self.value_end) = (self.value_end, value_end);

@@ -59,6 +59,8 @@ pub(crate) use ages::Ages;
 pub use compression::{Codec, ZstdOptions};
 pub(crate) use iter::{ReadPurpose, TableIterator};
 pub(crate) use properties::Properties;
+#[cfg(test)]
+pub(crate) use read_ahead::spare_chunks;
 pub(crate) use reader::{Lookups, Table};
 pub(crate) use salvage::{Findings, Gap, Salvage};
 pub(crate) use table_cache::{OpenTable, TableCache, TableHandle};

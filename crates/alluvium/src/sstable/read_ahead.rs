@@ -202,6 +202,15 @@ fn keep_spare(memory: Vec<u8>) {
     });
 }
 
+/// How many small chunks the thread keeps.
+#[cfg(test)]
+pub(crate) fn spare_chunks() -> usize {
+    let spare = SPARE.take();
+    let kept = spare.iter().filter(|memory| !memory.is_empty()).count();
+    SPARE.set(spare);
+    kept
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
