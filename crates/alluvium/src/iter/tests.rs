@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use proptest::prelude::*;
 
+use super::covers::{Covers, GapsAt};
 use super::merging::MergingIterator;
 use super::visible::VisibleIterator;
 use crate::base::error::{Error, Result};
@@ -362,6 +363,30 @@ fn reg_f10_an_error_stays_until_the_next_seek() {
     assert!(error.is_some_and(|error| error.is_corruption()));
     assert!(!iterator.valid());
     assert!(iterator.next().is_err() && iterator.prev().is_err());
+}
+
+/// A gap ends at the first entry that is there, though the source that handed it out with others is
+/// further on.
+#[test]
+fn a_gap_ends_where_the_first_of_the_rows_stands() {
+    let writes: Vec<Write> =
+        (0u16..420).map(|n| (0, n.to_be_bytes().to_vec(), (n % 400 < 20).then_some(1))).collect();
+    let known = Arc::new(KnownGaps::default());
+    let source = sources(&writes).swap_remove(0);
+    let table = table(&source, 40_000, &Arc::new(Counters::default()));
+    let (lower, upper) = (Bound::Unbounded, Bound::Unbounded);
+    let mut iterator = VisibleIterator::new(table, SeqNo::new(999), 1, lower, upper)
+        .leaving_gaps(Arc::clone(&known));
+    iterator.seek_to_first().unwrap();
+    let first_behind = 400u16.to_be_bytes();
+    (0..20).for_each(|_| iterator.next().unwrap());
+    assert_eq!((iterator.key(), known.left()), (&first_behind[..], 1));
+    let mut covers = Covers::new(
+        vec![Box::new(GapsAt { gaps: known.for_reader(SeqNo::new(999), 1).unwrap(), now_ms: 1 })],
+        SeqNo::new(999),
+    );
+    assert!(covers.newest(&399u16.to_be_bytes()).unwrap() > SeqNo::ZERO);
+    assert_eq!(covers.newest(&first_behind).unwrap(), SeqNo::ZERO);
 }
 
 #[test]
