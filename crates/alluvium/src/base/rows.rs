@@ -9,10 +9,12 @@
 //! a part; whoever reads ahead uses the block's memory again, so that it is to be let go
 //! ([`Rows::clear`]) before the source moves on.
 
+use std::cell::Cell;
+
 use bytes::Bytes;
 
 /// Entries handed out at once: at first, and at most.
-const ROWS_FIRST: usize = 4;
+const ROWS_FIRST: usize = 3;
 const ROWS_MAX: usize = 32;
 /// No entry is added behind so many bytes of keys, and none with a longer key than this: there are
 /// copies to be made of it, and memory to be kept.
@@ -21,7 +23,7 @@ const KEY_BYTES_MAX: usize = 512;
 /// A key is copied in pieces of this length, without a call.
 const PIECE_BYTES: usize = 32;
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 struct Row {
     key_start: u32,
     key_end: u32,
@@ -29,11 +31,25 @@ struct Row {
     value_end: u32,
 }
 
-/// Entries of one block, in order: the user key and the value of each.
-pub struct Rows {
-    rows: Vec<Row>,
+/// What entries are put into.
+#[derive(Default)]
+struct Memory {
+    rows: [Row; ROWS_MAX],
     /// The keys, and room behind them.
     keys: Vec<u8>,
+}
+
+thread_local! {
+    /// Of the rows that a thread dropped last, for those that it begins next: a cursor that makes
+    /// few steps would spend more on it than on these.
+    static KEPT: Cell<Option<Box<Memory>>> = const { Cell::new(None) };
+}
+
+/// Entries of one block, in order: the user key and the value of each.
+pub struct Rows {
+    /// There from the first row on.
+    memory: Option<Box<Memory>>,
+    count: usize,
     keys_end: usize,
     /// How many are wanted.
     wanted: usize,
@@ -46,8 +62,8 @@ pub struct Rows {
 impl Default for Rows {
     fn default() -> Rows {
         Rows {
-            rows: Vec::new(),
-            keys: Vec::new(),
+            memory: None,
+            count: 0,
             keys_end: 0,
             wanted: ROWS_FIRST,
             block: Bytes::new(),
@@ -56,14 +72,22 @@ impl Default for Rows {
     }
 }
 
+impl Drop for Rows {
+    fn drop(&mut self) {
+        if let Some(memory) = self.memory.take() {
+            // Not where the thread is about to end.
+            let _ = KEPT.try_with(|kept| kept.set(Some(memory)));
+        }
+    }
+}
+
 impl Rows {
     /// Lets all of them go. More are wanted the next time, if there were as many as were wanted.
     pub fn clear(&mut self) {
-        if self.rows.len() >= self.wanted {
+        if self.count >= self.wanted {
             self.wanted = (self.wanted * 2).min(ROWS_MAX);
         }
-        self.rows.clear();
-        self.keys_end = 0;
+        (self.count, self.keys_end) = (0, 0);
         self.block = Bytes::new();
     }
 
@@ -77,14 +101,14 @@ impl Rows {
     #[must_use]
     #[inline]
     pub fn count(&self) -> usize {
-        self.rows.len()
+        self.count
     }
 
     /// Whether another one may be added.
     #[must_use]
     #[inline]
     pub fn has_room(&self) -> bool {
-        self.rows.len() < self.wanted && self.keys_end < KEYS_BYTES_MAX
+        self.count < self.wanted && self.keys_end < KEYS_BYTES_MAX
     }
 
     /// Whether a user key of so many bytes may be added.
@@ -95,9 +119,9 @@ impl Rows {
     }
 
     /// Those that are added lie in `block`.
+    #[inline]
     pub fn begin(&mut self, block: Bytes) {
         self.block = block;
-        self.rows.reserve(ROWS_MAX);
     }
 
     /// Whether values are to be copied when they are kept: the memory that they lie in is to be
@@ -110,33 +134,34 @@ impl Rows {
     /// at `value_start..value_end` of the block.
     ///
     /// # Panics
-    /// When `key` is shorter.
+    /// When `key` is shorter, or [`Rows::has_room`] says that there is none.
     #[inline]
     pub fn push(&mut self, key: &[u8], key_bytes: usize, value_start: usize, value_end: usize) {
+        let memory = self.memory.get_or_insert_with(take_memory);
         let start = self.keys_end;
-        let place = self.keys.get_mut(start..).and_then(<[u8]>::first_chunk_mut);
+        let place = memory.keys.get_mut(start..).and_then(<[u8]>::first_chunk_mut);
         match (place, key.first_chunk::<PIECE_BYTES>()) {
             (Some(place), Some(piece)) if key_bytes <= PIECE_BYTES => *place = *piece,
-            _ => self.copy_exactly(&key[..key_bytes]),
+            _ => copy_exactly(&mut memory.keys, start, &key[..key_bytes]),
         }
         self.keys_end = start + key_bytes;
         // A block is far below 4 GiB, and the keys are few.
-        self.rows.push(Row {
+        memory.rows[self.count] = Row {
             key_start: start as u32,
             key_end: self.keys_end as u32,
             value_start: value_start as u32,
             value_end: value_end as u32,
-        });
+        };
+        self.count += 1;
     }
 
-    #[cold]
-    #[inline(never)]
-    fn copy_exactly(&mut self, key: &[u8]) {
-        let end = self.keys_end + key.len();
-        if self.keys.len() < end + PIECE_BYTES {
-            self.keys.resize((end + PIECE_BYTES).next_power_of_two().max(1 << 10), 0);
+    /// Entry `index`.
+    #[inline]
+    fn row(&self, index: usize) -> (Row, &[u8]) {
+        match &self.memory {
+            Some(memory) if index < self.count => (memory.rows[index], &memory.keys),
+            _ => no_such_row(index),
         }
-        self.keys[self.keys_end..end].copy_from_slice(key);
     }
 
     /// The user key of entry `index`.
@@ -146,15 +171,15 @@ impl Rows {
     #[must_use]
     #[inline]
     pub fn key(&self, index: usize) -> &[u8] {
-        let row = self.rows[index];
-        &self.keys[row.key_start as usize..row.key_end as usize]
+        let (row, keys) = self.row(index);
+        &keys[row.key_start as usize..row.key_end as usize]
     }
 
     /// The value of entry `index`.
     #[must_use]
     #[inline]
     pub fn value(&self, index: usize) -> &[u8] {
-        let row = self.rows[index];
+        let (row, _) = self.row(index);
         &self.block[row.value_start as usize..row.value_end as usize]
     }
 
@@ -164,14 +189,37 @@ impl Rows {
         if self.lent {
             return Bytes::copy_from_slice(self.value(index));
         }
-        let row = self.rows[index];
+        let (row, _) = self.row(index);
         self.block.slice(row.value_start as usize..row.value_end as usize)
     }
 }
 
+#[cold]
+#[inline(never)]
+fn no_such_row(index: usize) -> ! {
+    panic!("there is no row {index}")
+}
+
+/// What the thread kept, or new memory.
+#[inline(never)]
+fn take_memory() -> Box<Memory> {
+    KEPT.try_with(Cell::take).ok().flatten().unwrap_or_default()
+}
+
+/// Puts `key` at `start` of `keys`, which grow if need be.
+#[cold]
+#[inline(never)]
+fn copy_exactly(keys: &mut Vec<u8>, start: usize, key: &[u8]) {
+    let end = start + key.len();
+    if keys.len() < end + PIECE_BYTES {
+        keys.resize((end + PIECE_BYTES).next_power_of_two().max(1 << 10), 0);
+    }
+    keys[start..end].copy_from_slice(key);
+}
+
 impl std::fmt::Debug for Rows {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Rows({} of a block of {} bytes)", self.rows.len(), self.block.len())
+        write!(f, "Rows({} of a block of {} bytes)", self.count, self.block.len())
     }
 }
 
@@ -221,7 +269,7 @@ mod tests {
             }
             rows.count()
         };
-        assert_eq!([(); 5].map(|()| fill(&mut rows)), [4, 8, 16, 32, 32]);
+        assert_eq!([(); 6].map(|()| fill(&mut rows)), [3, 6, 12, 24, 32, 32]);
         rows.restart();
         assert_eq!(fill(&mut rows), ROWS_FIRST);
         rows.clear();
@@ -241,8 +289,40 @@ mod tests {
             assert_eq!(rows.count(), 5.min(rows.wanted));
         }
         assert_eq!(rows.count(), 5);
-        assert!(rows.keys.len() <= 4 << 10);
+        assert!(rows.memory.as_ref().is_some_and(|memory| memory.keys.len() <= 4 << 10));
         assert!(Rows::takes(KEY_BYTES_MAX) && !Rows::takes(KEY_BYTES_MAX + 1));
+    }
+
+    #[test]
+    fn a_thread_keeps_the_memory_of_one() {
+        let fill = || {
+            let mut rows = Rows::default();
+            rows.begin(Bytes::from_static(b"value"));
+            add(&mut rows, b"key", 0, 0..5);
+            rows
+        };
+        let memory_of = |rows: &Rows| rows.memory.as_deref().map(std::ptr::from_ref);
+        let (first, second) = (fill(), fill());
+        assert_ne!(memory_of(&first), memory_of(&second));
+        let kept = memory_of(&first);
+        drop(first);
+        let third = fill();
+        assert_eq!(memory_of(&third), kept);
+        assert_eq!((third.key(0), third.value(0)), (&b"key"[..], &b"value"[..]));
+        drop((second, third, Rows::default()));
+        assert!(KEPT.take().is_some(), "rows without memory leave it");
+    }
+
+    #[test]
+    #[should_panic(expected = "there is no row 1")]
+    fn a_row_that_was_let_go_is_not_handed_out() {
+        let mut rows = Rows::default();
+        rows.begin(Bytes::from_static(b"value"));
+        add(&mut rows, b"first", 0, 0..5);
+        add(&mut rows, b"second", 0, 0..5);
+        rows.clear();
+        add(&mut rows, b"third", 0, 0..0);
+        let _ = rows.key(1);
     }
 
     #[test]

@@ -125,15 +125,19 @@ pub struct Walked {
     pub bytes: u64,
     /// The stamp of the first one.
     pub first_stamp: Option<u64>,
+    /// The sum of all stamps: proof that each value was looked at, as whoever scans does.
+    pub stamps: u64,
 }
 
 impl Walked {
     /// Counts an entry.
     #[inline]
     pub fn count(&mut self, key: &[u8], value: &[u8]) {
+        let stamp = crate::keys::stamp_of(value);
         if self.entries == 0 {
-            self.first_stamp = Some(crate::keys::stamp_of(value));
+            self.first_stamp = Some(stamp);
         }
+        self.stamps = self.stamps.wrapping_add(stamp);
         self.entries += 1;
         self.bytes += (std::hint::black_box(key).len() + std::hint::black_box(value).len()) as u64;
     }

@@ -35,7 +35,9 @@ fn walk_about(run: &Run<'_>, entries: u64) -> Result<Outcome> {
                 let walked = reader.walk(&key_of(number), entries)?;
                 latencies.lap();
                 let expected = entries.min(keys - number);
-                if walked.first_stamp != Some(number) || walked.entries != expected {
+                let stamps = (number..number + expected).sum::<u64>();
+                let all = (Some(number), expected, stamps);
+                if (walked.first_stamp, walked.entries, walked.stamps) != all {
                     return Err(format!("a walk from key {number} of {keys}: {walked:?}").into());
                 }
             }
