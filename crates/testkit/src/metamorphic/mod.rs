@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! seed ── generate ──> steps ──┬── model ───────────────────────────> history (expected)
-//!                              ├── replay under 26 extreme sets ────> history
+//!                              ├── replay under 37 extreme sets ────> history
 //!                              └── replay under 26 drawn sets ──────> history
 //! ```
 //!
