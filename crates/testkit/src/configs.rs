@@ -51,11 +51,22 @@ fn config(name: &'static str, change: impl FnOnce(&mut Options)) -> Config {
 /// none.
 #[must_use]
 pub fn windows() -> TimeWindows {
-    fn time(key: &[u8]) -> Option<u64> {
-        let sum = key.iter().fold(0u64, |sum, &byte| sum.wrapping_mul(31) + u64::from(byte));
-        (sum % 11 != 0).then_some(sum % 9_000)
-    }
-    TimeWindows { ratio: 3, ..TimeWindows::new(Duration::from_secs(1), EventTime::Function(time)) }
+    by_time(EventTime::function(1, |key| scattered(key, 31)))
+}
+
+/// The same with another time for each key.
+#[must_use]
+pub fn other_windows() -> TimeWindows {
+    by_time(EventTime::function(2, |key| scattered(key, 37)))
+}
+
+fn by_time(time: EventTime) -> TimeWindows {
+    TimeWindows { ratio: 3, ..TimeWindows::new(Duration::from_secs(1), time) }
+}
+
+fn scattered(key: &[u8], factor: u64) -> Option<u64> {
+    let sum = key.iter().fold(0u64, |sum, &byte| sum.wrapping_mul(factor) + u64::from(byte));
+    (sum % 11 != 0).then_some(sum % 9_000)
 }
 
 /// A set for each strategy but the default one; none loses anything.

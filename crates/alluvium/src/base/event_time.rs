@@ -21,9 +21,15 @@ pub enum EventTime {
         /// Bytes before the time.
         offset: usize,
     },
-    /// A function of the key. It must give the same answer for the same key for as long as the
-    /// store lives.
-    Function(fn(&[u8]) -> Option<u64>),
+    /// A function of the key.
+    Function {
+        /// Names the function in the store. One that answers differently for a key must have
+        /// another: what was ordered by the times of the old one is then ordered anew. Under the
+        /// same number, entries would be dropped as if they were of another time.
+        id: u32,
+        /// The function: milliseconds since 1970, `None` for a key that has no time.
+        time: fn(&[u8]) -> Option<u64>,
+    },
 }
 
 impl PartialEq for EventTime {
@@ -32,9 +38,10 @@ impl PartialEq for EventTime {
             (EventTime::BigEndianMs { offset }, EventTime::BigEndianMs { offset: other }) => {
                 offset == other
             }
-            (EventTime::Function(one), EventTime::Function(other)) => {
-                std::ptr::fn_addr_eq(*one, *other)
-            }
+            (
+                EventTime::Function { id, time },
+                EventTime::Function { id: other_id, time: other },
+            ) => id == other_id && std::ptr::fn_addr_eq(*time, *other),
             _ => false,
         }
     }
@@ -47,6 +54,22 @@ impl EventTime {
         EventTime::BigEndianMs { offset }
     }
 
+    /// The time is what `time` says. `id` names the function in the store: see
+    /// [`EventTime::Function`].
+    #[must_use]
+    pub const fn function(id: u32, time: fn(&[u8]) -> Option<u64>) -> EventTime {
+        EventTime::Function { id, time }
+    }
+
+    /// What stands in a store for this way to a key's time; never 0. Times that came by different
+    /// ways have nothing to do with each other.
+    pub(crate) fn source(&self) -> u64 {
+        match self {
+            EventTime::BigEndianMs { offset } => (*offset as u64).saturating_mul(2) | 1,
+            EventTime::Function { id, .. } => (u64::from(*id) + 1) * 2,
+        }
+    }
+
     /// The time of `key`; `None` where the key has none.
     #[must_use]
     #[inline]
@@ -56,7 +79,27 @@ impl EventTime {
                 let time = key.get(*offset..)?.first_chunk::<8>()?;
                 Some(u64::from_be_bytes(*time))
             }
-            EventTime::Function(time) => time(key),
+            EventTime::Function { time, .. } => time(key),
         }
+    }
+}
+
+/// The event times of a table's entries, both included, in milliseconds since 1970. Those of two
+/// tables are to be compared only where they have one source.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EventTimes {
+    /// The earliest.
+    pub first_ms: u64,
+    /// The latest.
+    pub last_ms: u64,
+    /// How they follow from the keys: [`EventTime::source`]. Never 0.
+    pub source: u64,
+}
+
+impl EventTimes {
+    /// Whether the entries have no time.
+    #[must_use]
+    pub fn is_timeless(&self) -> bool {
+        self.first_ms == u64::MAX
     }
 }

@@ -246,10 +246,11 @@ impl Compaction {
         let mut tables = self.tables();
         let first = tables.next()?.times?;
         tables.try_fold(first, |sum, table| {
-            let times = table.times?;
+            let times = table.times.filter(|times| times.source == sum.source)?;
             Some(EventTimes {
                 first_ms: sum.first_ms.min(times.first_ms),
                 last_ms: sum.last_ms.max(times.last_ms),
+                source: sum.source,
             })
         })
     }

@@ -68,6 +68,13 @@ pub(crate) fn breach(version: &Version, plan: &Compaction) -> Option<String> {
     if plan.action == Action::Drop { None } else { overlap_of_outputs(version, plan, &chosen) }
 }
 
+/// Whether `plan` may be begun as far as what it drops is concerned. It keeps nobody away: a merge
+/// that writes older tables than it takes away may end between the picking and this, or between
+/// this and the plan's own end. In either case it is picked anew.
+pub(crate) fn may_drop(version: &Version, plan: &Compaction) -> bool {
+    plan.action != Action::Drop || breach(version, plan).is_none()
+}
+
 /// A table that stays in `on_the_way` and must not, while `table` goes from `level` to `output`.
 fn passed_table<'a>(
     version: &'a Version,

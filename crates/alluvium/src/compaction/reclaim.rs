@@ -177,7 +177,7 @@ fn walked_in_vain(view: &View<'_>, table: &TableMeta) -> u64 {
 }
 
 /// Whether `table` holds a tombstone that has waited long enough.
-fn is_overdue(view: &View<'_>, table: &TableMeta) -> bool {
+pub(crate) fn is_overdue(view: &View<'_>, table: &TableMeta) -> bool {
     table.oldest_tombstone > SeqNo::ZERO && table.oldest_tombstone <= view.ages.overdue
 }
 
@@ -231,10 +231,13 @@ pub(crate) fn pays_at_the_bottom(view: &View<'_>, table: &TableMeta) -> bool {
 }
 
 /// Whether tables with these event times may hold one key. The time follows from the key, so that
-/// tables of different windows never do, whatever their key ranges are.
+/// tables of different windows never do, whatever their key ranges are; but for times that follow
+/// from keys in different ways.
 pub(crate) fn shares_times(one: Option<EventTimes>, other: Option<EventTimes>) -> bool {
     match (one, other) {
-        (Some(one), Some(other)) => one.first_ms <= other.last_ms && other.first_ms <= one.last_ms,
+        (Some(one), Some(other)) if one.source == other.source => {
+            one.first_ms <= other.last_ms && other.first_ms <= one.last_ms
+        }
         _ => true,
     }
 }

@@ -60,7 +60,8 @@ impl Split {
         let cut = output_bytes > 0
             && (output_bytes >= self.table_bytes
                 || (passed_boundary && output_bytes >= self.least_bytes)
-                || self.overlapped_bytes > self.table_bytes * GRANDPARENT_OVERLAP_FACTOR);
+                || self.overlapped_bytes
+                    > self.table_bytes.saturating_mul(GRANDPARENT_OVERLAP_FACTOR));
         if cut {
             self.overlapped_bytes = 0;
         }

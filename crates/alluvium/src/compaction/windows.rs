@@ -7,7 +7,7 @@
 //! the table's facts name by its event times; an event that comes late goes into its own window's
 //! next table. All tables lie in level 0, whose runs need no order among themselves.
 //!
-//! Keys without a time make up a window of their own that never expires ([`EventTimes::TIMELESS`]).
+//! Keys without a time make up a window of their own that never expires.
 //!
 //! # Merging
 //!
@@ -28,15 +28,16 @@
 //!
 //! # What other strategies left
 //!
-//! Tables whose event times are unknown are rewritten, split by windows; those of deeper levels
-//! rise to level 0 on the way, the upper level first, so that nothing newer is left below.
+//! Tables whose event times are unknown, or were read from elsewhere in the keys, are rewritten,
+//! split by windows; those of deeper levels rise to level 0 on the way, the upper level first, so
+//! that nothing newer is left below.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::base::limits::LEVELS;
 use crate::compaction::leveled::{drop_plan, one_table, pick_expired};
-use crate::compaction::reclaim::{self, Upper};
+use crate::compaction::reclaim::{self, Gain, Upper};
 use crate::compaction::strategy::TimeWindows;
 use crate::compaction::tiered::tier;
 use crate::compaction::{
@@ -64,7 +65,7 @@ impl WindowsPicker {
     }
 
     fn group(&self, version: &Version) -> Arc<Windows> {
-        version.level(0).windows(self.options.window_ms())
+        version.level(0).windows(self.options.window_ms(), self.options.time.source())
     }
 
     fn tier(&self, run: &WindowRun) -> usize {
@@ -82,7 +83,10 @@ impl WindowsPicker {
             window.saturating_add(1).saturating_mul(self.options.window_ms())
         };
         let is_gone = |table: &TableMeta| {
-            let times = table.times.filter(|times| *times != EventTimes::TIMELESS);
+            let counts = |times: &EventTimes| {
+                times.source == self.options.time.source() && !times.is_timeless()
+            };
+            let times = table.times.filter(counts);
             table.range_tombstones == 0
                 && times.is_some_and(|times| ends_ms(times.last_ms) <= before)
         };
@@ -175,11 +179,15 @@ impl WindowsPicker {
         Some(one(level, table))
     }
 
-    /// A table of range tombstones, and all that it may hide, of whatever window.
-    fn pick_covered(&self, view: &View<'_>) -> Option<Compaction> {
+    /// A table of range tombstones, and all that it may hide, of whatever window; where that pays,
+    /// or somebody asks for those that meet a span.
+    fn pick_covered(&self, view: &View<'_>, asked: Option<&KeySpan>) -> Option<Compaction> {
         let runs = view.version.level(0).runs().iter();
         let mut ranges = runs.flat_map(|run| run.tables_with_ranges()).filter(|table| {
-            table.entries == 0 && table.largest_seq <= view.ages.droppable && view.is_free(table)
+            table.entries == 0
+                && table.largest_seq <= view.ages.droppable
+                && view.is_free(table)
+                && asked.is_none_or(|span| span.meets(table))
         });
         ranges.find_map(|table| {
             let hidden = reclaim::older_overlapping(view.version, 0, table);
@@ -187,7 +195,8 @@ impl WindowsPicker {
             let sums = reclaim::sums_of(&hidden);
             let in_level0 = view.version.levels().skip(1).all(Level::is_empty);
             let gain = reclaim::gain(&Upper::table(view, table), sums, sums);
-            if !in_level0 || !gain.pays() || !hidden.iter().all(|table| view.is_free(table)) {
+            let wanted = asked.is_some() || gain.pays();
+            if !in_level0 || !wanted || !hidden.iter().all(|table| view.is_free(table)) {
                 return None;
             }
             let tables = std::iter::once(Arc::clone(table)).chain(hidden);
@@ -203,14 +212,7 @@ impl WindowsPicker {
                 reclaim::any_may_pay_at_the_bottom(view, &window.digest)
                     && window.tables().any(|table| pays_alone(view, table))
             } else {
-                // Each table is read once: it is both what hides and what is hidden.
-                reclaim::any_may_free(view, &window.digest)
-                    && reclaim::gain(
-                        &Upper::tables(view, window.tables()),
-                        Sums::default(),
-                        window.sums,
-                    )
-                    .pays()
+                reclaim::any_may_free(view, &window.digest) && pays_together(view, window)
             };
             (pays && is_window_free(view, window))
                 .then(|| self.merge_runs(&window.runs, true, Reason::Tombstones))
@@ -230,6 +232,34 @@ fn is_window_free(view: &View<'_>, window: &Window) -> bool {
     window.runs.iter().all(|run| view.are_free(&run.numbers))
 }
 
+/// Whether merging all runs of `window` frees enough. The tombstones of a run may hide what is in
+/// older runs, and nothing in its own: there is no second merge for those that have to stay.
+fn pays_together(view: &View<'_>, window: &Window) -> bool {
+    let seqs = |run: &WindowRun| {
+        let smallest = run.tables.iter().map(|table| table.smallest_seq).min();
+        (smallest, run.tables.iter().map(|table| table.largest_seq).max())
+    };
+    let runs: Vec<_> =
+        window.runs.iter().map(|run| (run, seqs(run), reclaim::sums_of(&run.tables))).collect();
+    let mut sum = Gain { cost_bytes: window.sums.bytes, ..Gain::default() };
+    for (run, (_, largest), sums) in &runs {
+        let others = || runs.iter().filter(|(other, ..)| !std::ptr::eq(*other, *run));
+        let older = others().filter(|(_, (smallest, _), _)| smallest < largest);
+        let older = older.fold(Sums::default(), |sum, (.., sums)| sum.and(*sums));
+        let rest = others().fold(Sums::default(), |sum, (.., sums)| sum.and(*sums));
+        debug_assert_eq!(rest.bytes + sums.bytes, window.sums.bytes);
+        let own = reclaim::gain(&Upper::tables(view, run.tables.iter()), rest, older);
+        sum.freed_bytes = sum.freed_bytes.saturating_add(own.freed_bytes);
+        sum.overdue |= own.overdue;
+        sum.quiet |= own.quiet;
+    }
+    let goes = |table: &Arc<TableMeta>| {
+        reclaim::is_overdue(view, table) && table.oldest_tombstone <= view.ages.droppable
+    };
+    sum.overdue |= window.tables().any(goes);
+    sum.pays()
+}
+
 /// Whether rewriting `table` by itself frees enough: nothing older can lie under it.
 fn pays_alone(view: &View<'_>, table: &TableMeta) -> bool {
     reclaim::pays_at_the_bottom(view, table) && !reclaim::lies_over_older(view.version, 0, table)
@@ -243,12 +273,13 @@ impl CompactionPicker for WindowsPicker {
             .or_else(|| self.pick_unsorted(view, &grouped))
             .or_else(|| pick_expired(view))
             .or_else(|| self.pick_reclaim(view, &grouped))
-            .or_else(|| self.pick_covered(view))
+            .or_else(|| self.pick_covered(view, None))
     }
 
     fn pick_manual(&self, view: &View<'_>, span: &KeySpan) -> Option<Compaction> {
         let grouped = self.group(view.version);
-        if let Some(plan) = self.pick_dropped(view).or_else(|| self.pick_unsorted(view, &grouped)) {
+        let first = self.pick_dropped(view).or_else(|| self.pick_unsorted(view, &grouped));
+        if let Some(plan) = first.or_else(|| self.pick_covered(view, Some(span))) {
             return Some(plan);
         }
         let met = |window: &&Arc<Window>| window.tables().any(|table| span.meets(table));

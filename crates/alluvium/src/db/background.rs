@@ -37,7 +37,7 @@ use crate::base::sync::{Condvar, Mutex};
 use crate::batch::ColumnFamilyId;
 use crate::compaction::footprint::Footprint;
 use crate::compaction::strategy::{Picker, Strategy, TimeWindows};
-use crate::compaction::{Ages, Busy, Compaction, CompactionPicker, Level0, View, blobs};
+use crate::compaction::{Ages, Busy, Compaction, CompactionPicker, Level0, View, blobs, order};
 use crate::db::core::Core;
 use crate::db::events::panic_text;
 use crate::db::family::Family;
@@ -46,7 +46,7 @@ use crate::db::memory::{self, job_bytes};
 use crate::db::subjobs::{self, SharedMerge};
 use crate::db::super_version::FlushReason;
 use crate::env::WorkerThread;
-use crate::version::{Level, Version};
+use crate::version::{Digest, Level, Version};
 
 /// How often workers look whether time has made something due.
 const CLOCK_LOOK: Duration = Duration::from_secs(1);
@@ -142,7 +142,7 @@ pub(crate) struct Scheduler {
     work: Condvar,
     progress: Condvar,
     threads: Mutex<Vec<Box<dyn WorkerThread>>>,
-    /// How many entries each active memtable with tombstones had, and since when.
+    /// How much was written to each active memtable with tombstones, and since when.
     quiet: Mutex<HashMap<ColumnFamilyId, (u64, Duration)>>,
     /// What was visible when a worker looked at the clock last, and since when.
     visible: Mutex<(SeqNo, Duration)>,
@@ -334,13 +334,14 @@ fn close_quiet(core: &Core) {
     let mut due = Vec::new();
     for family in core.families.all().values() {
         let current = family.peek();
-        if current.active.tombstones() == 0 {
+        if !current.active.holds_tombstones() {
             quiet.remove(&family.id);
             continue;
         }
+        let writes = current.active.entries() + current.active.range_tombstones();
         let seen = quiet.entry(family.id).or_insert((0, now));
-        if seen.0 != current.active.entries() {
-            *seen = (current.active.entries(), now);
+        if seen.0 != writes {
+            *seen = (writes, now);
         } else if now.saturating_sub(seen.1) >= QUIET {
             due.push(family.id);
         }
@@ -415,14 +416,12 @@ fn work(core: &Arc<Core>) {
 /// Whether something may become due by the passing of time alone.
 fn looks_at_the_clock(core: &Core) -> bool {
     core.families.all().values().any(|family| {
-        let waits = |level: &Level| {
-            level.digest().has_tombstones || level.digest().first_expiry_ms < u64::MAX
-        };
+        let waits = |digest: &Digest| digest.has_tombstones || digest.first_expiry_ms < u64::MAX;
         let strategy = family.strategy();
         strategy.age_max().is_some()
             || strategy.windows().is_some_and(|windows| windows.ttl.is_some())
-            || family.peek().version.levels().any(waits)
-            || family.peek().active.tombstones() > 0
+            || family.peek().version.levels().map(Level::digest).any(waits)
+            || family.peek().active.holds_tombstones()
             || (strategy == Strategy::Leveled && !family.peek().version.level(0).is_empty())
     })
 }
@@ -511,7 +510,8 @@ fn take_compaction(
     family: &Arc<Family>,
     plan: Compaction,
 ) -> Option<Job> {
-    if state.compactions > 0 && !core.memory.admits(job_bytes(&plan, &family.options)) {
+    let fits = state.compactions == 0 || core.memory.admits(job_bytes(&plan, &family.options));
+    if !fits || !order::may_drop(&family.peek().version, &plan) {
         return None;
     }
     state.take(family.id, &plan).then(|| Job::Compact(Arc::clone(family), Box::new(plan)))
@@ -612,7 +612,7 @@ impl Drop for Purging<'_> {
 fn run_guarded(core: &Arc<Core>, job: Job) -> bool {
     let outcome = catch_unwind(AssertUnwindSafe(|| match &job {
         Job::Flush(family) => jobs::flush(core, family),
-        Job::Compact(family, plan) => jobs::compact(core, family, plan),
+        Job::Compact(family, plan) => jobs::compact(core, family, plan).map(drop),
         Job::Help(merge) => {
             subjobs::help(core, merge);
             Ok(())

@@ -14,11 +14,11 @@ use crate::compaction::KeySpan;
 use crate::compaction::strategy::Strategy;
 use crate::db::family::Family;
 use crate::db::handle::Shared;
-use crate::db::jobs;
 use crate::db::read;
 use crate::db::scan::{Cursor, KeyRange, Scan};
 use crate::db::write;
 use crate::db::write_batch::WriteBatch;
+use crate::db::{jobs, manual};
 use crate::options::validate::validate_family_name;
 use crate::options::{ColumnFamilyOptions, ReadOptions};
 
@@ -184,7 +184,7 @@ impl ColumnFamily {
     /// # Errors
     /// What keeps it from being done.
     pub fn compact(&self) -> Result<()> {
-        jobs::compact_now(&self.shared.core, &self.family, &KeySpan::ALL)
+        manual::compact_now(&self.shared.core, &self.family, &KeySpan::ALL)
     }
 
     /// See [`crate::Db::compact_range`].
@@ -193,7 +193,7 @@ impl ColumnFamily {
     /// What keeps it from being done.
     pub fn compact_range(&self, range: impl KeyRange) -> Result<()> {
         let (lower, upper) = range.bounds();
-        jobs::compact_now(&self.shared.core, &self.family, &KeySpan { lower, upper })
+        manual::compact_now(&self.shared.core, &self.family, &KeySpan { lower, upper })
     }
 
     /// See [`crate::Db::drop_tables_in`].
@@ -202,7 +202,7 @@ impl ColumnFamily {
     /// What keeps it from being done.
     pub fn drop_tables_in(&self, range: impl KeyRange) -> Result<u64> {
         let (lower, upper) = range.bounds();
-        jobs::drop_tables_now(&self.shared.core, &self.family, &KeySpan { lower, upper })
+        manual::drop_tables_now(&self.shared.core, &self.family, &KeySpan { lower, upper })
     }
 }
 

@@ -405,7 +405,7 @@ impl Db {
         for family in self.core().families.all().values() {
             unless_dropped(
                 family,
-                crate::db::jobs::compact_now(self.core(), family, &KeySpan::ALL),
+                crate::db::manual::compact_now(self.core(), family, &KeySpan::ALL),
             )?;
         }
         Ok(())

@@ -11,7 +11,7 @@
 //! 3. The manifest takes the edit; the new version is swapped in under the same lock.
 //! 4. Only then old segments go. Old tables go when the last reader does.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,14 +21,13 @@ use crate::base::file::{FileId, FileNumber};
 use crate::base::key::SeqNo;
 use crate::base::planted;
 use crate::base::sync::atomic::Ordering;
-use crate::compaction::KeySpan;
 use crate::compaction::blobs::Emptied;
 use crate::compaction::flush::FlushSplit;
 use crate::compaction::job::{JobContext, JobOutput};
 use crate::compaction::pace::Pace;
 use crate::compaction::retain::{Now, Retain};
 use crate::compaction::strategy::{Strategy, TimeWindows};
-use crate::compaction::{self, Action, Busy, Compaction, CompactionPicker, Reason, WindowSplit};
+use crate::compaction::{self, Action, Compaction, Reason, WindowSplit, order};
 use crate::db::background;
 use crate::db::core::Core;
 use crate::db::events;
@@ -42,7 +41,7 @@ use crate::db::wal_set::{Ahead, Failure};
 use crate::memtable::Memtable;
 use crate::options::ColumnFamilyOptions;
 use crate::sstable::{Ages, TableCache, TableSummary};
-use crate::version::{BlobMeta, EventTimes, Expiry, TableFacts, TableMeta, VersionEdit};
+use crate::version::{BlobMeta, Expiry, TableFacts, TableMeta, VersionEdit};
 
 /// Flushes the oldest immutable memtables of `family` into one run of level 0: see [`flushed_now`].
 pub(crate) fn flush(core: &Arc<Core>, family: &Arc<Family>) -> Result<()> {
@@ -244,7 +243,7 @@ pub(crate) fn check_tables(
 ) -> Result<Vec<Arc<TableMeta>>> {
     // One job's tables make up one run; where they are kept apart by windows, one for each window.
     let window = |summary: &TableSummary| {
-        windows.zip(summary.times).map(|(split, (first_ms, _))| first_ms / split.window_ms)
+        windows.zip(summary.times).map(|(split, times)| times.first_ms / split.window_ms)
     };
     let mut runs: BTreeMap<Option<u64>, FileNumber> = BTreeMap::new();
     let checked = output.tables.iter().map(|summary| {
@@ -302,7 +301,7 @@ fn table_meta(table: &TableSummary, run: FileNumber) -> Result<TableMeta> {
         run,
         hidden: table.hidden,
         codec: table.codec,
-        times: table.times.map(|(first_ms, last_ms)| EventTimes { first_ms, last_ms }),
+        times: table.times,
         filter_bytes: table.filter_bytes,
         smallest: table.smallest.clone(),
         largest: table.largest.clone(),
@@ -322,12 +321,17 @@ pub(crate) fn expiry_of(ages: &Ages) -> Option<Expiry> {
     })
 }
 
-/// Runs a compaction and installs it.
-pub(crate) fn compact(core: &Arc<Core>, family: &Arc<Family>, plan: &Compaction) -> Result<()> {
+/// Runs a compaction and installs it; false where one that only drops tables was given up, because
+/// what it would uncover has been written since it was picked.
+pub(crate) fn compact(core: &Arc<Core>, family: &Arc<Family>, plan: &Compaction) -> Result<bool> {
     events::jobs::compaction(core, family, plan, || run_compaction(core, family, plan))
 }
 
-fn run_compaction(core: &Arc<Core>, family: &Arc<Family>, plan: &Compaction) -> Result<JobOutput> {
+fn run_compaction(
+    core: &Arc<Core>,
+    family: &Arc<Family>,
+    plan: &Compaction,
+) -> Result<Option<JobOutput>> {
     let entries = plan.tables().map(|table| table.entries).sum();
     let running = core.running.begin(Running::new(family.id, task_of(plan), entries));
     let _buffers = (plan.action == Action::Merge)
@@ -342,30 +346,36 @@ fn run_compaction(core: &Arc<Core>, family: &Arc<Family>, plan: &Compaction) -> 
     if planted::is("inputs-removed-before-install") && plan.action == Action::Merge {
         plan.tables().for_each(|table| drop(core.env.remove(FileId::Table(table.number))));
     }
-    install_compaction(core, family, plan, tables, &output)?;
+    if !install_compaction(core, family, plan, tables, &output)? {
+        return Ok(None);
+    }
     if let Some(error) = &output.unreadable {
         core.health.note_failure("a blob file that is to be emptied", error);
     }
     core.note_pressure();
     count_compaction(core, family, plan, &output);
     count_blocks(core, &output);
-    Ok(output)
+    Ok(Some(output))
 }
 
+/// False where there is nothing to install any more.
 fn install_compaction(
     core: &Core,
     family: &Arc<Family>,
     plan: &Compaction,
     tables: Vec<Arc<TableMeta>>,
     output: &JobOutput,
-) -> Result<()> {
+) -> Result<bool> {
     let mut versions = core.versions.lock();
     if family.is_dropped() {
         discard(core, output);
-        return Ok(());
+        return Ok(false);
     }
     let current = &versions.families()[&family.id].version;
-    if let Some(breach) = compaction::order::breach(current, plan)
+    if !order::may_drop(current, plan) {
+        return Ok(false);
+    }
+    if let Some(breach) = order::breach(current, plan)
         && !planted::is("older-level0-table-left-behind")
     {
         discard(core, output);
@@ -388,7 +398,7 @@ fn install_compaction(
     core.note_blobs(&versions);
     let version = Arc::clone(&versions.families()[&family.id].version);
     family.install(version, &[]);
-    Ok(())
+    Ok(true)
 }
 
 /// The blob files that a job wrote, as the version set takes them.
@@ -537,7 +547,7 @@ fn close_active(core: &Arc<Core>, family: &Arc<Family>) -> Result<bool> {
 }
 
 /// Waits for a background job, or runs one; fails when background work cannot get on.
-fn wait_for_job(core: &Arc<Core>) -> Result<()> {
+pub(super) fn wait_for_job(core: &Arc<Core>) -> Result<()> {
     if core.scheduler.is_paused() {
         return Err(Error::invalid("background work is paused: resume it first"));
     }
@@ -551,103 +561,6 @@ fn wait_for_job(core: &Arc<Core>) -> Result<()> {
         Some(error) => Err(error),
         None => Ok(()),
     }
-}
-
-/// Brings everything in `family` that meets `span` into the fewest runs that its strategy knows.
-pub(crate) fn compact_now(core: &Arc<Core>, family: &Arc<Family>, span: &KeySpan) -> Result<()> {
-    flush_now(core, family)?;
-    // What is written from here on is not looked at again: it would never end.
-    let mut tried =
-        Tried { written_after: core.new_number(), newest: core.visible(), seen: HashSet::new() };
-    loop {
-        // A plan holds on to the tables that it takes away: those of the last one go now.
-        background::purge_now(core);
-        core.check_open()?;
-        core.health.check()?;
-        family.check()?;
-        let mut waits = false;
-        let claimed = core.scheduler.claim(family.id, |busy| {
-            // Looked at again under the lock: a job may have ended in between.
-            let current = family.peek();
-            let picker = background::picker(family);
-            let view = |busy| background::view(core, family, &current.version, busy);
-            let pick =
-                |busy| picker.pick_manual(&view(busy), span).filter(|plan| !tried.covers(plan));
-            let plan = pick(busy);
-            // Where a running job is in the way, by its inputs or by what it writes, it ends; or
-            // all is paused.
-            waits = plan.is_some() || (!busy.is_empty() && pick(&Busy::new()).is_some());
-            plan
-        });
-        match claimed {
-            Some(claim) => {
-                tried.seen.extend(claim.plan.tables().map(|table| table.number));
-                let result = compact(core, family, &claim.plan);
-                if planted::is("claim-kept-after-an-error") && result.is_err() {
-                    std::mem::forget(claim);
-                    return result;
-                }
-                drop(claim);
-                result?;
-            }
-            None if waits => wait_for_job(core)?,
-            None => return Ok(()),
-        }
-    }
-}
-
-/// What a compaction that somebody asked for has done, so that it ends.
-struct Tried {
-    /// Tables with larger numbers were written behind its beginning.
-    written_after: FileNumber,
-    /// The newest write before it.
-    newest: SeqNo,
-    /// Its inputs so far.
-    seen: HashSet<FileNumber>,
-}
-
-impl Tried {
-    /// Whether `plan` only rewrites what this compaction has written or tried already, or takes
-    /// nothing to the output but what was written since it began.
-    fn covers(&self, plan: &Compaction) -> bool {
-        let is_done = |level: usize, table: &TableMeta| {
-            let is_new = level == 0 && table.smallest_seq > self.newest;
-            let is_own = table.number > self.written_after || self.seen.contains(&table.number);
-            is_new || (is_own && level == plan.place.level)
-        };
-        plan.action == Action::Merge
-            && plan.placed_tables().all(|(level, table)| is_done(level, table))
-    }
-}
-
-/// Takes out every table of `family` all of whose keys lie in `span`, and says how many bytes went.
-pub(crate) fn drop_tables_now(
-    core: &Arc<Core>,
-    family: &Arc<Family>,
-    span: &KeySpan,
-) -> Result<u64> {
-    flush_now(core, family)?;
-    let mut bytes = 0;
-    // Once more for what a job had when it was first looked at.
-    for _ in 0..2 {
-        core.check_open()?;
-        core.health.check()?;
-        family.check()?;
-        let claimed = core.scheduler.claim(family.id, |busy| {
-            compaction::drop_within(
-                &background::view(core, family, &family.peek().version, busy),
-                span,
-            )
-        });
-        if let Some(claim) = claimed {
-            compact(core, family, &claim.plan)?;
-            // It may have taken deletes away, and not what they deleted.
-            family.gaps.forget();
-            bytes += claim.plan.input_bytes();
-        }
-        wait_for_job(core)?;
-    }
-    Ok(bytes)
 }
 
 /// Waits until no job is due or running.

@@ -31,6 +31,7 @@ mod health;
 pub mod inspect;
 mod jobs;
 mod limiter;
+mod manual;
 mod memory;
 mod open;
 pub(crate) mod pacing;

@@ -2,12 +2,14 @@
 //! testkit crate; here stand single stories.
 
 mod blobs;
+mod drops;
 mod gaps;
 mod memory;
 mod pace;
 mod ranges;
 mod reading;
 mod segments;
+mod windows;
 
 use std::sync::Arc;
 

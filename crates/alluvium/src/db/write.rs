@@ -221,6 +221,8 @@ impl Targets {
 struct Target<'a> {
     id: ColumnFamilyId,
     writer: MemtableWriter<'a>,
+    /// Whether it held tombstones before.
+    hid: bool,
     /// Values from this length on are set apart when they are flushed.
     apart: usize,
 }
@@ -254,6 +256,7 @@ fn apply_group(core: &Core, wal: &mut WalSet, targets: &Targets, group: &[Reques
         .map(|((id, family), current)| Target {
             id: *id,
             writer: current.active.writer(),
+            hid: current.active.holds_tombstones(),
             apart: family.options.blob_bytes_min.unwrap_or(usize::MAX),
         })
         .collect();
@@ -272,6 +275,11 @@ fn apply_group(core: &Core, wal: &mut WalSet, targets: &Targets, group: &[Reques
         }
     }
     debug_assert_eq!(seq, wal.last_seq.get());
+    let mut pairs = writers.iter().zip(&current);
+    if pairs.any(|(target, current)| !target.hid && current.active.holds_tombstones()) {
+        // A worker that sleeps until there is work is to look at the clock from here on.
+        core.scheduler.notify_work();
+    }
     drop(writers);
     for ((id, family), current) in targets.0.iter().zip(&current) {
         if current.active.memory_bytes() >= family.options.memtable_bytes && !wal.full.contains(id)

@@ -111,7 +111,8 @@ impl Drop for Chunk {
 pub struct ChunkPool {
     chunks: Mutex<Vec<Chunk>>,
     chunks_max: usize,
-    /// Bytes in arenas that take from here, of whatever size their chunks are, and kept ones.
+    /// Bytes in arenas that take from here, of whatever size their chunks are, kept ones, and what
+    /// memtables hold beside their arenas.
     live_bytes: AtomicUsize,
 }
 
@@ -137,6 +138,12 @@ impl ChunkPool {
     #[must_use]
     pub fn live_bytes(&self) -> usize {
         self.live_bytes.load(Ordering::Relaxed)
+    }
+
+    /// A memtable holds `now` bytes beside its arena, that held `before`.
+    pub(super) fn recharge(&self, before: usize, now: usize) {
+        self.live_bytes.fetch_add(now, Ordering::Relaxed);
+        self.live_bytes.fetch_sub(before, Ordering::Relaxed);
     }
 
     fn take(&self) -> Option<Chunk> {

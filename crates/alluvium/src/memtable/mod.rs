@@ -34,6 +34,8 @@ use tree::{Cursor, Tree, Writer};
 #[derive(Debug)]
 pub struct Memtable {
     tree: Arc<Tree>,
+    /// Where what it holds beside the tree is counted.
+    pool: Option<Arc<ChunkPool>>,
     tombstones: AtomicU64,
     ranges: ArcSwap<Fragments>,
     /// How many range tombstones were inserted; raised after `ranges` has the last of them.
@@ -58,7 +60,7 @@ impl Memtable {
     /// An empty memtable.
     #[must_use]
     pub fn new() -> Memtable {
-        Memtable::with_tree(Tree::new(b"", None))
+        Memtable::with_pool(None, b"")
     }
 
     /// An empty memtable that takes memory from `pool`, and leaves it there, for keys most of which
@@ -66,12 +68,13 @@ impl Memtable {
     /// it was told wrong; see [`Memtable::common_prefix`].
     #[must_use]
     pub fn in_pool(pool: &Arc<ChunkPool>, common_prefix: &[u8]) -> Memtable {
-        Memtable::with_tree(Tree::new(common_prefix, Some(Arc::clone(pool))))
+        Memtable::with_pool(Some(Arc::clone(pool)), common_prefix)
     }
 
-    fn with_tree(tree: Tree) -> Memtable {
+    fn with_pool(pool: Option<Arc<ChunkPool>>, common_prefix: &[u8]) -> Memtable {
         Memtable {
-            tree: Arc::new(tree),
+            tree: Arc::new(Tree::new(common_prefix, pool.clone())),
+            pool,
             tombstones: AtomicU64::new(0),
             ranges: ArcSwap::default(),
             range_tombstones: AtomicU64::new(0),
@@ -187,6 +190,31 @@ impl Memtable {
     pub fn tombstones(&self) -> u64 {
         self.tombstones.load(Ordering::Relaxed)
     }
+
+    /// Whether something in it hides what may be on disk.
+    #[must_use]
+    pub fn holds_tombstones(&self) -> bool {
+        self.tombstones() > 0 || self.range_tombstones() > 0
+    }
+
+    /// Of what is held beside the tree one part takes `bytes` now. Only the writer calls this.
+    fn note_beside(&self, part: &AtomicUsize, bytes: usize) {
+        let before = part.swap(bytes, Ordering::Relaxed);
+        if let Some(pool) = &self.pool
+            && before != bytes
+        {
+            pool.recharge(before, bytes);
+        }
+    }
+}
+
+impl Drop for Memtable {
+    fn drop(&mut self) {
+        if let Some(pool) = &self.pool {
+            let beside = [&self.range_bytes, &self.place_bytes];
+            pool.recharge(beside.iter().map(|part| part.load(Ordering::Relaxed)).sum(), 0);
+        }
+    }
 }
 
 /// The right to insert into a [`Memtable`]. Drop it to make sure that readers see all.
@@ -224,7 +252,7 @@ impl MemtableWriter<'_> {
         let mut places = self.memtable.places.lock();
         places.push((seq, place));
         let bytes = places.capacity() * size_of::<(SeqNo, LogPlace)>();
-        self.memtable.place_bytes.store(bytes, Ordering::Relaxed);
+        self.memtable.note_beside(&self.memtable.place_bytes, bytes);
     }
 
     #[cold]
@@ -232,7 +260,7 @@ impl MemtableWriter<'_> {
         let memtable = self.memtable;
         let mut ranges = Fragments::clone(&memtable.ranges.load());
         ranges.insert(start, end, seq);
-        memtable.range_bytes.store(ranges.memory_bytes(), Ordering::Relaxed);
+        memtable.note_beside(&memtable.range_bytes, ranges.memory_bytes());
         memtable.ranges.store(Arc::new(ranges));
         let tombstones = memtable.range_tombstones.load(Ordering::Relaxed) + 1;
         memtable.range_tombstones.store(tombstones, Ordering::Release);

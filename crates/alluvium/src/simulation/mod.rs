@@ -14,6 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::base::error::{Error, Result};
+use crate::base::event_time::EventTime;
 use crate::base::file::FileNumber;
 use crate::base::key::{self, SeqNo, ValueKind};
 use crate::compaction::job::OlderRuns;
@@ -51,7 +52,8 @@ pub struct Facts {
     pub seqs: (u64, u64),
     /// How many entries expire, the earliest and the latest time, in milliseconds since 1970.
     pub expiry: Option<(u64, u64, u64)>,
-    /// The earliest and the latest event time, in milliseconds since 1970.
+    /// The earliest and the latest event time, in milliseconds since 1970, as if the keys began
+    /// with theirs ([`EventTime::big_endian_ms`]).
     pub times: Option<(u64, u64)>,
     /// The sorted run of level 0 that it is part of; 0 for one by itself.
     pub run: u64,
@@ -76,7 +78,10 @@ impl Facts {
                 first_ms,
                 last_ms,
             }),
-            times: self.times.map(|(first_ms, last_ms)| EventTimes { first_ms, last_ms }),
+            times: self.times.map(|(first_ms, last_ms)| {
+                let source = EventTime::big_endian_ms(0).source();
+                EventTimes { first_ms, last_ms, source }
+            }),
             run: FileNumber(self.run),
             smallest: bound(self.keys.0, self.seqs.1),
             largest: bound(self.keys.1, self.seqs.0),

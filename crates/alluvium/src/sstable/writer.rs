@@ -25,7 +25,7 @@ use std::sync::Arc;
 use crate::base::blob::{BlobIndex, BlobShare};
 use crate::base::checksum::{checksum, key_hash};
 use crate::base::error::{Error, Result};
-use crate::base::event_time::EventTime;
+use crate::base::event_time::{EventTime, EventTimes};
 use crate::base::expiry::EXPIRY_BYTES;
 use crate::base::file::FileNumber;
 use crate::base::key::{SeqNo, TRAILER_BYTES, ValueKind, trailer_kind, trailer_seq, try_split};
@@ -77,7 +77,7 @@ pub(crate) struct TableSummary {
     pub(crate) codec: u8,
     /// The earliest and the latest event time, where they were looked at; greatest of all where
     /// keys have none.
-    pub(crate) times: Option<(u64, u64)>,
+    pub(crate) times: Option<EventTimes>,
     /// Bytes of the filter.
     pub(crate) filter_bytes: u64,
     /// What became of the data blocks when they were to be compressed.
@@ -111,7 +111,7 @@ pub(crate) struct TableWriter {
     event_time: Option<EventTime>,
     hidden: u64,
     /// The earliest and the latest event time so far.
-    times: Option<(u64, u64)>,
+    times: Option<EventTimes>,
     ranges: Fragments,
     /// The encoded internal key added last.
     last: Vec<u8>,
@@ -199,8 +199,11 @@ impl TableWriter {
             self.filter.add_hash(key_hash(if whole { internal_key } else { user_key }));
             if let Some(event_time) = self.event_time {
                 let time = event_time.of(user_key).unwrap_or(u64::MAX);
-                let (first, last) = self.times.unwrap_or((time, time));
-                self.times = Some((first.min(time), last.max(time)));
+                let none =
+                    EventTimes { first_ms: time, last_ms: time, source: event_time.source() };
+                let so_far = self.times.get_or_insert(none);
+                so_far.first_ms = so_far.first_ms.min(time);
+                so_far.last_ms = so_far.last_ms.max(time);
             }
             self.filter_prefix(user_key);
         }

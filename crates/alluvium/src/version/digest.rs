@@ -11,7 +11,7 @@
 //! and associative, and [`Digest::NOTHING`] changes nothing.
 
 use crate::base::key::SeqNo;
-use crate::version::{EventTimes, Expiry, TableFacts};
+use crate::version::{Expiry, TableFacts};
 
 /// The part of a table, one in so many, that must be garbage for a rewrite to pay by itself.
 pub const GARBAGE_PART: u64 = 4;
@@ -66,7 +66,7 @@ impl Digest {
             && table.expiry.is_some_and(|expiry| expiry.entries == table.entries);
         let is_hidden = table.hidden > 0 && is_part(table.hidden);
         let timed = table.range_tombstones == 0;
-        let times = table.times.filter(|times| timed && *times != EventTimes::TIMELESS);
+        let times = table.times.filter(|times| timed && !times.is_timeless());
         Digest {
             has_tombstones: tombstones > 0,
             oldest_tombstone: oldest,

@@ -15,12 +15,13 @@ use crate::base::coding::{
     put_prefixed, put_varint, take_prefixed, take_u64, take_varint, take_varint32,
 };
 use crate::base::error::{Error, Result};
+use crate::base::event_time::EventTimes;
 use crate::base::file::FileNumber;
 use crate::base::key::{self, SeqNo, ValueKind};
 use crate::base::limits::{COLUMN_FAMILY_NAME_BYTES_MAX, LEVELS};
 use crate::batch::ColumnFamilyId;
 use crate::version::blobs::BlobMeta;
-use crate::version::table_meta::{EventTimes, Expiry, TableFacts, TableMeta};
+use crate::version::table_meta::{Expiry, TableFacts, TableMeta};
 use crate::version::time_marks::TimeMark;
 
 const TAG_NEXT_FILE_NUMBER: u64 = 1;
@@ -383,7 +384,7 @@ fn put_facts(out: &mut Vec<u8>, table: &TableFacts) {
         None => put_varint(out, 0),
     }
     match table.times {
-        Some(times) => put_varints(out, &[1, times.first_ms, times.last_ms]),
+        Some(times) => put_varints(out, &[times.source, times.first_ms, times.last_ms]),
         None => put_varint(out, 0),
     }
     put_prefixed(out, &table.smallest);
@@ -468,15 +469,14 @@ fn take_expiry(input: &mut &[u8]) -> Option<Option<Expiry>> {
     Some(Some(Expiry { entries, first_ms, last_ms }))
 }
 
-/// Event times behind a one, or none where a zero stands.
+/// Event times behind their source, or none where a zero stands.
 #[expect(clippy::option_option, reason = "the outer one says whether the bytes are any")]
 fn take_times(input: &mut &[u8]) -> Option<Option<EventTimes>> {
     match take_varint(input)? {
         0 => Some(None),
-        1 => {
+        source => {
             let (first_ms, last_ms) = (take_varint(input)?, take_varint(input)?);
-            Some(Some(EventTimes { first_ms, last_ms }))
+            Some(Some(EventTimes { first_ms, last_ms, source }))
         }
-        _ => None,
     }
 }

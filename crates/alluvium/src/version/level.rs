@@ -290,14 +290,16 @@ impl Level {
         runs.flat_map(move |run| run.tables_that(may))
     }
 
-    /// In level 0: the tables by windows of event time of `window_ms` milliseconds.
+    /// In level 0: the tables by windows of `window_ms` milliseconds of event times from `source`.
     #[must_use]
-    pub fn windows(&self, window_ms: u64) -> Arc<Windows> {
+    pub fn windows(&self, window_ms: u64, source: u64) -> Arc<Windows> {
         let tables = || self.runs.iter().flat_map(|run| run.tables());
-        let build = || Arc::new(Windows::build(window_ms, tables()));
+        let build = || Arc::new(Windows::build((window_ms, source), tables()));
         let slots = [&self.windows, &self.other_windows].into_iter();
         let mut known = slots.map(|slot| slot.get_or_init(build));
-        known.find(|windows| windows.window_ms == window_ms).cloned().unwrap_or_else(build)
+        let is_asked =
+            |known: &&Arc<Windows>| (known.window_ms, known.source) == (window_ms, source);
+        known.find(is_asked).cloned().unwrap_or_else(build)
     }
 
     /// Whether `table` is one of it.

@@ -55,6 +55,7 @@ use crate::base::file::FileNumber;
 use crate::base::key::KeyEnd;
 use crate::base::limits::LEVELS;
 
+pub use crate::base::event_time::EventTimes;
 pub use blobs::{BlobMeta, BlobUsage};
 pub use digest::{Digest, GARBAGE_PART};
 pub use edit::VersionEdit;
@@ -66,7 +67,7 @@ pub use obsolete::ObsoleteFiles;
 pub use presence::{StoreState, store_exists};
 pub use run::{Run, Sums};
 pub(crate) use survey::{Survey, SurveyedState, is_plausible};
-pub use table_meta::{EventTimes, Expiry, TableFacts, TableMeta};
+pub use table_meta::{Expiry, TableFacts, TableMeta};
 #[cfg(test)]
 use time_marks::TimeMark;
 pub use time_marks::TimeMarks;

@@ -10,6 +10,7 @@ use std::ops::Deref;
 use std::sync::{Arc, OnceLock};
 
 use crate::base::blob::{BlobShare, shares_are_consistent};
+use crate::base::event_time::EventTimes;
 use crate::base::file::{FileId, FileNumber};
 use crate::base::key::{self, KeyEnd, SeqNo};
 use crate::base::limits::KEY_BYTES_MAX;
@@ -28,20 +29,6 @@ pub struct Expiry {
     pub first_ms: u64,
     /// The latest of those times, in milliseconds since 1970.
     pub last_ms: u64,
-}
-
-/// The event times of a table's entries, both included, in milliseconds since 1970.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct EventTimes {
-    /// The earliest.
-    pub first_ms: u64,
-    /// The latest.
-    pub last_ms: u64,
-}
-
-impl EventTimes {
-    /// The entries have no time.
-    pub const TIMELESS: EventTimes = EventTimes { first_ms: u64::MAX, last_ms: u64::MAX };
 }
 
 /// What an edit says of a table.

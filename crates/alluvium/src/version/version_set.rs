@@ -168,14 +168,31 @@ impl VersionSet {
     /// The files of new tables must be synced before; their names are made durable here.
     ///
     /// # Errors
-    /// `InvalidArgument` for an edit that does not fit the state: nothing has changed. Anything
-    /// else is a failure of the disk: see the module's page; a crash may bring the old state or the
-    /// new.
+    /// `InvalidArgument` for an edit that does not fit the state: nothing has changed, and the new
+    /// files go. Anything else is a failure of the disk: see the module's page; a crash may bring
+    /// the old state or the new.
     pub fn apply(&mut self, mut edit: VersionEdit) -> Result<()> {
         self.check_open()?;
         self.fill_in_counters(&mut edit);
-        let checked = self.catalog.check(&edit);
-        let versions = checked.and_then(|()| self.catalog.versions_after(&edit));
+        let versions = match self.after(&edit) {
+            Ok(versions) => versions,
+            Err(error) => {
+                self.refuse_new_files(&edit);
+                return Err(error);
+            }
+        };
+        if let Err(error) = self.persist(&edit) {
+            self.abandon_new_tables(edit);
+            return Err(error);
+        }
+        self.install(&edit, versions);
+        Ok(())
+    }
+
+    /// The versions that `edit` makes, or why it does not fit.
+    fn after(&self, edit: &VersionEdit) -> Result<Vec<(ColumnFamilyId, Arc<Version>)>> {
+        let checked = self.catalog.check(edit);
+        let versions = checked.and_then(|()| self.catalog.versions_after(edit));
         let versions = versions.map_err(Breach::invalid)?;
         if let Some(added) = edit.added.iter().find(|added| added.table.is_obsolete()) {
             let number = added.table.number;
@@ -183,12 +200,7 @@ impl VersionSet {
                 "table {number} has left the store, or the edit that added it failed: write it anew"
             )));
         }
-        if let Err(error) = self.persist(&edit) {
-            self.abandon_new_tables(edit);
-            return Err(error);
-        }
-        self.install(&edit, versions);
-        Ok(())
+        Ok(versions)
     }
 
     fn fill_in_counters(&self, edit: &mut VersionEdit) {
@@ -254,6 +266,21 @@ impl VersionSet {
         for (id, version) in versions {
             if let Some(family) = self.catalog.families.get_mut(&id) {
                 family.version = version;
+            }
+        }
+    }
+
+    /// Lets go of the new files of an edit of which nothing was written: whoever made it may make
+    /// it again and again.
+    fn refuse_new_files(&self, edit: &VersionEdit) {
+        for added in &edit.added {
+            if !self.catalog.tables.contains_key(&added.table.number) {
+                added.table.mark_obsolete(&self.obsolete);
+            }
+        }
+        for blob in &edit.blobs {
+            if !self.has_blob(blob.number) {
+                blob.mark_obsolete(&self.obsolete);
             }
         }
     }

@@ -1,19 +1,21 @@
 //! The tables of level 0 by windows of event time, for the strategy that merges inside of them.
 //!
 //! A run of level 0 may hold tables of many windows: what a window's runs are is seen from its own
-//! tables alone. The grouping is a pure function of the tables and of the windows' length. A level
-//! keeps it once somebody has asked ([`super::Level::windows`]), and the next one takes over the
-//! windows that an edit leaves alone.
+//! tables alone. The grouping is a pure function of the tables, of the windows' length and of where
+//! keys have their time: tables whose times came from elsewhere are in no window. A level keeps it
+//! once somebody has asked ([`super::Level::windows`]), and the next one takes over the windows
+//! that an edit leaves alone.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use crate::base::event_time::EventTimes;
 use crate::base::file::FileNumber;
 use crate::base::key::SeqNo;
 use crate::version::digest::Digest;
 use crate::version::level::chain;
 use crate::version::run::Sums;
-use crate::version::table_meta::{EventTimes, TableMeta};
+use crate::version::table_meta::TableMeta;
 
 /// A sorted run of one window.
 #[derive(Debug)]
@@ -46,6 +48,8 @@ pub struct Window {
 pub struct Windows {
     /// The length of a window in milliseconds.
     pub window_ms: u64,
+    /// Where the times come from that count ([`EventTimes::source`]).
+    pub source: u64,
     /// By the number of the window: event time divided by the length.
     pub windows: BTreeMap<u64, Arc<Window>>,
     /// Tables that belong into no single window, by number.
@@ -62,13 +66,14 @@ enum Place {
 }
 
 impl Windows {
-    /// `tables` by windows of `window_ms` milliseconds.
+    /// `tables` by windows of `window_ms` milliseconds of times from `source`.
     #[must_use]
     pub fn build<'a>(
-        window_ms: u64,
+        (window_ms, source): (u64, u64),
         tables: impl IntoIterator<Item = &'a Arc<TableMeta>>,
     ) -> Windows {
-        let none = Windows { window_ms, windows: BTreeMap::new(), unsorted: BTreeMap::new() };
+        let (windows, unsorted) = (BTreeMap::new(), BTreeMap::new());
+        let none = Windows { window_ms, source, windows, unsorted };
         let tables: Vec<Arc<TableMeta>> = tables.into_iter().cloned().collect();
         none.edited(&[], &tables)
     }
@@ -78,6 +83,7 @@ impl Windows {
     pub fn edited(&self, gone: &[Arc<TableMeta>], added: &[Arc<TableMeta>]) -> Windows {
         let mut next = Windows {
             window_ms: self.window_ms,
+            source: self.source,
             windows: self.windows.clone(),
             unsorted: self.unsorted.clone(),
         };
@@ -123,7 +129,9 @@ impl Windows {
             return Place::Nowhere;
         }
         let window = |time: u64| time / self.window_ms.max(1);
-        let all_in_one = |times: &EventTimes| window(times.first_ms) == window(times.last_ms);
+        let all_in_one = |times: &EventTimes| {
+            times.source == self.source && window(times.first_ms) == window(times.last_ms)
+        };
         let times = table.times.filter(all_in_one);
         times.map_or(Place::Unsorted, |times| Place::Window(window(times.first_ms)))
     }

@@ -11,7 +11,7 @@ use alluvium::{
     Strategy, ZstdOptions,
 };
 
-use crate::configs::{Config, tiny, windows};
+use crate::configs::{Config, other_windows, tiny, windows};
 use crate::random::Random;
 
 /// One option.
@@ -116,8 +116,11 @@ fn own_options(options: &Options) -> Vec<(String, ColumnFamilyOptions)> {
     vec![("beta".to_owned(), own)]
 }
 
+/// How many strategies there are.
+pub const STRATEGIES: u64 = 7;
+
 /// The number of the strategy that is another one after each flush.
-const WANDERING: u64 = 6;
+const WANDERING: u64 = STRATEGIES;
 
 /// Every strategy that loses nothing.
 #[must_use]
@@ -127,7 +130,8 @@ pub fn strategy(number: u64) -> Strategy {
         2 => Strategy::Tiered { ratio: 4 },
         3 => Strategy::LazyLeveling { ratio: 3 },
         4 => Strategy::TimeWindows(windows()),
-        5 => Strategy::Fifo(Fifo { bytes_max: u64::MAX, age_max: None }),
+        5 => Strategy::TimeWindows(other_windows()),
+        6 => Strategy::Fifo(Fifo { bytes_max: u64::MAX, age_max: None }),
         _ => Strategy::Leveled,
     }
 }
@@ -197,10 +201,10 @@ static KNOBS: [Knob; 24] = [
     },
     Knob {
         name: "strategy",
-        choices: &[0, 0, 1, 2, 3, 4, 5, WANDERING],
+        choices: &[0, 0, 1, 2, 3, 4, 5, 6, WANDERING],
         get: |options| {
             let same = |number: &u64| strategy(*number) == options.column_family.strategy;
-            (0..6).find(same).unwrap_or(0)
+            (0..STRATEGIES).find(same).unwrap_or(0)
         },
         set: |options, value| options.column_family.strategy = strategy(value),
     },

@@ -11,7 +11,7 @@ use alluvium::{
 };
 
 use crate::metamorphic::answer::{Answer, Entry, Moved};
-use crate::metamorphic::knobs::{Setting, strategy};
+use crate::metamorphic::knobs::{STRATEGIES, Setting, strategy};
 use crate::metamorphic::step::{Move, Put, Restart, Step};
 use crate::operation::{DEFAULT_FAMILY, Direction};
 
@@ -138,7 +138,7 @@ impl<'a> Replay<'a> {
         if self.wanders {
             self.switches += 1;
             for family in self.families.values() {
-                family.set_strategy(strategy(self.switches % 6))?;
+                family.set_strategy(strategy(self.switches % STRATEGIES))?;
             }
         }
         Ok(())

@@ -386,6 +386,59 @@ fn reg_c15_a_log_that_was_flushed_is_not_replayed_over_newer_data() {
     assert!(swept.crash_points > 40, "{swept:?}");
 }
 
+/// facebook/rocksdb#5958, #6245, #10922, cockroachdb/pebble#161: after a merge of some runs of
+/// level 0 into one that stays there, an older run was read before a newer one. Small runs over a
+/// large base are merged among themselves, and everybody has to see the newest.
+#[test]
+fn reg_c16_a_merge_within_level_0_leaves_its_runs_in_order() {
+    let env = MemEnv::new();
+    let mut options = calm();
+    options.column_family.level0_tables_compact = 3;
+    options.column_family.level1_bytes = 64 << 10;
+    options.memory_limit = Some(16 << 20);
+    let mut db = open(&env, &options);
+    fill(&db, 0..2_000, 0);
+    db.compact().unwrap();
+    let mut expected = filled(0..2_000, 0);
+    let mut held: Vec<(Pairs, Snapshot)> = Vec::new();
+    for round in 1..60 {
+        // Old and new keys, over the whole range, some of them in every round.
+        for index in [0, 1_999, round, 2_000 - round, 2_000 + round % 7] {
+            put(&db, key(index), value(index, round), Durability::Os).unwrap();
+            expected.insert(key(index), value(index, round));
+        }
+        let gone = key(1_000 + round % 5);
+        db.delete(&gone).unwrap();
+        expected.remove(&gone);
+        db.flush().unwrap();
+        db.wait_idle().unwrap();
+        for (key, value) in &expected {
+            assert_eq!(db.get(key).unwrap().unwrap(), value, "round {round}");
+        }
+        assert_eq!(db.get(&gone).unwrap(), None, "round {round}");
+        assert_eq!(all(&db), expected, "round {round}");
+        if round % 10 == 4 {
+            held.push((expected.clone(), db.snapshot()));
+        }
+        for (then, snapshot) in &held {
+            let seen: Pairs = snapshot
+                .scan(..)
+                .map(Result::unwrap)
+                .map(|(k, v)| (k.to_vec(), v.to_vec()))
+                .collect();
+            assert_eq!(seen, *then, "round {round}");
+        }
+        if round % 20 == 0 {
+            held.clear();
+            drop(db);
+            db = open(&env, &options);
+            assert_eq!(all(&db), expected, "opened behind round {round}");
+        }
+    }
+    let merges = db.history().iter().filter(|entry| entry.text.contains("many small runs")).count();
+    assert!(merges >= 3, "{merges} merges within level 0: {:#?}", db.history());
+}
+
 /// RocksDB HISTORY 2117, 2147: a key that is the beginning of another one was ordered wrongly, and
 /// a reverse scan missed it. Keys that begin each other, with the bytes that could be taken for
 /// the end, in memory and in tables of one entry a block.

@@ -58,7 +58,11 @@ impl Tree {
             smallest_seq: SeqNo::new(low),
             largest_seq: SeqNo::new(high),
             run: FileNumber(run),
-            times: timed.then_some(EventTimes { first_ms: *first.0, last_ms: *last.0 }),
+            times: timed.then_some(EventTimes {
+                first_ms: *first.0,
+                last_ms: *last.0,
+                source: EventTime::big_endian_ms(0).source(),
+            }),
             ..TableFacts::default()
         };
         self.entries.insert(number, entries);

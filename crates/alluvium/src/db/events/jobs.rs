@@ -86,8 +86,8 @@ pub(crate) fn compaction(
     core: &Arc<Core>,
     family: &Family,
     plan: &Compaction,
-    run: impl FnOnce() -> Result<JobOutput>,
-) -> Result<()> {
+    run: impl FnOnce() -> Result<Option<JobOutput>>,
+) -> Result<bool> {
     let _span = trace::span(trace::Of::Compaction, &family.name);
     let level = plan.place.level;
     let begun = CompactionBegun {
@@ -105,7 +105,7 @@ pub(crate) fn compaction(
     let began = core.env.now();
     let result = run();
     let us = micros(core.env.now().saturating_sub(began));
-    let (output, error) = split(result);
+    let (output, error) = split(result.map(Option::unwrap_or_default));
     if error.is_none() {
         let above = begun.inputs.iter().filter(|table| table.level != level);
         note_traffic(family, level, &output, above.map(|table| table.bytes).sum(), us);
@@ -119,18 +119,21 @@ pub(crate) fn compaction(
         micros: us,
         error: error.clone(),
     }));
-    error.map_or(Ok(()), Err)
+    error.map_or(Ok(true), Err)
 }
 
-/// Tells of a plan that rewrites nothing; of one that failed the workers tell.
+/// Tells of a plan that rewrites nothing; of one that failed the workers tell, and of one that was
+/// given up nobody.
 fn by_edit(
     core: &Arc<Core>,
     family: &Family,
     plan: &Compaction,
     begun: CompactionBegun,
-    run: impl FnOnce() -> Result<JobOutput>,
-) -> Result<()> {
-    run()?;
+    run: impl FnOnce() -> Result<Option<JobOutput>>,
+) -> Result<bool> {
+    if run()?.is_none() {
+        return Ok(false);
+    }
     let bytes = begun.input_bytes();
     let moved = TablesMoved {
         family: begun.family,
@@ -144,7 +147,7 @@ fn by_edit(
     } else {
         core.events.tell(Event::TablesDropped(moved));
     }
-    Ok(())
+    Ok(true)
 }
 
 fn split(result: Result<JobOutput>) -> (JobOutput, Option<crate::base::error::Error>) {

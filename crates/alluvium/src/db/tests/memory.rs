@@ -84,3 +84,23 @@ fn a_limit_that_cannot_be_kept_is_refused() {
     assert!(matches!(refused, Err(Error::InvalidArgument { .. })));
     limited(16 << 20).1.close().unwrap();
 }
+
+#[test]
+fn range_tombstones_in_memtables_count() {
+    const SMALL: usize = 16 << 20;
+    let (_env, db) = limited(SMALL);
+    let mut most = 0;
+    for index in 0..3_000u32 {
+        let (mut low, mut high) = (vec![b'k'; 4 << 10], vec![b'k'; 4 << 10]);
+        low.extend((2 * index).to_be_bytes());
+        high.extend((2 * index + 1).to_be_bytes());
+        db.delete_range(low, high).unwrap();
+        most = most.max(all(&db));
+        assert!(unflushed(db.core()) <= SMALL / 8 * 3, "{index}: {}", unflushed(db.core()));
+    }
+    assert!(most > SMALL / 16 && most < SMALL, "{most}");
+    assert!(db.stats().counter("flushes") >= 2);
+    db.flush().unwrap();
+    let left = held(db.core()).memtables;
+    assert!(left < SMALL / 4, "{left} bytes are counted of memtables that are gone");
+}

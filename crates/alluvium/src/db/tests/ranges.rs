@@ -174,3 +174,33 @@ fn windows_give_back_what_a_range_delete_covers() {
     let (_, entries) = held(&db);
     assert!(entries <= 1_000, "{entries} entries");
 }
+
+#[test]
+fn deletes_that_nobody_writes_after_give_their_space_back() {
+    for of_a_range in [false, true] {
+        let env = MemEnv::new();
+        let db = open(&env, Options { background_threads: 1, ..small() });
+        fill_fast(&db, 0..1_000);
+        db.compact().unwrap();
+        db.wait_idle().unwrap();
+        // The worker sleeps, and there is nothing that it would wake up for.
+        env.sleep(Duration::from_millis(100));
+        let flushes = || db.stats().counter("flushes");
+        let before = flushes();
+        if of_a_range {
+            db.delete_range(key(0), key(1_000)).unwrap();
+        } else {
+            db.delete(key(0)).unwrap();
+        }
+        for _ in 0..1_000 {
+            if flushes() > before {
+                break;
+            }
+            // A worker looks at the clock once a second of its own.
+            env.pass_time(Duration::from_secs(15));
+            env.sleep(Duration::from_millis(20));
+        }
+        assert_eq!(flushes(), before + 1, "of a range: {of_a_range}");
+        assert_eq!(db.scan(..).count(), if of_a_range { 0 } else { 999 });
+    }
+}

@@ -33,7 +33,11 @@ fn any_table() -> impl Strategy<Value = Arc<TableMeta>> {
                 run: FileNumber(run),
                 blobs: if entries > 100 { shares.collect() } else { Vec::new() },
                 expiry: expiring.map(|(first_ms, last_ms)| Expiry { entries, first_ms, last_ms }),
-                times: times.map(|(first_ms, last_ms)| EventTimes { first_ms, last_ms }),
+                times: times.map(|(first_ms, last_ms)| EventTimes {
+                    first_ms,
+                    last_ms,
+                    source: entries % 3 + 1,
+                }),
                 ..facts
             };
             Arc::new(TableMeta::new(facts).unwrap())

@@ -48,6 +48,23 @@ fn reg_m13_a_deleted_table_is_obsolete_when_its_last_reader_has_gone() {
 }
 
 #[test]
+fn the_new_files_of_a_refused_edit_go_and_no_others() {
+    let (_, mut set, queue) = store();
+    let known = Arc::clone(&version(&set).level(1).tables()[0]);
+    for number in [22, 23] {
+        // It overlaps table 20, in the same level.
+        let mut edit = adding(&[(1, &table(number, "a", "c")), (1, &known)]);
+        edit.blobs = vec![Arc::new(BlobMeta::new(FileNumber(number + 5), 1_000))];
+        assert!(matches!(set.apply(edit), Err(Error::InvalidArgument { .. })));
+        assert_eq!(taken(&queue), [number, number + 5]);
+    }
+    assert!(!known.is_obsolete());
+    set.apply(adding(&[(1, &table(24, "e", "f"))])).unwrap();
+    drop((known, set));
+    assert_eq!(taken(&queue), []);
+}
+
+#[test]
 fn a_table_that_moves_stays_the_one_that_readers_hold() {
     let (env, mut set, queue) = store();
     let reader = version(&set);
