@@ -76,6 +76,7 @@ pub static BUGS: &[Bug] = &[
     bug("slot-of-the-next-block", "a cached block stands for the one behind it", OPTIONS),
     bug("turn-behind-the-rows", "a cursor turns where its source is", OPTIONS),
     bug("gap-up-to-the-source", "a gap reaches over entries handed out at once", MODEL),
+    bug("times-of-any-source", "event times read in two ways are compared", OPTIONS),
     bug("older-value-wins-backwards", "backwards, an older version wins", OPTIONS),
     bug("excluded-bound-included", "a scan gives its excluded end", OPTIONS),
     bug("prefix-of-ff-is-empty", "a prefix that ends in 0xff finds nothing", OPTIONS),
