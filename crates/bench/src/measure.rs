@@ -13,6 +13,7 @@
 //! cache loses files that lie idle, so they are read ahead.
 
 use std::fs::{self, File};
+use std::io::ErrorKind;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -209,7 +210,9 @@ pub fn read_ahead(dir: &Path) -> Result<()> {
     })
 }
 
-/// Copies what is in `from` into the directory `to`: directories too, but not `to` itself.
+/// Copies what is in `from` into the directory `to`: directories too, but not `to` itself. A file
+/// that its owner removes or renames between the listing and the copy is left out: a store that is
+/// open may replace small ones (a status, say) at any time.
 pub fn copy_directory(from: &Path, to: &Path) -> Result<()> {
     for entry in fs::read_dir(from)? {
         let entry = entry?;
@@ -221,17 +224,21 @@ pub fn copy_directory(from: &Path, to: &Path) -> Result<()> {
             fs::create_dir(&target)?;
             copy_directory(&source, &target)?;
         } else {
-            copy_file(&source, &target)?;
+            match File::open(&source) {
+                Ok(file) => copy_file(&file, &target)?,
+                Err(error) if error.kind() == ErrorKind::NotFound => {}
+                Err(error) => return Err(error.into()),
+            }
         }
     }
     Ok(())
 }
 
 /// Copies `from` to `to`, which is made, holes as holes.
-fn copy_file(from: &Path, to: &Path) -> Result<()> {
-    let (from, to) = (File::open(from)?, File::create_new(to)?);
+fn copy_file(from: &File, to: &Path) -> Result<()> {
+    let to = File::create_new(to)?;
     to.set_len(from.metadata()?.len())?;
-    read_data(&from, &mut |at, bytes| Ok(to.write_all_at(bytes, at)?))
+    read_data(from, &mut |at, bytes| Ok(to.write_all_at(bytes, at)?))
 }
 
 /// Hands out what `file` holds, piece by piece with the place of each, and leaves out its holes: a
