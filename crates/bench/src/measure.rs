@@ -356,7 +356,7 @@ mod tests {
         })
         .unwrap();
         assert!(((3 << 20)..(4 << 20)).contains(&bytes), "{bytes}");
-        copy_file(&from, &to).unwrap();
+        copy_file(&File::open(&from).unwrap(), &to).unwrap();
         let copy = File::open(&to).unwrap();
         assert_eq!(copy.metadata().unwrap().len(), 1 << 40);
         assert!(copy.metadata().unwrap().blocks() * 512 < 4 << 20);

@@ -268,6 +268,29 @@ fn reg_s10_a_clock_that_jumps_removes_nothing_for_good() {
     assert_eq!(keys(&open(&env)), "ab", "and was not removed for a jump of the clock");
 }
 
+/// A session under a clock that was years ahead leaves its time in the store. Later sessions under
+/// a right clock do not take it for time that has passed.
+#[test]
+fn a_clock_that_was_ahead_once_makes_no_later_jump_true() {
+    let env = world();
+    for (clock, key) in [(TODAY, "a"), (TODAY + YEAR * 10, "b")] {
+        env.set_unix_time(clock);
+        let db = open(&env);
+        db.put(key, "for ever").unwrap();
+        db.flush().unwrap();
+    }
+    env.set_unix_time(TODAY + SECOND);
+    let db = open(&env);
+    db.put_with_ttl("c", "a day", SECOND * 86_400).unwrap();
+    db.flush().unwrap();
+    env.set_unix_time(TODAY + YEAR * 5);
+    assert_eq!(keys(&db), "ab");
+    db.compact().unwrap();
+    drop(db);
+    env.set_unix_time(TODAY + SECOND * 2);
+    assert_eq!(keys(&open(&env)), "abc", "and was not removed for a jump of the clock");
+}
+
 #[test]
 fn a_family_gives_a_time_to_live_to_what_has_none() {
     let env = world();

@@ -15,6 +15,7 @@ use crate::tidy::tree::Tree;
 /// Each is a file `<name>.rs`, and may have a folder of its own for tests.
 const DISTRICT: &[&str] = &[
     "crates/alluvium/src/base/prefetch",
+    "crates/alluvium/src/env/pages",
     "crates/alluvium/src/env/trim",
     "crates/alluvium/src/env/write_back",
     "crates/alluvium/src/memtable/arena",

@@ -229,7 +229,12 @@ impl CompactionPicker for TieredPicker {
     fn pick(&self, view: &View<'_>) -> Option<Compaction> {
         let bottom =
             || self.bottom_due(view.version).then(|| self.pick_bottom(view, Reason::BottomDue));
-        self.pick_drain(view)
+        // A drain may be as large as the store: full tiers do not wait for it.
+        let drains = || self.pick_tier(view).or_else(|| self.pick_drain(view));
+        let is_draining = (1..BOTTOM).any(|level| !view.version.level(level).is_empty());
+        is_draining
+            .then(drains)
+            .flatten()
             .or_else(|| bottom().flatten())
             .or_else(|| self.pick_tier(view))
             .or_else(|| pick_expired(view))

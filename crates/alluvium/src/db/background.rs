@@ -2,11 +2,12 @@
 //!
 //! # Choosing
 //!
-//! Flushes come first: writers wait for them soonest. Then parts of a compaction that is shared out
-//! (`db::subjobs`); then compactions: families whose level 0 is due before the rest, the highest
-//! score first. Several of one family run at once where they touch none of the same tables. Of
-//! several workers one is always left free of compactions, so that a long one never delays a flush;
-//! where there is one worker only, it flushes in the midst of a compaction ([`flush_meanwhile`]).
+//! (In `choice`.) Flushes come first: writers wait for them soonest. Then parts of a compaction
+//! that is shared out (`db::subjobs`); then compactions: families whose level 0 is due before the
+//! rest, the highest score first. Several of one family run at once where they touch none of the
+//! same tables. Of several workers one is always left free of compactions, so that a long one never
+//! delays a flush; where there is one worker only, it flushes in the midst of a compaction
+//! ([`flush_meanwhile`]).
 //!
 //! # Failing
 //!
@@ -20,6 +21,7 @@
 //!
 //! With `background_threads` 0 the same jobs are run by the thread that writes, after its write.
 
+mod choice;
 #[cfg(test)]
 mod tests;
 
@@ -36,17 +38,19 @@ use crate::base::sync::atomic::{AtomicUsize, Ordering};
 use crate::base::sync::{Condvar, Mutex};
 use crate::batch::ColumnFamilyId;
 use crate::compaction::footprint::Footprint;
-use crate::compaction::strategy::{Picker, Strategy, TimeWindows};
-use crate::compaction::{Ages, Busy, Compaction, CompactionPicker, Level0, View, blobs, order};
+use crate::compaction::strategy::Strategy;
+use crate::compaction::{Busy, Compaction};
 use crate::db::core::Core;
 use crate::db::events::panic_text;
 use crate::db::family::Family;
 use crate::db::jobs;
-use crate::db::memory::{self, job_bytes};
+use crate::db::memory;
 use crate::db::subjobs::{self, SharedMerge};
 use crate::db::super_version::FlushReason;
 use crate::env::WorkerThread;
-use crate::version::{Digest, Level, Version};
+use crate::version::{Digest, Level};
+use choice::{compactions_max, next_flush, next_job};
+pub(crate) use choice::{is_idle, picker, view};
 
 /// How often workers look whether time has made something due.
 const CLOCK_LOOK: Duration = Duration::from_secs(1);
@@ -416,7 +420,12 @@ fn work(core: &Arc<Core>) {
 /// Whether something may become due by the passing of time alone.
 fn looks_at_the_clock(core: &Core) -> bool {
     core.families.all().values().any(|family| {
-        let waits = |digest: &Digest| digest.has_tombstones || digest.first_expiry_ms < u64::MAX;
+        // What a snapshot kept may go when that has: nobody is told of it.
+        let waits = |digest: &Digest| {
+            digest.has_tombstones
+                || digest.first_expiry_ms < u64::MAX
+                || digest.oldest_hidden < u64::MAX
+        };
         let strategy = family.strategy();
         strategy.age_max().is_some()
             || strategy.windows().is_some_and(|windows| windows.ttl.is_some())
@@ -443,93 +452,6 @@ pub(crate) fn run_inline(core: &Arc<Core>) {
     }
 }
 
-/// Chooses a job and claims what it needs.
-fn next_job(core: &Core, state: &mut State) -> Option<Job> {
-    // Removing large files takes its time, and what is paused has no need of a segment yet.
-    if core.wants_segment() && !core.scheduler.is_paused() {
-        return Some(Job::Segment);
-    }
-    if core.obsolete.has_any() {
-        state.purges += 1;
-        return Some(Job::Purge);
-    }
-    if core.scheduler.is_paused() {
-        return None;
-    }
-    if let Some(job) = next_flush(core, state) {
-        return Some(job);
-    }
-    if state.compactions >= compactions_max(core) {
-        return None;
-    }
-    if let Some(merge) = state.offers.pop_front() {
-        state.compactions += 1;
-        return Some(Job::Help(merge));
-    }
-    let families = core.families.all();
-    let reads = core.counters.reads();
-    families.values().for_each(|family| family.reading().look(reads));
-    let blocked: Busy = state.busy.union(&state.set_aside).copied().collect();
-    let mut due: Vec<((bool, f64), &Arc<Family>)> =
-        families.values().map(|family| (urgency(family), family)).collect();
-    due.sort_by(|((a0, a), _), ((b0, b), _)| b0.cmp(a0).then(b.total_cmp(a)));
-    let emptying = |state: &mut State| {
-        families.values().find_map(|family| {
-            let plan = pick_emptying(core, family, &blocked)?;
-            take_compaction(core, state, family, plan)
-        })
-    };
-    let urgent = core.blob_usage.load().is_urgent().then(|| emptying(state)).flatten();
-    let merging = |state: &mut State| {
-        due.into_iter().find_map(|(_, family)| {
-            let current = family.peek();
-            let plan = picker(family).pick(&view(core, family, &current.version, &blocked))?;
-            take_compaction(core, state, family, plan)
-        })
-    };
-    // What only space is won by comes behind all else, while that is not all too much.
-    urgent.or_else(|| merging(state)).or_else(|| emptying(state))
-}
-
-/// A rewrite of a table of `family` for what is garbage in blob files.
-fn pick_emptying(core: &Core, family: &Family, blocked: &Busy) -> Option<Compaction> {
-    let usage = core.blob_usage.load();
-    if !usage.is_wasteful() {
-        return None;
-    }
-    let current = family.peek();
-    let view = view(core, family, &current.version, blocked);
-    let windows = family.strategy().windows().map(TimeWindows::split);
-    blobs::pick_emptying(&view, &usage, family.options.table_bytes, windows)
-}
-
-/// The job for a plan, where there is memory for it and nothing in its way.
-fn take_compaction(
-    core: &Core,
-    state: &mut State,
-    family: &Arc<Family>,
-    plan: Compaction,
-) -> Option<Job> {
-    let fits = state.compactions == 0 || core.memory.admits(job_bytes(&plan, &family.options));
-    if !fits || !order::may_drop(&family.peek().version, &plan) {
-        return None;
-    }
-    state.take(family.id, &plan).then(|| Job::Compact(Arc::clone(family), Box::new(plan)))
-}
-
-/// A memtable to be flushed.
-fn next_flush(core: &Core, state: &mut State) -> Option<Job> {
-    core.families.all().values().find_map(|family| {
-        let waits = !family.peek().immutables.is_empty();
-        (waits && state.flushing.insert(family.id)).then(|| Job::Flush(Arc::clone(family)))
-    })
-}
-
-/// How many compactions, parts of one included, may run at once.
-fn compactions_max(core: &Core) -> usize {
-    core.options.background_threads.saturating_sub(1).max(1)
-}
-
 /// Flushes what waits, from the midst of a compaction on the only worker. Its failure is kept and
 /// tried again like any other.
 pub(crate) fn flush_meanwhile(core: &Arc<Core>) {
@@ -544,50 +466,6 @@ pub(crate) fn flush_meanwhile(core: &Arc<Core>) {
     if let Some(job) = job {
         run_guarded(core, job);
     }
-}
-
-/// Whether nothing runs and nothing is due, where somebody is about to read.
-pub(crate) fn is_idle(core: &Core) -> bool {
-    let state = core.scheduler.state.lock();
-    let running = state.is_working();
-    let due = core.families.all().values().any(|family| {
-        let current = family.peek();
-        let picker = family.options.picker(&family.strategy(), Level0::Lean);
-        let plan = || picker.pick(&view(core, family, &current.version, &state.set_aside));
-        let emptying = || pick_emptying(core, family, &state.set_aside).is_some();
-        !current.immutables.is_empty() || plan().is_some() || emptying()
-    });
-    !running && !due && !core.obsolete.has_any()
-}
-
-/// The picker of a family.
-pub(crate) fn picker(family: &Family) -> Picker {
-    family.options.picker(&family.strategy(), family.level0())
-}
-
-/// What a picker sees of `version`, one of `family`, now. What a job would keep for its grace
-/// period is no garbage: it would be rewritten again and again.
-pub(crate) fn view<'a>(
-    core: &Core,
-    family: &Family,
-    version: &'a Version,
-    busy: &'a Busy,
-) -> View<'a> {
-    let oldest_snapshot = core.snapshots.oldest();
-    let droppable = oldest_snapshot.unwrap_or_else(|| core.visible());
-    let droppable = droppable.min(jobs::old_enough(core, family));
-    // As a job sees it: what it would keep is no garbage either.
-    let now_ms = core.clock.before_ms(family.options.gc_grace).unwrap_or(0);
-    let overdue = core.written_before(family.options.tombstone_age);
-    let outlived = family.strategy().age_max().map_or(SeqNo::ZERO, |age| core.written_before(age));
-    let quiet = is_quiet(core);
-    View { version, busy, now_ms, ages: Ages { droppable, overdue, outlived, quiet } }
-}
-
-/// Whether level 0 is due, and the highest score.
-fn urgency(family: &Family) -> (bool, f64) {
-    let scores = picker(family).scores(&family.peek().version);
-    (scores[0] >= 1.0, scores.into_iter().fold(0.0, f64::max))
 }
 
 /// [`jobs::purge`] on the thread that asks, which counts as work meanwhile.

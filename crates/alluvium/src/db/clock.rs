@@ -9,8 +9,10 @@
 //!   again under a right clock, but takes nothing from the disk. A machine that was asleep, which
 //!   looks the same, gives space back later, and has caught up after as long a time again.
 //!
-//! A machine that starts with its clock in the past and learns the time later is told apart: up to
-//! the last time that the store itself has noted the cautious clock follows at any speed.
+//! A machine that starts with its clock in the past and learns the time later is told apart: where
+//! the clock shows a time before all that the store itself has noted, the cautious one follows at
+//! any speed up to the last of these. Not where it lies among them: the later ones may have come
+//! from a clock that was ahead, and say nothing of the time.
 
 use std::sync::Arc;
 use std::time::Duration;

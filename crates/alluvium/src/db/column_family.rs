@@ -12,6 +12,7 @@ use crate::base::sync::atomic::Ordering;
 use crate::batch::ColumnFamilyId;
 use crate::compaction::KeySpan;
 use crate::compaction::strategy::Strategy;
+use crate::db::core::Core;
 use crate::db::family::Family;
 use crate::db::handle::Shared;
 use crate::db::read;
@@ -246,6 +247,20 @@ pub(crate) fn create(
     Ok(ColumnFamily::new(Arc::clone(shared), family))
 }
 
+/// Makes it certain that `family`, whose drop has failed, is there. Its writes wait for that.
+///
+/// # Errors
+/// The failure of the disk that keeps it from being certain.
+#[cold]
+pub(crate) fn end_doubt(core: &Core, family: &Family) -> Result<()> {
+    let mut versions = core.versions.lock();
+    if versions.is_in_doubt() {
+        versions.roll()?;
+    }
+    family.set_in_doubt(false);
+    Ok(())
+}
+
 /// Drops the family `name`.
 pub(crate) fn drop_family(shared: &Arc<Shared>, name: &str) -> Result<()> {
     let core = &shared.core;
@@ -261,7 +276,14 @@ pub(crate) fn drop_family(shared: &Arc<Shared>, name: &str) -> Result<()> {
         let dropped = versions.drop_family(family.id);
         core.note_blobs(&versions);
         core.note_put_off(&mut versions);
-        dropped?;
+        if let Err(error) = dropped {
+            // It is there, and goes on: the next start must not find it gone, with what is written
+            // from now on.
+            if versions.is_in_doubt() && versions.roll().is_err() {
+                family.set_in_doubt(true);
+            }
+            return Err(error);
+        }
     }
     family.set_dropped();
     core.families.remove(family.id);

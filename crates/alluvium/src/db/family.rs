@@ -43,6 +43,8 @@ pub(crate) struct Family {
     /// Where scans have found nothing.
     pub(crate) gaps: Arc<KnownGaps>,
     dropped: AtomicBool,
+    /// A drop has failed in a way that may come true at the next start.
+    in_doubt: AtomicBool,
     /// The log segment in which the active memtable's writes begin, or a later one may.
     active_log: AtomicU64,
     /// Runs of level 0 and bytes of compaction debt in the current version: a look without it.
@@ -76,6 +78,7 @@ impl Family {
             install: Mutex::new(()),
             gaps: Arc::default(),
             dropped: AtomicBool::new(false),
+            in_doubt: AtomicBool::new(false),
             active_log: AtomicU64::new(active_log.0),
             traffic: Default::default(),
         }
@@ -164,6 +167,16 @@ impl Family {
 
     pub(crate) fn set_dropped(&self) {
         self.dropped.store(true, Ordering::Release);
+    }
+
+    /// Whether the next start may find the family dropped. The caller of
+    /// [`Family::set_in_doubt`] holds the versions' lock.
+    pub(crate) fn is_in_doubt(&self) -> bool {
+        self.in_doubt.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn set_in_doubt(&self, in_doubt: bool) {
+        self.in_doubt.store(in_doubt, Ordering::Release);
     }
 
     /// Fails when the family has been dropped.

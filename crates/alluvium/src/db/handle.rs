@@ -342,7 +342,9 @@ impl Db {
     /// this returns; its files go when the last reader has let go of them.
     ///
     /// # Errors
-    /// [`Error::ColumnFamilyMissing`]; [`Error::InvalidArgument`] for `default`.
+    /// [`Error::ColumnFamilyMissing`]; [`Error::InvalidArgument`] for `default`; a failure of the
+    /// disk. After that the family is there and can be used, or dropped again; while it is not
+    /// certain that the next open finds it, its writes fail with what keeps it from being certain.
     pub fn drop_column_family(&self, name: &str) -> Result<()> {
         let dropped = column_family::drop_family(self.shared(), name);
         self.core().events.deliver();

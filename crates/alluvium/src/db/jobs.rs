@@ -141,8 +141,8 @@ fn install_flush(
 ) -> Result<()> {
     let mut versions = core.versions.lock();
     if family.is_dropped() {
+        // Handles go on reading what was there: the memtables stay where they are.
         discard(core, output);
-        family.install(Arc::clone(&family.load().version), immutables);
         drop(versions);
         // The log may have let go of them for this flush.
         let numbers: Vec<FileNumber> = segments.into_iter().map(|segment| segment.number).collect();

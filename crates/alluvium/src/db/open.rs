@@ -16,6 +16,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::base::error::{Error, Result};
+use crate::base::expiry;
 use crate::base::file::{FileId, FileNumber};
 use crate::base::planted;
 use crate::blob::BlobFiles;
@@ -224,10 +225,15 @@ fn live_tables(versions: &VersionSet) -> HashSet<FileNumber> {
     tables.map(|table| table.number).collect()
 }
 
-/// The clock of the store; what its manifest noted last has passed.
+/// The clock of the store. Where it shows a time before all that the manifest has noted, as one
+/// does that has lost its battery, what was noted last has passed. Where it lies among the notes it
+/// is believed: the later ones may be of a clock that was ahead.
 fn begin_clock(env: &Arc<dyn Env>, versions: &VersionSet) -> WallClock {
-    let noted_ms = versions.time_marks().last().map_or(0, |mark| mark.ms);
-    WallClock::new(Arc::clone(env), noted_ms)
+    let marks = versions.time_marks();
+    let is_certainly_behind =
+        marks.all().first().is_some_and(|first| expiry::milliseconds(env.unix_time()) < first.ms);
+    let passed = marks.last().filter(|_| is_certainly_behind);
+    WallClock::new(Arc::clone(env), passed.map_or(0, |mark| mark.ms))
 }
 
 /// Puts everything that was recovered, and the new segment, into a fresh manifest.

@@ -3,6 +3,7 @@
 
 mod blobs;
 mod drops;
+mod families;
 mod gaps;
 mod memory;
 mod pace;

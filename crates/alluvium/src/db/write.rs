@@ -27,6 +27,7 @@ use crate::base::planted;
 use crate::base::sync::atomic::Ordering;
 use crate::batch::{BatchBuffer, ColumnFamilyId, Operation};
 use crate::db::background;
+use crate::db::column_family;
 use crate::db::commit::Request;
 use crate::db::core::{Core, nanoseconds};
 use crate::db::events::stalls::StallWatch;
@@ -74,6 +75,9 @@ fn with_times(core: &Core, mut batch: BatchBuffer) -> Result<BatchBuffer> {
             let name = format!("number {}", id.0);
             Error::ColumnFamilyMissing { name }
         })?;
+        if family.is_in_doubt() {
+            column_family::end_doubt(core, family)?;
+        }
         ttls.extend(family.options.ttl.map(|ttl| (id, ttl)));
     }
     drop(families);

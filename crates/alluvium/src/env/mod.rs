@@ -18,6 +18,7 @@
 mod bytes;
 mod fault;
 mod memory;
+mod pages;
 mod pieces;
 mod posix;
 #[cfg(test)]
@@ -39,6 +40,7 @@ pub(crate) use bytes::BytesFile;
 pub use bytes::SPOILT;
 pub use fault::{Fault, FaultEnv, FaultRule, FileKind, Injection, Operation, Repeat, RuleId, When};
 pub use memory::{CrashPolicy, MemEnv};
+pub(crate) use pages::{PAGES_BYTES, Pages};
 pub(crate) use pieces::{APPEND_BYTES, PieceWriter};
 pub use posix::PosixEnv;
 pub(crate) use posix::lies_within;

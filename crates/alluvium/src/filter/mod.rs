@@ -35,6 +35,8 @@ const LINE_BYTES: usize = 64;
 const LINE_BITS: u64 = 8 * LINE_BYTES as u64;
 const LINES_MAX: u64 = ((BLOCK_BYTES_MAX - HEADER_BYTES) / LINE_BYTES) as u64;
 const PROBES_MAX: u8 = 16;
+/// Hashes of a piece of those that a builder collects.
+const PIECE_HASHES: usize = 8 << 10;
 /// 2^32 divided by the golden ratio: successive products spread their upper bits evenly.
 const SPREAD: u32 = 0x9e37_79b9;
 /// Any odd number with bits all over; on disk by its effect.
@@ -44,20 +46,29 @@ const PREFIX_FACTOR: u64 = 0xd6e8_feb8_6659_fd93;
 #[derive(Debug)]
 pub(crate) struct FilterBuilder {
     bits_per_key: f64,
-    hashes: Vec<u64>,
+    /// In pieces of [`PIECE_HASHES`], the last one being filled: half a million of them in one
+    /// vector would be copied at each doubling, and need half as much again.
+    pieces: Vec<Vec<u64>>,
+    hashes: usize,
 }
 
 impl FilterBuilder {
     /// A filter of `bits_per_key`; 0 stands for no filter.
     pub(crate) fn new(bits_per_key: f64) -> FilterBuilder {
-        FilterBuilder { bits_per_key, hashes: Vec::new() }
+        FilterBuilder { bits_per_key, pieces: Vec::new(), hashes: 0 }
     }
 
     /// Adds a key by its [`key_hash`], or a prefix by its [`prefix_hash`].
     #[inline]
     pub(crate) fn add_hash(&mut self, hash: u64) {
         if self.bits_per_key > 0.0 {
-            self.hashes.push(hash);
+            if self.hashes.is_multiple_of(PIECE_HASHES) {
+                self.pieces.push(Vec::with_capacity(PIECE_HASHES));
+            }
+            if let Some(piece) = self.pieces.last_mut() {
+                piece.push(hash);
+            }
+            self.hashes += 1;
         }
     }
 
@@ -70,7 +81,7 @@ impl FilterBuilder {
     }
 
     fn lines(&self) -> u64 {
-        let lines = self.hashes.len() as f64 * self.bits_per_key / LINE_BITS as f64;
+        let lines = self.hashes as f64 * self.bits_per_key / LINE_BITS as f64;
         // To the nearest line, so that many small filters are together what was asked for; but a
         // filter that is asked for is there.
         if lines > 0.0 { (lines.round() as u64).clamp(1, LINES_MAX) } else { 0 }
@@ -87,7 +98,7 @@ impl FilterBuilder {
         out[0] = KIND_BLOCKED_BLOOM;
         out[1] = probes;
         out[2..HEADER_BYTES].copy_from_slice(&(lines as u32).to_le_bytes());
-        for hash in self.hashes {
+        for hash in self.pieces.into_iter().flatten() {
             let start = HEADER_BYTES + line_of(hash, lines) * LINE_BYTES;
             let line = &mut out[start..start + LINE_BYTES];
             let mut h = hash as u32;

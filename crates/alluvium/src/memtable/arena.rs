@@ -24,87 +24,19 @@
 
 #![expect(unsafe_code, reason = "hands out raw memory; the only allocator of the engine")]
 
-use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
+mod chunk;
+
 use std::ptr::NonNull;
 use std::sync::Arc;
 
 use crate::base::sync::Mutex;
 use crate::base::sync::tally::{AtomicUsize, Ordering};
+use chunk::{CHUNK_BYTES_MAX, Chunk};
 
 /// What every allocation is aligned to.
 pub(super) const ALIGN: usize = 8;
-/// What small chunks are aligned to: a line of the processor's cache.
-const CHUNK_ALIGN: usize = 64;
 /// Bytes of the first chunk.
 const CHUNK_BYTES_FIRST: usize = 4 << 10;
-/// Bytes that chunks grow to: a huge page of the usual processors.
-const CHUNK_BYTES_MAX: usize = 2 << 20;
-
-/// A piece of memory from the global allocator.
-#[derive(Debug)]
-struct Chunk {
-    at: NonNull<u8>,
-    layout: Layout,
-}
-
-// SAFETY: a chunk is memory that it owns, as a box is, and nothing of it is tied to a thread.
-unsafe impl Send for Chunk {}
-
-impl Chunk {
-    /// Memory of `bytes` bytes, which are more than 0.
-    fn new(bytes: usize) -> Chunk {
-        assert!(bytes > 0);
-        let align = if bytes == CHUNK_BYTES_MAX { CHUNK_BYTES_MAX } else { CHUNK_ALIGN };
-        let Ok(layout) = Layout::from_size_align(bytes, align) else {
-            panic!("{bytes} bytes are more than an allocation can have");
-        };
-        // SAFETY: the layout's size is not 0.
-        let at = unsafe { alloc(layout) };
-        let Some(at) = NonNull::new(at) else { handle_alloc_error(layout) };
-        let chunk = Chunk { at, layout };
-        if bytes == CHUNK_BYTES_MAX {
-            chunk.ask_for_huge_pages();
-        }
-        chunk
-    }
-
-    /// A hint; a system without huge pages, or set up not to give them, ignores it.
-    fn ask_for_huge_pages(&self) {
-        const MADV_HUGEPAGE: i32 = 14;
-        self.advise(MADV_HUGEPAGE);
-    }
-
-    /// Lets the system have the pages. Allocators keep what is freed to them between smaller
-    /// pieces.
-    fn give_pages_back(&self) {
-        const MADV_DONTNEED: i32 = 4;
-        self.advise(MADV_DONTNEED);
-    }
-
-    #[cfg(all(target_os = "linux", not(miri)))]
-    fn advise(&self, advice: i32) {
-        use std::ffi::{c_int, c_void};
-        unsafe extern "C" {
-            fn madvise(at: *mut c_void, bytes: usize, advice: c_int) -> c_int;
-        }
-        // SAFETY: the range is one whole allocation that nobody looks into yet, or any more: what
-        // is in it may be lost. A refusal leaves everything as it was.
-        let _refusal = unsafe { madvise(self.at.as_ptr().cast(), self.layout.size(), advice) };
-    }
-
-    #[cfg(not(all(target_os = "linux", not(miri))))]
-    fn advise(&self, _advice: i32) {}
-}
-
-impl Drop for Chunk {
-    fn drop(&mut self) {
-        if self.layout.size() == CHUNK_BYTES_MAX {
-            self.give_pages_back();
-        }
-        // SAFETY: `at` came from `alloc` with this very layout, and is given back once.
-        unsafe { dealloc(self.at.as_ptr(), self.layout) };
-    }
-}
 
 /// Chunks of the greatest size that dropped memtables left for later ones.
 #[derive(Debug)]
@@ -152,10 +84,10 @@ impl ChunkPool {
 
     /// Keeps those of `chunks` that have the greatest size, as far as there is room.
     fn give(&self, chunks: Vec<Chunk>) {
-        let given: usize = chunks.iter().map(|chunk| chunk.layout.size()).sum();
+        let given: usize = chunks.iter().map(Chunk::bytes).sum();
         let mut kept = self.chunks.lock();
         let room = self.chunks_max.saturating_sub(kept.len());
-        let of_greatest_size = chunks.into_iter().filter(|c| c.layout.size() == CHUNK_BYTES_MAX);
+        let of_greatest_size = chunks.into_iter().filter(|c| c.bytes() == CHUNK_BYTES_MAX);
         let before = kept.len();
         kept.extend(of_greatest_size.take(room));
         let kept_bytes = (kept.len() - before) * CHUNK_BYTES_MAX;
@@ -254,7 +186,7 @@ impl Arena {
             pool.live_bytes.fetch_add(bytes, Ordering::Relaxed);
         }
         let chunk = pooled.unwrap_or_else(|| Chunk::new(bytes));
-        let at = chunk.at;
+        let at = chunk.start();
         self.chunks.push(chunk);
         self.allocated_bytes += bytes;
         at

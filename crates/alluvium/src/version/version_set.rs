@@ -362,8 +362,11 @@ impl VersionSet {
     /// # Errors
     /// A failure of the disk; nothing is lost by it.
     pub fn close(&mut self) -> Result<()> {
+        // What the last edit has left open would else be open still at the next start.
+        let certain = if self.is_in_doubt() && !self.closed { self.roll() } else { Ok(()) };
         self.closed = true;
-        self.manifest.take().map_or(Ok(()), Manifest::close)
+        let closed = self.manifest.take().map_or(Ok(()), Manifest::close);
+        certain.and(closed)
     }
 
     /// Takes no more edits, and leaves the manifest as it is: it must not say that all was in good
@@ -376,6 +379,13 @@ impl VersionSet {
     /// The failure of a new manifest that was put off, once: the edit that brought it up succeeded.
     pub fn take_put_off(&mut self) -> Option<Error> {
         self.put_off.take()
+    }
+
+    /// Whether an edit has failed, and no manifest has been in force since: the next start may find
+    /// it done.
+    #[must_use]
+    pub fn is_in_doubt(&self) -> bool {
+        self.failure.is_some()
     }
 
     fn check_open(&self) -> Result<()> {

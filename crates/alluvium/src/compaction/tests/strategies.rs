@@ -407,6 +407,28 @@ fn only_whole_tables_go_and_none_from_over_older_data_that_stays() {
     assert_eq!(within(&tree, 205, 400), []);
 }
 
+/// A store that was leveled is drained a plan at a time, which are as large as its levels: what is
+/// flushed meanwhile is merged all the same.
+#[test]
+fn full_tiers_do_not_wait_for_the_levels_of_another_strategy() {
+    for strategy in [Strategy::Tiered { ratio: 4 }, Strategy::LazyLeveling { ratio: 4 }] {
+        let (mut tree, mut model, mut numbers) = (Tree::new(), BTreeMap::new(), Numbers(31));
+        churn(&mut tree, &mut model, &mut numbers, &Strategy::Leveled, (40, 5_000));
+        assert!((1..LEVELS - 1).any(|level| !tree.version.level(level).is_empty()));
+        let picker = strategy.picker(SHAPE);
+        let pick = |tree: &Tree| picker.pick(&view(&tree.version, &Busy::new())).unwrap();
+        assert_ne!(pick(&tree).reason, Reason::TierFull);
+        for _ in 0..4 {
+            let chosen: Vec<u64> = (0..100).map(|_| numbers.next(5_000)).collect();
+            tree.flush(&chosen, &strategy);
+        }
+        let plan = pick(&tree);
+        assert_eq!(plan.reason, Reason::TierFull, "{strategy:?}");
+        tree.carry_out(&plan);
+        assert_ne!(pick(&tree).reason, Reason::TierFull, "and then the levels");
+    }
+}
+
 #[test]
 fn fifo_after_another_strategy_brings_nothing_older_to_light() {
     let mut numbers = Numbers(23);

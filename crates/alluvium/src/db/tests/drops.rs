@@ -1,7 +1,7 @@
 //! Plans that only drop tables, and what is installed between their picking and their end.
 
 use super::*;
-use crate::compaction::strategy::Strategy;
+use crate::compaction::strategy::{Fifo, Strategy};
 use crate::compaction::{Action, Compaction, Input, Reason, TablePlace, order};
 use crate::db::jobs;
 use crate::version::TableMeta;
@@ -51,4 +51,56 @@ fn a_drop_is_given_up_where_something_older_has_come_under_it() {
     let wide = of(b"a");
     assert!(jobs::compact(db.core(), &family, &plan(Action::Drop, &[&middle, &wide])).unwrap());
     assert_eq!((db.scan(..).count(), dropped()), (0, 2));
+}
+
+/// Damage in one table of a family that keeps so many bytes: it goes when its time has come, and
+/// keeps nothing newer from going.
+#[test]
+fn a_damaged_table_outgrows_its_bound_like_any_other() {
+    let env = MemEnv::new();
+    let mut options = small();
+    let bytes_max = 256 << 10;
+    options.column_family.strategy = Strategy::Fifo(Fifo { bytes_max, age_max: None });
+    let db = open(&env, options);
+    fill(&db, 0..20, 0);
+    db.flush().unwrap();
+    let table = live_files(&env).into_iter().find(|f| matches!(f, FileId::Table(_))).unwrap();
+    let mut bytes = env.file_bytes(table).unwrap();
+    bytes[100] ^= 1;
+    env.set_file_bytes(table, bytes);
+    // Enough of the same keys for a merge of small tables, which finds the damage.
+    for round in 0..400 {
+        fill(&db, 0..if round < 40 { 20 } else { 100 }, round);
+        // It is told once, and everything goes on.
+        drop(db.flush());
+    }
+    assert!(!db.stats().recent_failures.is_empty(), "a merge found the damage");
+    let tables = db.stats().families.iter().map(|family| family.levels[0].bytes).sum::<u64>();
+    assert!(tables < 2 * bytes_max, "{tables} bytes");
+    assert!(!live_files(&env).contains(&table));
+}
+
+/// What a snapshot kept is garbage when that goes. Nobody writes, and nobody asks.
+#[test]
+fn the_space_of_a_snapshot_comes_back_in_an_idle_store() {
+    let env = MemEnv::new();
+    let db = open(&env, Options { background_threads: 2, ..small() });
+    fill(&db, 0..2_000, 0);
+    db.compact().unwrap();
+    let snapshot = db.snapshot();
+    fill(&db, 0..2_000, 1);
+    db.compact().unwrap();
+    let bytes = || {
+        let levels = db.stats().families.into_iter().flat_map(|family| family.levels);
+        levels.map(|level| level.bytes).sum::<u64>()
+    };
+    db.wait_idle().unwrap();
+    let held = bytes();
+    // The workers have gone to sleep by then.
+    env.sleep(std::time::Duration::from_millis(100));
+    drop(snapshot);
+    while bytes() > held / 3 * 2 {
+        env.pass_time(std::time::Duration::from_secs(1));
+        std::thread::yield_now();
+    }
 }
