@@ -211,6 +211,10 @@ impl CompactionPicker for FifoPicker {
         self.pick_outgrown(view).or_else(|| self.pick_small(view)).or_else(|| pick_expired(view))
     }
 
+    fn pick_drop(&self, view: &View<'_>) -> Option<Compaction> {
+        self.pick_outgrown(view).or_else(|| pick_expired(view))
+    }
+
     fn pick_manual(&self, view: &View<'_>, _: &KeySpan) -> Option<Compaction> {
         self.pick(view)
     }

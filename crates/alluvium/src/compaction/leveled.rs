@@ -526,6 +526,10 @@ impl CompactionPicker for LeveledPicker {
             .or_else(|| self.empty_level0(view, &targets))
     }
 
+    fn pick_drop(&self, view: &View<'_>) -> Option<Compaction> {
+        pick_expired(view)
+    }
+
     fn pick_manual(&self, view: &View<'_>, span: &KeySpan) -> Option<Compaction> {
         let version = view.version;
         let targets = self.targets(version);

@@ -407,6 +407,8 @@ pub(crate) fn spare_covering(version: &Version, chosen: &mut Vec<(usize, &Arc<Ta
 pub(crate) trait CompactionPicker {
     /// The most useful compaction that does not touch a busy table, or `None`.
     fn pick(&self, view: &View<'_>) -> Option<Compaction>;
+    /// Tables that may go as they are, without being read.
+    fn pick_drop(&self, view: &View<'_>) -> Option<Compaction>;
     /// The next step towards the fewest runs that the strategy knows, for the tables that meet
     /// `span`; `None` when it is reached, or a busy table is in the way.
     fn pick_manual(&self, view: &View<'_>, span: &KeySpan) -> Option<Compaction>;

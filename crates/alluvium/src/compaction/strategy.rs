@@ -202,6 +202,10 @@ impl CompactionPicker for Picker {
         self.inner().pick(view)
     }
 
+    fn pick_drop(&self, view: &View<'_>) -> Option<Compaction> {
+        self.inner().pick_drop(view)
+    }
+
     fn pick_manual(&self, view: &View<'_>, span: &KeySpan) -> Option<Compaction> {
         self.inner().pick_manual(view, span)
     }

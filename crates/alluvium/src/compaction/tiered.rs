@@ -241,6 +241,10 @@ impl CompactionPicker for TieredPicker {
             .or_else(|| self.pick_reclaim(view))
     }
 
+    fn pick_drop(&self, view: &View<'_>) -> Option<Compaction> {
+        pick_expired(view)
+    }
+
     fn pick_manual(&self, view: &View<'_>, span: &KeySpan) -> Option<Compaction> {
         let version = view.version;
         if (1..BOTTOM).any(|level| !version.level(level).is_empty()) {

@@ -276,6 +276,10 @@ impl CompactionPicker for WindowsPicker {
             .or_else(|| self.pick_covered(view, None))
     }
 
+    fn pick_drop(&self, view: &View<'_>) -> Option<Compaction> {
+        self.pick_dropped(view).or_else(|| pick_expired(view))
+    }
+
     fn pick_manual(&self, view: &View<'_>, span: &KeySpan) -> Option<Compaction> {
         let grouped = self.group(view.version);
         let first = self.pick_dropped(view).or_else(|| self.pick_unsorted(view, &grouped));

@@ -103,6 +103,22 @@ impl State {
         !self.flushing.is_empty() || self.compactions > 0 || self.purges > 0
     }
 
+    /// Forgets the tables in which damage was found and which have left since, and the damage with
+    /// the last of them.
+    fn forget_damage_that_is_gone(&mut self, core: &Core) {
+        if self.set_aside.is_empty() {
+            return;
+        }
+        let families = core.families.all();
+        let current: Vec<_> = families.values().map(|family| family.load()).collect();
+        let live: HashSet<FileNumber> =
+            current.iter().flat_map(|one| one.version.tables()).map(|table| table.number).collect();
+        self.set_aside.retain(|number| live.contains(number));
+        if self.set_aside.is_empty() {
+            self.damage = None;
+        }
+    }
+
     /// Forgets the failures so far: a job has succeeded.
     fn overcome(&mut self) {
         self.error = None;
@@ -559,7 +575,10 @@ fn note_failure(core: &Core, job: &str, family: &Family, result: &Result<()>) {
 fn keep_outcome(core: &Core, result: Result<()>, tables: &[FileNumber]) {
     let mut state = core.scheduler.state.lock();
     match result {
-        Ok(()) => state.overcome(),
+        Ok(()) => {
+            state.overcome();
+            state.forget_damage_that_is_gone(core);
+        }
         Err(Error::Closed) => {}
         Err(_) if planted::is("background-error-swallowed") => {}
         Err(error) => {

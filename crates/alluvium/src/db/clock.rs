@@ -10,9 +10,9 @@
 //!   looks the same, gives space back later, and has caught up after as long a time again.
 //!
 //! A machine that starts with its clock in the past and learns the time later is told apart: where
-//! the clock shows a time before all that the store itself has noted, the cautious one follows at
-//! any speed up to the last of these. Not where it lies among them: the later ones may have come
-//! from a clock that was ahead, and say nothing of the time.
+//! the clock shows a time before 2026, when there was no store yet, and before all that this one
+//! has noted, the cautious one follows at any speed up to the last of these. Elsewhere it does not:
+//! what was noted later may have come from a clock that was ahead, and says nothing of the time.
 
 use std::sync::Arc;
 use std::time::Duration;

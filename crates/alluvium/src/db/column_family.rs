@@ -247,7 +247,13 @@ pub(crate) fn create(
     Ok(ColumnFamily::new(Arc::clone(shared), family))
 }
 
-/// Makes it certain that `family`, whose drop has failed, is there. Its writes wait for that.
+/// A family that is in doubt, if any.
+pub(crate) fn doubtful(core: &Core) -> Option<Arc<Family>> {
+    core.families.all().values().find(|family| family.is_in_doubt()).cloned()
+}
+
+/// Waits for the end of a drop of `family` that is going on. Where one has failed, makes it certain
+/// that the family is there: its writes wait for that. The caller holds no lock.
 ///
 /// # Errors
 /// The failure of the disk that keeps it from being certain.
@@ -273,17 +279,20 @@ pub(crate) fn drop_family(shared: &Arc<Shared>, name: &str) -> Result<()> {
         return Err(Error::invalid("the column family default cannot be dropped"));
     }
     if !planted::is("family-drop-not-persisted") {
+        // From here on nothing is logged for it before the end of this, whichever it is: whoever is
+        // at it has the log's lock.
+        family.set_in_doubt(true);
+        drop(core.wal.lock());
         let dropped = versions.drop_family(family.id);
         core.note_blobs(&versions);
         core.note_put_off(&mut versions);
         if let Err(error) = dropped {
             // It is there, and goes on: the next start must not find it gone, with what is written
             // from now on.
-            if versions.is_in_doubt() && versions.roll().is_err() {
-                family.set_in_doubt(true);
-            }
+            family.set_in_doubt(versions.is_in_doubt() && versions.roll().is_err());
             return Err(error);
         }
+        family.set_in_doubt(false);
     }
     family.set_dropped();
     core.families.remove(family.id);

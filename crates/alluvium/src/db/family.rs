@@ -43,7 +43,7 @@ pub(crate) struct Family {
     /// Where scans have found nothing.
     pub(crate) gaps: Arc<KnownGaps>,
     dropped: AtomicBool,
-    /// A drop has failed in a way that may come true at the next start.
+    /// A drop has begun, or has failed in a way that may come true at the next start.
     in_doubt: AtomicBool,
     /// The log segment in which the active memtable's writes begin, or a later one may.
     active_log: AtomicU64,

@@ -29,6 +29,7 @@ use crate::compaction::retain::{Now, Retain};
 use crate::compaction::strategy::{Strategy, TimeWindows};
 use crate::compaction::{self, Action, Compaction, Reason, WindowSplit, order};
 use crate::db::background;
+use crate::db::column_family;
 use crate::db::core::Core;
 use crate::db::events;
 use crate::db::family::Family;
@@ -513,6 +514,9 @@ pub(crate) fn discard(core: &Core, output: &JobOutput) {
 
 /// Flushes everything that is in the memtables of `family` now, and waits for it.
 pub(crate) fn flush_now(core: &Arc<Core>, family: &Arc<Family>) -> Result<()> {
+    if family.is_in_doubt() {
+        column_family::end_doubt(core, family)?;
+    }
     while !close_active(core, family)? {
         wait_for_job(core)?;
     }

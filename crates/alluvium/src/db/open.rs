@@ -225,13 +225,17 @@ fn live_tables(versions: &VersionSet) -> HashSet<FileNumber> {
     tables.map(|table| table.number).collect()
 }
 
-/// The clock of the store. Where it shows a time before all that the manifest has noted, as one
-/// does that has lost its battery, what was noted last has passed. Where it lies among the notes it
-/// is believed: the later ones may be of a clock that was ahead.
+/// The start of 2026, when there was no such store yet, in milliseconds since 1970.
+const FIRST_STORE_MS: u64 = 1_767_225_600_000;
+
+/// The clock of the store. Where it shows a time before there were stores, and before all that the
+/// manifest has noted, as one does that has lost its battery, what was noted last has passed. Where
+/// it shows any other it is believed: what was noted later may be of a clock that was ahead.
 fn begin_clock(env: &Arc<dyn Env>, versions: &VersionSet) -> WallClock {
     let marks = versions.time_marks();
+    let now_ms = expiry::milliseconds(env.unix_time());
     let is_certainly_behind =
-        marks.all().first().is_some_and(|first| expiry::milliseconds(env.unix_time()) < first.ms);
+        now_ms < FIRST_STORE_MS && marks.all().first().is_some_and(|first| now_ms < first.ms);
     let passed = marks.last().filter(|_| is_certainly_behind);
     WallClock::new(Arc::clone(env), passed.map_or(0, |mark| mark.ms))
 }

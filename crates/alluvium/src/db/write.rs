@@ -118,12 +118,17 @@ fn run_group(core: &Arc<Core>, group: &mut [Request]) -> Result<()> {
     let _guard = StopsOnPanic(core);
     let bytes: usize = group.iter().map(|request| request.batch.byte_size()).sum();
     throttle(core, bytes as u64)?;
-    let mut wal = core.wal.lock();
+    let (mut wal, families) = loop {
+        let wal = core.wal.lock();
+        let families = Targets::resolve(core, group);
+        let Some(doubtful) = families.doubtful(core, group) else { break (wal, families) };
+        drop(wal);
+        column_family::end_doubt(core, &doubtful)?;
+    };
     // Looked at again under the lock: the log may have been closed meanwhile.
     core.health.check()?;
     resume_after_full_disk(core, &mut wal)?;
     rotate_full(core, &mut wal)?;
-    let families = Targets::resolve(core, group);
     families.prefetch(group);
     log_group(core, &mut wal, group)?;
     if planted::in_order("visible-before-the-memtable") {
@@ -208,6 +213,16 @@ impl Targets {
             }
         }
         Targets(targets)
+    }
+
+    /// A family of which a drop has begun or failed, and to which the group writes; of all
+    /// families, where somebody asks for the durability of everything before.
+    fn doubtful(&self, core: &Core, group: &[Request]) -> Option<Arc<Family>> {
+        let own = self.0.iter().map(|(_, family)| family).find(|family| family.is_in_doubt());
+        own.cloned().or_else(|| {
+            let asks = group.iter().any(|request| request.batch.count() == 0);
+            asks.then(|| column_family::doubtful(core)).flatten()
+        })
     }
 
     /// Has what the first operation will need on its way from memory while the log is written. The

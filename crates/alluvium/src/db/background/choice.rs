@@ -5,9 +5,7 @@ use std::sync::Arc;
 use super::{Job, State, is_quiet};
 use crate::base::key::SeqNo;
 use crate::compaction::strategy::{Picker, TimeWindows};
-use crate::compaction::{
-    Action, Ages, Busy, Compaction, CompactionPicker, Level0, View, blobs, order,
-};
+use crate::compaction::{Ages, Busy, Compaction, CompactionPicker, Level0, View, blobs, order};
 use crate::db::core::Core;
 use crate::db::family::Family;
 use crate::db::jobs;
@@ -72,12 +70,15 @@ fn pick(
     set_aside: &Busy,
 ) -> Option<Compaction> {
     let current = family.peek();
-    let seen = |busy: &Busy| picker.pick(&view(core, family, &current.version, busy));
+    let seen = view(core, family, &current.version, busy);
     if set_aside.is_empty() {
-        return seen(busy);
+        return picker.pick(&seen);
     }
-    let dropped = seen(busy).filter(|plan| plan.action == Action::Drop);
-    dropped.or_else(|| seen(&busy.union(set_aside).copied().collect()))
+    let blocked: Busy = busy.union(set_aside).copied().collect();
+    picker.pick_drop(&seen).or_else(|| {
+        let seen = view(core, family, &current.version, &blocked);
+        picker.pick(&seen)
+    })
 }
 
 /// A rewrite of a table of `family` for what is garbage in blob files.
